@@ -1,0 +1,73 @@
+"""Scenes with their latents, encoded once, for training the denoisers."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image, ImageFilter
+from torch import Tensor
+
+from ..world import Scene, sample
+from .renders import to_unit
+
+logger = logging.getLogger(__name__)
+
+FLAWED = 0.05
+"""Share of spoiled pictures, captioned with `FLAWS`: what the guide's negative prompt removes."""
+
+
+def spoil(image: Image.Image, rng: Random) -> Image.Image:
+    """Warp and blur a picture, as "deformed, poor details" describe it."""
+    size = image.width
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
+    waves = [(rng.uniform(1, 3), rng.uniform(0, 6.3), rng.uniform(0.02, 0.05)) for _ in range(2)]
+    across = sum(amount * np.sin(6.28 * count * y + phase) for count, phase, amount in waves)
+    down = sum(amount * np.cos(6.28 * count * x + phase) for count, phase, amount in waves)
+    columns = np.clip(((x + across) * size).astype(int), 0, size - 1)
+    rows = np.clip(((y + down) * size).astype(int), 0, size - 1)
+    warped = Image.fromarray(np.asarray(image)[rows, columns])
+    return warped.filter(ImageFilter.GaussianBlur(rng.uniform(0.8, 2.2) * size / 128))
+
+
+@dataclass(frozen=True)
+class LatentPool:
+    """Scenes and the posterior of each picture's latents, shape (n, 4, h, w), scaled to unit deviation."""
+
+    scenes: list[Scene]
+    flawed: list[bool]
+    mean: Tensor
+    deviation: Tensor
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[list[int], Tensor]:
+        """Return the indices and posterior samples of `count` scenes."""
+        chosen = torch.randint(len(self.scenes), (count,), generator=generator)
+        noise = torch.randn(count, *self.mean.shape[1:], generator=generator)
+        return chosen.tolist(), self.mean[chosen] + self.deviation[chosen] * noise
+
+
+@torch.no_grad()
+def latent_pool(vae: AutoencoderKL, seeds: range, style: str | None = None, flawed: float = FLAWED) -> LatentPool:
+    """Render and encode the scenes of `seeds`."""
+    device = next(vae.parameters()).device
+    scenes, spoiled, means, deviations = [], [], [], []
+    for start in range(seeds.start, seeds.stop, 64):
+        pictures = []
+        for seed in range(start, min(start + 64, seeds.stop)):
+            scene, rng = sample(seed, style=style), Random(f"flaw {seed}")
+            bad = rng.random() < flawed
+            pictures.append(np.asarray(spoil(scene.image, rng) if bad else scene.image))
+            scenes.append(Scene(scene.seed, scene.size, scene.subject, scene.place, scene.palette, style))
+            spoiled.append(bad)
+        images = to_unit(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)).to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            posterior = vae.encode(images).latent_dist
+        factor = vae.config["scaling_factor"]
+        means.append(posterior.mean.float().cpu() * factor)
+        deviations.append(posterior.std.float().cpu() * factor)
+    logger.info("encoded %d scenes", len(scenes))
+    return LatentPool(scenes, spoiled, torch.cat(means), torch.cat(deviations))
