@@ -1,0 +1,107 @@
+"""Contact sheets: labelled pictures side by side, readable on light and dark pages."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from PIL import Image, ImageDraw, ImageFont
+
+INK = (128, 128, 128, 255)
+"""Grey that keeps a contrast of about 4 on white and on near-black pages."""
+FRAME = (128, 128, 128, 90)
+GAP = 12
+LABEL = 13
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One place of a sheet.
+
+    Parameters
+    ----------
+    image
+        RGB picture of any size, or None for an empty frame.
+    label
+        What stands under it; long labels are cut with an ellipsis.
+    progress
+        Share of the run that is done, in [0, 1], drawn as a bar at the foot of
+        the picture; None draws none.
+    """
+
+    image: Image.Image | None
+    label: str
+    progress: float | None = None
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def enlarged(image: Image.Image, side: int) -> Image.Image:
+    """Scale a picture so that its longer side has `side` pixels."""
+    scale = side / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _shortened(text: str, width: int) -> str:
+    font = _font(LABEL)
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text.rstrip() + "..."
+
+
+def contact_sheet(cells: Sequence[Cell], columns: int | None = None, side: int = 256) -> Image.Image:
+    """Draw labelled pictures in a grid.
+
+    Parameters
+    ----------
+    cells
+        Row by row; at least one.
+    columns
+        Cells in a row, at least 1; all of them in one row when not given.
+    side
+        Longer side of each picture on the sheet, in pixels, at least 32.
+
+    Returns
+    -------
+    The sheet, RGBA on a transparent ground.
+    """
+    columns = columns or len(cells)
+    rows = -(-len(cells) // columns)
+    shown = [cell.image and enlarged(cell.image, side) for cell in cells]
+    width = max([picture.width for picture in shown if picture] or [side])
+    height = max([picture.height for picture in shown if picture] or [side])
+    foot = LABEL + 12
+    sheet = Image.new("RGBA", (columns * (width + GAP) - GAP, rows * (height + foot) + (rows - 1) * GAP), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(sheet)
+    for index, (cell, picture) in enumerate(zip(cells, shown, strict=True)):
+        left, top = index % columns * (width + GAP), index // columns * (height + foot + GAP)
+        if picture is None:
+            draw.rectangle((left, top, left + width - 1, top + height - 1), outline=FRAME)
+        else:
+            sheet.paste(picture, (left + (width - picture.width) // 2, top + (height - picture.height) // 2))
+        if cell.progress is not None:
+            _bar(draw, left, top + height - 6, width, cell.progress)
+        draw.text((left, top + height + 5), _shortened(cell.label, width), font=_font(LABEL), fill=INK)
+    return sheet
+
+
+def _bar(draw: ImageDraw.ImageDraw, left: int, top: int, width: int, progress: float) -> None:
+    draw.rectangle((left, top, left + width - 1, top + 5), fill=(90, 90, 90, 255))
+    done = round((width - 1) * min(1.0, max(0.0, progress)))
+    if done:
+        draw.rectangle((left, top, left + done, top + 5), fill=(45, 140, 240, 255))
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """Encode a picture as PNG, in memory."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=image.width * image.height < 400_000)
+    return buffer.getvalue()

@@ -1,0 +1,123 @@
+"""Shared ground of the tests: one session, raw diffusers pipelines, a real kernel."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+settings.register_profile("quick", max_examples=60, deadline=None)
+settings.load_profile("quick")
+
+
+@pytest.fixture(scope="session")
+def session() -> Any:
+    """The process's own session."""
+    import nbdiffuse
+
+    return nbdiffuse.get_session()
+
+
+@pytest.fixture(scope="session")
+def scene() -> Any:
+    """A scene of the embedded world, as an initial picture."""
+    from nbdiffuse.embedded import world
+
+    return world.sample(3_000_003)
+
+
+@pytest.fixture(scope="session")
+def raw() -> Callable[[str], Any]:
+    """Return raw diffusers pipelines on the embedded base checkpoint, by class name."""
+    import diffusers
+
+    import nbdiffuse
+
+    loaded: dict[str, Any] = {}
+
+    def get(name: str) -> Any:
+        if name not in loaded:
+            pipeline = getattr(diffusers, name).from_pretrained(nbdiffuse.embedded.path("sd15"))
+            pipeline.set_progress_bar_config(disable=True)
+            loaded[name] = pipeline
+        return loaded[name]
+
+    return get
+
+
+@dataclass
+class Outcome:
+    """What a cell did: its reply, its outputs, and the updates of its displays."""
+
+    reply: dict[str, Any]
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.reply["status"] == "ok")
+
+    def texts(self) -> list[str]:
+        return [output["data"]["text/plain"] for output in self.outputs if "data" in output]
+
+    @property
+    def stream(self) -> str:
+        return "".join(output.get("text", "") for output in self.outputs)
+
+
+class Kernel:
+    """A real ipykernel, driven as a front end does."""
+
+    def __init__(self) -> None:
+        from jupyter_client.manager import start_new_kernel
+
+        self.manager, self.client = start_new_kernel(kernel_name="python3")
+
+    def run(self, code: str, interrupts: tuple[float, ...] = (), timeout: float = 120) -> Outcome:
+        """Run a cell; send SIGINT at the given seconds after its start."""
+        message = self.client.execute(code)
+        started = time.monotonic()
+        timers = [threading.Timer(after, self.manager.interrupt_kernel) for after in interrupts]
+        for timer in timers:
+            timer.start()
+        outputs: list[dict[str, Any]] = []
+        idle = False
+        while not idle and time.monotonic() - started < timeout:
+            try:
+                incoming = self.client.get_iopub_msg(timeout=1)
+            except queue.Empty:
+                continue
+            if incoming["parent_header"].get("msg_id") != message:
+                continue
+            kind, content = incoming["msg_type"], incoming["content"]
+            idle = kind == "status" and content["execution_state"] == "idle"
+            if kind in ("display_data", "execute_result", "update_display_data", "stream", "error"):
+                outputs.append({"type": kind, **content})
+        for timer in timers:
+            timer.cancel()
+        reply = self.client.get_shell_msg(timeout=timeout)
+        while reply["parent_header"].get("msg_id") != message:
+            reply = self.client.get_shell_msg(timeout=timeout)
+        return Outcome(reply["content"], outputs, time.monotonic() - started)
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    """A kernel with the extension loaded and a picture `start` at hand."""
+    running = Kernel()
+    setup = "%load_ext nbdiffuse\nimport gc, hashlib, nbdiffuse\nstart = nbdiffuse.embedded.world.sample(3_000_003).image"
+    assert running.run(setup).ok
+    yield running
+    running.close()

@@ -1,0 +1,132 @@
+"""The cell magics in a real kernel: what a person sees, and that a cell leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+RUN = "%%img2img start --num-inference-steps 8 --seed 7 --out wizard\ncat wizard, gandalf"
+DIGEST = "print(hashlib.sha256(wizard.image.tobytes()).hexdigest())"
+
+
+def test_a_cell_shows_the_line_the_pictures_and_binds_the_result(kernel: Any) -> None:
+    outcome = kernel.run(RUN)
+    assert outcome.ok
+    assert outcome.texts()[:2] == ["strength 0.8 × 8 → 6 steps", "img2img: initial image | result"]
+    assert outcome.outputs[-1]["data"]["image/png"]
+    seen = kernel.run(
+        "print(type(wizard.image).__name__, wizard.image.mode, wizard.image.size, wizard.recipe.seed, wizard.recipe.strength)"
+    )
+    assert seen.stream.strip() == "Image RGB (128, 128) 7 0.8"
+
+
+def test_nothing_but_the_picture_changes_while_a_cell_runs(kernel: Any) -> None:
+    outcome = kernel.run(RUN.replace("8", "60", 1))
+    shown = [output for output in outcome.outputs if "image/png" in output.get("data", {})]
+    assert len(shown) >= 2 and {output["data"]["text/plain"] for output in shown} == {"img2img: initial image | result"}
+    assert not [output for output in outcome.outputs if output["type"] in ("stream", "error")]
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        (
+            "%%img2img start --strengh 1\na cat",
+            "ParameterError: '--strengh' is not an option of %%img2img. Did you mean '--strength'?",
+        ),
+        ("%%img2img start --strength 2\na cat", "ParameterError: `strength` must be a number in [0, 1], got 2."),
+        ("%%img2img nowhere.png\na cat", "nowhere.png"),
+        ("%%img2img start\n \n", "`prompt` must be the body of the cell"),
+        ("%%img2img start --save out.xyz\na cat", "out.xyz"),
+        ("%%img2img start -s 0.01 -n 5\na cat", "= 0 steps"),
+        ("%%img2img start --model sdxI\na cat", "Did you mean 'sd15'"),
+    ],
+)
+def test_a_mistake_is_one_red_line_and_fails_the_notebook(kernel: Any, code: str, line: str) -> None:
+    outcome = kernel.run(code)
+    assert not outcome.ok
+    (error,) = outcome.outputs
+    assert error["type"] == "error" and len(error["traceback"]) == 1
+    text = error["traceback"][0].replace("\x1b[31m", "").replace("\x1b[0m", "")
+    assert line in text and "\n" not in text
+    assert kernel.run("1 + 1").ok
+
+
+def test_line_and_body_are_never_expanded(kernel: Any) -> None:
+    kernel.run("secret = 'SPILLED'")
+    outcome = kernel.run("%%txt2img -n 1 --seed 1 --negative-prompt '{secret} $secret' --out plain\n{secret} costs $5 {1+1}")
+    assert outcome.ok
+    recipe = kernel.run("print(plain.recipe.to_json())")
+    values = json.loads(recipe.stream)
+    assert values["prompt"] == "{secret} costs $5 {1+1}" and values["negative_prompt"] == "{secret} $secret"
+
+
+def test_help_is_made_of_the_declarations(kernel: Any) -> None:
+    outcome = kernel.run("%%img2img?")
+    text = json.dumps(outcome.reply["payload"])
+    assert "--guidance-scale" in text and "how strongly the prompt pulls" in text
+
+
+def test_tab_completes_options_presets_and_files(kernel: Any) -> None:
+    kernel.run("import pathlib, tempfile, os; os.chdir(tempfile.mkdtemp()); start.save('kitten.png')")
+    for code, expected in [
+        ("%%img2img --gui", "--guidance-scale"),
+        ("%%img2img x --model s", "sd15"),
+        ("%%img2img kit", "kitten.png"),
+    ]:
+        kernel.client.complete(code, len(code))
+        matches = kernel.client.get_shell_msg(timeout=20)["content"]["matches"]
+        assert expected in matches, code
+
+
+def test_a_saved_file_carries_the_recipe(kernel: Any) -> None:
+    assert kernel.run(RUN.replace("--out", "--save wizard.png --out")).ok
+    read = kernel.run("from nbdiffuse import metadata; print(metadata.read('wizard.png').provenance.recipe == wizard.recipe)")
+    assert read.stream.strip() == "True"
+
+
+INTERRUPTS = [pytest.param(20), pytest.param(200, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("count", INTERRUPTS)
+def test_interrupts_end_a_cell_and_change_nothing(kernel: Any, count: int) -> None:
+    rng = random.Random(7)
+    kernel.run(RUN)
+    expected = kernel.run(DIGEST).stream
+    long = RUN.replace("--num-inference-steps 8", "--num-inference-steps 120")
+    stopped = 0
+    for index in range(count):
+        first = rng.uniform(0.0, 1.2)
+        outcome = kernel.run(long, interrupts=(first,) if index % 4 else (first, first + 0.05, first + 0.1))
+        if not outcome.ok:
+            assert outcome.reply["ename"] in ("Interrupted", "KeyboardInterrupt"), outcome.reply
+            stopped += outcome.reply["ename"] == "Interrupted"
+        if index % 5 == 0:
+            assert kernel.run(RUN).ok and kernel.run(DIGEST).stream == expected
+    assert stopped >= count // 3
+    assert kernel.run(RUN).ok and kernel.run(DIGEST).stream == expected
+
+
+FAULTS = ["torch.OutOfMemoryError('x')", "KeyboardInterrupt()", "ValueError('x')", "AssertionError('x')", "SystemExit(3)"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_tensor_of_a_failed_run_is_reachable(kernel: Any, fault: str) -> None:
+    arm = (
+        "import torch, weakref\n"
+        "unet = nbdiffuse.get_session()._engine.pipelines._components['sd15']['unet']\n"
+        "alive = []\n"
+        "def fail(module, inputs, output):\n"
+        "    alive.append(weakref.ref(output)); alive.append(weakref.ref(inputs[0]))\n"
+        f"    if len(alive) >= 6: raise {fault}\n"
+        "hook = unet.conv_out.register_forward_hook(fail)"
+    )
+    kernel.run(RUN)
+    assert kernel.run(arm).ok
+    assert not kernel.run(RUN).ok
+    left = kernel.run("hook.remove(); gc.collect(); print(len(alive), sum(reference() is not None for reference in alive))")
+    assert left.stream.split()[1] == "0" and int(left.stream.split()[0]) >= 6
+    assert kernel.run(RUN).ok
