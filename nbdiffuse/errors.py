@@ -50,10 +50,18 @@ class NonFiniteError(RunError):
     """Latents or pixels stopped being numbers."""
 
 
+class Words(str):
+    """Text that an error shows without quotes."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def breaks_rule(field: str, rule: str, value: object, way_out: str = "") -> str:
     """Compose an error line: "`field` must be <rule>, got <value>. <way out>"."""
     shown = repr(value)
-    shown = shown if len(shown) <= 120 else shown[:117] + "..."
+    # The end of a long path is what tells it from others.
+    shown = shown if len(shown) <= 120 else f"{shown[:56]} ... {shown[-56:]}"
     return f"`{field}` must be {rule}, got {shown}.{' ' + way_out if way_out else ''}"
 
 

@@ -2,81 +2,135 @@
 
 from __future__ import annotations
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from .errors import ParameterError, breaks_rule
+from .errors import ParameterError, Words, breaks_rule, did_you_mean
+from .intake import WHITE, check_rgb
 
-SMALLEST, LARGEST = 64, 4096
+MIN_SIDE, MAX_SIDE = 64, 4096
 """Closed interval of a side, in pixels."""
-Size = tuple[int, int]
+RESIZE_MODES = ("fit", "crop", "pad")
 
 
-def fitted_size(size: Size, *, width: int | None, height: int | None, multiple: int, limit: int | None = None) -> Size:
-    """Return the size that a run uses for a picture.
+def fitted_size(
+    size: tuple[int, int], *, width: int | None, height: int | None, multiple: int, limit: int | None = None
+) -> tuple[int, int]:
+    """Return the size that a run uses for an initial picture.
 
-    With width and height given, those; with one of them, the other follows from
-    the proportions; with none, the picture's own size, scaled down so that the
-    longer side is at most `limit`. Sides that are not scaled are rounded down to
-    the multiple, as diffusers does; scaled ones to the nearest.
+    Width and height, when given, are used. From one of them the other follows by
+    the proportions, rounded to the nearest multiple. Without either, a picture
+    whose longer side is over the limit is scaled down to it and each side rounded
+    to the nearest multiple; any other keeps its size, each side rounded down to a
+    multiple, as diffusers does (`VaeImageProcessor.get_default_height_width`). A
+    picture with a side below 64 pixels is enlarged until that side has 64.
 
     Parameters
     ----------
     size
         Width and height of the picture, in pixels, at least 1.
     width, height
-        What was asked for, in pixels, or None.
+        What was asked for, in [64, 4096] pixels, multiples of `multiple`, or None.
     multiple
-        Both sides become multiples of this, in pixels.
+        What both sides must be multiples of, in pixels, at least 1.
     limit
-        Longest side without an explicit size, in pixels, or None.
+        Longer side that the model was made for, in pixels, or None.
+
+    Returns
+    -------
+    tuple of int
+        Width and height, multiples of `multiple` in [64, 4096].
 
     Raises
     ------
     ParameterError
-        A side would leave [64, 4096].
+        A side leaves that range or is no multiple.
     """
+    own_width, own_height = size
+    for name, side in (("width", width), ("height", height)):
+        if side is not None and (side % multiple or not MIN_SIDE <= side <= MAX_SIDE):
+            raise ParameterError(breaks_rule(name, f"a multiple of {multiple} in [{MIN_SIDE}, {MAX_SIDE}]", side))
     if width and height:
         return width, height
-    scale = width / size[0] if width else height / size[1] if height else min(1.0, limit / max(size)) if limit else 1.0
-    # A picture that is tiny, or thin after scaling, is enlarged until its shorter side can be run.
-    if not (width or height):
-        scale = max(scale, SMALLEST / min(size))
-
-    def side(length: int) -> int:
-        return length // multiple * multiple if scale == 1 else round(length * scale / multiple) * multiple
-
-    found = (width or side(size[0]), height or side(size[1]))
-    if not all(SMALLEST <= length <= LARGEST for length in found):
-        shown = f"{found[0]}x{found[1]} for a picture of {size[0]}x{size[1]}"
-        raise ParameterError(
-            breaks_rule("width, height", f"in [{SMALLEST}, {LARGEST}]", shown, "Give both, with resize_mode crop or pad.")
+    longer = max(size)
+    if width:
+        chosen = width, _to_multiple(width * own_height, own_width, multiple)
+    elif height:
+        chosen = _to_multiple(height * own_width, own_height, multiple), height
+    elif min(size) < MIN_SIDE <= (limit or MIN_SIDE):
+        chosen = _enlarged(size, multiple)
+    elif limit is None or longer <= limit:
+        chosen = own_width // multiple * multiple, own_height // multiple * multiple
+    else:
+        # A long, thin picture keeps its shorter side at what can be run.
+        limit = max(limit, -(-MIN_SIDE * longer // min(size)))
+        highest = limit // multiple * multiple
+        chosen = (
+            min(_to_multiple(limit * own_width, longer, multiple), highest),
+            min(_to_multiple(limit * own_height, longer, multiple), highest),
         )
-    return found
+    if min(chosen) < MIN_SIDE or max(chosen) > MAX_SIDE:
+        rule = f"a picture that runs at [{MIN_SIDE}, {MAX_SIDE}] pixels a side"
+        shown = Words(f"{own_width}x{own_height}, which gives {chosen[0]}x{chosen[1]}")
+        raise ParameterError(breaks_rule("image", rule, shown, 'Give `width` and `height`, with `resize_mode` "crop" or "pad".'))
+    return chosen
 
 
-def fit(image: Image.Image, size: Size, mode: str = "fit", background: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
-    """Bring an RGB picture to exactly `size`.
+def _enlarged(size: tuple[int, int], multiple: int) -> tuple[int, int]:
+    shorter = min(size)
+    width, height = (_to_multiple(MIN_SIDE * side, shorter, multiple) for side in size)
+    return width, height
+
+
+def _to_multiple(numerator: int, denominator: int, multiple: int) -> int:
+    """Round a fraction to the nearest multiple, halves up."""
+    step = denominator * multiple
+    return (2 * numerator + step) // (2 * step) * multiple
+
+
+def fit(image: Image.Image, size: tuple[int, int], mode: str = "fit", background: tuple[int, int, int] = WHITE) -> Image.Image:
+    """Bring a picture to a size.
 
     Parameters
     ----------
     image
-        RGB, any size.
+        RGB picture of any size.
     size
-        Width and height in pixels.
+        Width and height in pixels, at least 1.
     mode
-        "fit" resizes (the size already keeps the proportions), "crop" covers the
-        size and cuts what stands over, "pad" fits inside and fills up.
+        "fit" resizes to exactly that size as diffusers does (`VaeImageProcessor.resize`,
+        Lanczos), keeping everything; "crop" fills the size, keeping the proportions
+        and the centre; "pad" keeps everything and the proportions, between borders.
     background
-        Colour of the borders, RGB.
+        RGB in [0, 255] of the borders.
 
     Returns
     -------
-    An RGB picture; the same pixels where the size is right already.
+    PIL.Image.Image
+        RGB, of that size; a copy with the same pixels if it was that size.
+
+    Raises
+    ------
+    ParameterError
+        The mode is unknown.
+    ImageInputError
+        The picture's mode is not RGB.
     """
-    if image.size == size:
-        return image
+    check_rgb(image)
+    if mode not in RESIZE_MODES:
+        rule = f"one of {', '.join(RESIZE_MODES)}"
+        raise ParameterError(breaks_rule("resize_mode", rule, mode, did_you_mean(str(mode), RESIZE_MODES)))
+    lanczos = Image.Resampling.LANCZOS
+    (own_width, own_height), (width, height) = image.size, size
     if mode == "crop":
-        return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+        # One step from the middle part: no second rounding.
+        scale = min(own_width / width, own_height / height)
+        left, top = (own_width - width * scale) / 2, (own_height - height * scale) / 2
+        box = (max(left, 0), max(top, 0), min(own_width - left, own_width), min(own_height - top, own_height))
+        return image.resize(size, lanczos, box=box)
     if mode == "pad":
-        return ImageOps.pad(image, size, Image.Resampling.LANCZOS, color=background)
-    return image.resize(size, Image.Resampling.LANCZOS)
+        scale = min(width / own_width, height / own_height)
+        inner = (max(1, round(own_width * scale)), max(1, round(own_height * scale)))
+        canvas = Image.new("RGB", size, background)
+        canvas.paste(image.resize(inner, lanczos), ((width - inner[0]) // 2, (height - inner[1]) // 2))
+        return canvas
+    return image.resize(size, lanczos)
