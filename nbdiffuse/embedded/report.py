@@ -150,14 +150,12 @@ def _image_to_image_figures(i2i: Any, judge: recogniser.Recogniser, name: str, c
 
 
 def _negative_figures(t2i: Any, judge: recogniser.Recogniser, name: str, count: int) -> list[Figure]:
-    scenes = [sample(UNSEEN + 30_000 + index) for index in range(count * 20)]
-    texts = [captions.assemble(Random(f"negative {s.seed}"), s.subject, None, None) for s in scenes]
-    plain, jungle = text_to_image(t2i, texts[:count], 7.5), text_to_image(t2i, [f"{text}, jungle" for text in texts[:count]], 7.5)
-    without = text_to_image(t2i, [f"{text}, jungle" for text in texts[:count]], 7.5, negative="jungle")
-    was = [names["place"] == "jungle" for names in judge.recognise(jungle)]
-    gone = [names["place"] != "jungle" for names in judge.recognise(without)]
-    removed = [after for before, after in zip(was, gone, strict=True) if before]
-    del plain
+    """Draw a subject in a jungle, with and without "jungle" as the negative prompt, as the guide does."""
+    scenes = [sample(UNSEEN + 30_000 + index) for index in range(count)]
+    texts = [captions.assemble(Random(f"negative {scene.seed}"), scene.subject, "jungle", None) for scene in scenes]
+    shown = [names["place"] == "jungle" for names in judge.recognise(text_to_image(t2i, texts, 7.5))]
+    left = [names["place"] == "jungle" for names in judge.recognise(text_to_image(t2i, texts, 7.5, negative="jungle"))]
+    removed = [not after for before, after in zip(shown, left, strict=True) if before]
     return [Figure(f'{name} negative prompt "jungle" removes the jungle', 100 * sum(removed) / max(1, len(removed)), 80.0)]
 
 

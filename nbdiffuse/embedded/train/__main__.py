@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL
-from torch import nn
 from transformers import CLIPTokenizer
 
 from .. import recogniser
@@ -18,8 +17,10 @@ from .latents import latent_pool
 from .renders import render_pool, to_unit
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
-STEPS = {"vae": 3400, "recogniser": 700, "sd15": 5000}
-CALIBRATION_STEPS = 500
+STEPS = {"vae": 3400, "recogniser": 700, "sd15": 4000}
+CALIBRATION_STEPS = 420
+POOL = 20_000
+"""Scenes that the denoisers see."""
 UNSEEN = 1_000_000
 """First seed of the scenes that no training sees."""
 
@@ -45,17 +46,11 @@ def _tokenizer(state: Path) -> CLIPTokenizer:
 
 def _sd15(state: Path, steps: int, seed: int) -> None:
     model, tokenizer = _trained_vae(state), _tokenizer(state)
-    pool = latent_pool(model, range(seed, seed + 24_000))
+    pool = latent_pool(model, range(seed, seed + POOL))
     modules = base.train(pool, tokenizer, state / "sd15.pt", steps, seed)
     torch.save(modules.state_dict(), state / "sd15-uncalibrated.pt")
-    _finish_sd15(state, seed, modules, model, tokenizer)
-
-
-def _finish_sd15(state: Path, seed: int, modules: nn.ModuleDict, model: AutoencoderKL, tokenizer: CLIPTokenizer) -> None:
-    pool = latent_pool(model, range(seed, seed + 8_000))
     modules = calibration.calibrate(modules, pool, tokenizer, state / "sd15-calibration.pt", CALIBRATION_STEPS, seed)
-    images = to_unit(render_pool(range(64)))
-    export.export_sd15(CHECKPOINTS / "sd15", model, modules, tokenizer, images)
+    export.export_sd15(CHECKPOINTS / "sd15", model, modules, tokenizer, to_unit(render_pool(range(64))))
     export.write_manifest(CHECKPOINTS)
 
 

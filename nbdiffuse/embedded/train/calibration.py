@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from .base import captions_of, noised, token_ids
+from .base import captions_of, noised, prepare, token_ids
 from .latents import LatentPool
 from .loop import Plan, fit, training_device
 
-SHARE = 0.4
+SHARE = 0.42
 BATCH = 48
 
 
@@ -55,6 +55,8 @@ def calibrate(
     teacher = copy.deepcopy(modules).to(device).eval().requires_grad_(False)
     encoder, trained = teacher["text_encoder"], teacher["unet"]
     student = copy.deepcopy(modules["unet"]).to(device)
+    for unet in (trained, student):
+        prepare(unet, device)
     unconditional = token_ids(tokenizer, [""])
 
     def loss_of(model: nn.Module, generator: torch.Generator, step: int) -> Tensor:
