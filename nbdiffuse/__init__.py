@@ -10,6 +10,7 @@ from .images import Picture
 from .presets import PRESETS, resolve
 from .recipe import Recipe
 from .session import Session, get_session, run
+from .sweeping import Grid, sweep
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PRESETS",
+    "Grid",
     "NbdiffuseError",
     "Picture",
     "Recipe",
@@ -30,6 +32,7 @@ __all__ = [
     "load_ipython_extension",
     "resolve",
     "run",
+    "sweep",
 ]
 
 

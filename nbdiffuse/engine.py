@@ -13,10 +13,11 @@ import torch
 import transformers
 from PIL import Image
 
+from .encodings import Encodings
 from .errors import Interrupted, NonFiniteError
 from .fitting import fit
 from .pipelines import Pipelines
-from .presets import Preset, preset_of, real_steps
+from .presets import preset_of, real_steps
 from .recipe import Recipe
 from .results import Result
 from .steps import Step, StepHook
@@ -56,6 +57,7 @@ class Engine:
 
     def __init__(self, pipelines: Pipelines) -> None:
         self.pipelines = pipelines
+        self.encodings = Encodings()
 
     def run(self, recipe: Recipe, on_progress: Callable[[Progress], None], stop: threading.Event) -> Result:
         """Run a complete recipe.
@@ -89,7 +91,7 @@ class Engine:
         watcher.check_stop()
         started = time.perf_counter()
         try:
-            with StepHook(pipeline.scheduler, watcher):
+            with StepHook(pipeline.scheduler, watcher), self.encodings.reuse(pipeline, self.pipelines.scope(preset)):
                 output = pipeline(**_arguments(recipe, initial), output_type="pt").images
         finally:
             pipeline.maybe_free_model_hooks()
@@ -102,11 +104,13 @@ class Engine:
             images=images,
             initial=initial,
             seconds=time.perf_counter() - started,
-            fingerprint=self._fingerprint(preset, pipeline),
+            fingerprint=self.fingerprint(recipe),
             notices=_truncation_notices(pipeline.tokenizer, recipe),
         )
 
-    def _fingerprint(self, preset: Preset, pipeline: Any) -> dict[str, str]:
+    def fingerprint(self, recipe: Recipe) -> dict[str, str]:
+        """Return what else can change the pixels of a complete recipe, without loading its weights."""
+        preset = preset_of(recipe.model)
         return {
             "nbdiffuse": __version__,
             "torch": torch.__version__,
@@ -114,8 +118,8 @@ class Engine:
             "transformers": transformers.__version__,
             "device": self.pipelines.device.type,
             "dtype": str(self.pipelines.dtype).removeprefix("torch."),
-            "pipeline": type(pipeline).__name__,
-            "scheduler": type(pipeline.scheduler).__name__,
+            "pipeline": preset.pipelines[recipe.task],
+            "scheduler": f"{recipe.scheduler}Scheduler",
             "checkpoint": self.pipelines.identity(preset),
         }
 
@@ -163,7 +167,8 @@ class _Watcher:
         now = time.perf_counter()
         preview = None
         if now - self._previewed >= PREVIEW_INTERVAL and self._latent_rgb is not None and step.index < step.total:
-            preview = _preview(step.latents if step.original is None else step.original, self._latent_rgb)
+            clean = step.clean()
+            preview = _preview(step.latents if clean is None else clean, self._latent_rgb)
             self._previewed = now
         self._on_progress(Progress(done, self._steps, now - self._started, preview))
 

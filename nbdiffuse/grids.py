@@ -105,3 +105,13 @@ def png_bytes(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=image.width * image.height < 400_000)
     return buffer.getvalue()
+
+
+def captioned(png: bytes, line: str) -> bytes:
+    """Return a sheet with a line of text above it."""
+    sheet = Image.open(io.BytesIO(png))
+    width = max(sheet.width, 480)
+    taller = Image.new("RGBA", (width, sheet.height + LABEL + GAP), (0, 0, 0, 0))
+    taller.paste(sheet, (0, LABEL + GAP))
+    ImageDraw.Draw(taller).text((0, 0), _shortened(line, width), font=_font(LABEL), fill=INK)
+    return png_bytes(taller)

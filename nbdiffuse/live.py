@@ -7,22 +7,61 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
-from .grids import Cell, contact_sheet, png_bytes
+from .grids import Cell, captioned, contact_sheet, png_bytes
 from .recipe import Recipe
 from .results import Result, initial_label, summary
 
 if TYPE_CHECKING:
     from .engine import Progress
+    from .sweeping import Grid
 
 REFRESH = 0.5
 """Seconds between pictures of a run under way, at least."""
 
 
-class LiveRun:
-    """Show a run while it goes on, then its result, in one place of the notebook.
+class LiveDisplay:
+    """One place of the notebook whose picture is replaced.
 
     Everything that changes stands in the picture; the text stays the same, so a
     stored notebook compares equal.
+
+    Parameters
+    ----------
+    animated
+        Whether the front end can replace a picture that it shows.
+    interval
+        Seconds between pictures, at least.
+    """
+
+    def __init__(self, animated: bool, interval: float = REFRESH) -> None:
+        self._animated = animated
+        self._interval = interval
+        self.started = self._drawn = time.monotonic()
+        self._handle: Any = None
+
+    def show(self, bundle: dict[str, Any]) -> None:
+        """Show a picture now, in place of the one before."""
+        if self._handle is not None:
+            self._handle.update(bundle, raw=True)
+        elif self._animated:
+            self._handle = display(bundle, raw=True, display_id=True)
+        self._drawn = time.monotonic()
+
+    def show_last(self, bundle: dict[str, Any]) -> None:
+        """Show what stays; a front end that cannot replace pictures shows only this one."""
+        if self._animated:
+            self.show(bundle)
+        else:
+            display(bundle, raw=True)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for another picture."""
+        return self._animated and time.monotonic() - self._drawn >= self._interval
+
+
+class LiveRun:
+    """Show one run while it goes on, then its result.
 
     Parameters
     ----------
@@ -34,53 +73,70 @@ class LiveRun:
 
     def __init__(self, recipe: Recipe, animated: bool) -> None:
         self._recipe = recipe
-        self._animated = animated
         self._latest: Progress | None = None
         self._preview: Any = None
-        self._drawn = time.monotonic()
-        self._started = time.monotonic()
-        self._handle = display(self._bundle(self._sheet("waiting", 0.0)), raw=True, display_id=True) if animated else None
+        self._display = LiveDisplay(animated)
+        self._display.show(self._bundle("waiting", 0.0))
 
     def on_progress(self, progress: Progress) -> None:
         """Take note of a step; called on the worker."""
         self._latest = progress
+        if progress.preview is not None:
+            self._preview = progress.preview
 
     def refresh(self) -> None:
-        """Draw the latest state, at most every `REFRESH` seconds; called on the cell's thread."""
-        now = time.monotonic()
-        if not self._animated or now - self._drawn < REFRESH:
+        """Draw the latest state when it is time; called on the cell's thread."""
+        if not self._display.due:
             return
-        self._drawn = now
         progress = self._latest
         if progress is None:
-            self._update(self._sheet(f"loading {self._recipe.model}, {now - self._started:.0f} s", 0.0))
+            waited = time.monotonic() - self._display.started
+            self._display.show(self._bundle(f"loading {self._recipe.model}, {waited:.0f} s", 0.0))
             return
         left = "" if progress.remaining is None else f"  {progress.remaining:.0f} s left"
-        self._update(self._sheet(f"step {progress.step} of {progress.steps}{left}", progress.step / progress.steps))
+        self._display.show(self._bundle(f"step {progress.step} of {progress.steps}{left}", progress.step / progress.steps))
 
     def finish(self, result: Result) -> None:
         """Replace the progress by the result."""
-        bundle = result._repr_mimebundle_()
-        if self._handle is not None:
-            self._handle.update(bundle, raw=True)
-        else:
-            display(bundle, raw=True)
+        self._display.show_last(result._repr_mimebundle_())
 
     def fail(self, label: str) -> None:
         """Say in the picture that there will be no result."""
-        if self._handle is not None:
-            self._update(self._sheet(label, None))
+        self._display.show(self._bundle(label, None))
 
-    def _sheet(self, label: str, done: float | None) -> bytes:
+    def _bundle(self, label: str, done: float | None) -> dict[str, Any]:
         recipe = self._recipe
         cells = [Cell(recipe.image.image, initial_label(recipe))] if recipe.image else []
-        if self._latest is not None and self._latest.preview is not None:
-            self._preview = self._latest.preview
-        return png_bytes(contact_sheet([*cells, Cell(self._preview, label, done)]))
+        sheet = contact_sheet([*cells, Cell(self._preview, label, done)])
+        return {"image/png": png_bytes(sheet), "text/plain": summary(recipe)}
 
-    def _bundle(self, png: bytes) -> dict[str, Any]:
-        return {"image/png": png, "text/plain": summary(self._recipe)}
 
-    def _update(self, png: bytes) -> None:
-        if self._handle is not None:
-            self._handle.update(self._bundle(png), raw=True)
+class LiveGrid:
+    """Show a grid while it fills in.
+
+    Parameters
+    ----------
+    grid
+        Not yet run.
+    animated
+        Whether the front end can replace a picture that it shows.
+    """
+
+    def __init__(self, grid: Grid, animated: bool) -> None:
+        self._grid = grid
+        # A sheet of many pictures takes a while to draw.
+        self._display = LiveDisplay(animated, 2 * REFRESH)
+        self._display.show(self._bundle())
+
+    def refresh(self) -> None:
+        """Draw the grid as it is when it is time."""
+        if self._display.due:
+            self._display.show(self._bundle())
+
+    def finish(self) -> None:
+        """Show the grid as it stays, whole or not."""
+        self._display.show_last(self._grid._repr_mimebundle_())
+
+    def _bundle(self) -> dict[str, Any]:
+        bundle = self._grid._repr_mimebundle_()
+        return {**bundle, "image/png": captioned(bundle["image/png"], self._grid.plan_line())}

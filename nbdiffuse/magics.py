@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
@@ -12,15 +13,16 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 from IPython.display import display
 
-from .errors import Interrupted, NbdiffuseError
+from .errors import Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from .images import Picture
-from .live import LiveRun
-from .metadata import check_suffix
+from .live import LiveGrid, LiveRun
+from .metadata import SUFFIXES, check_suffix
 from .options import Cell, completions, help_text, parse_cell
 from .presets import resolve, steps_line
 from .recipe import Recipe
 from .results import Result
 from .session import get_session, wait
+from .sweeping import Grid, sweep
 from .worker import Job
 
 
@@ -43,6 +45,13 @@ class DiffusionMagics(Magics):
 
     def _run(self, task: str, line: str, body: str) -> None:
         asked = parse_cell(task, line, body)
+        made = self._grid(asked) if asked.axes else self._result(asked)
+        if asked.out:
+            self.shell.user_ns[asked.out] = made
+        if asked.save:
+            made.save(asked.save)
+
+    def _result(self, asked: Cell) -> Result:
         if asked.save:
             check_suffix(asked.save)
         recipe = resolve(self._recipe(asked))
@@ -51,10 +60,29 @@ class DiffusionMagics(Magics):
         result = self._watched(recipe)
         for notice in result.notices:
             _say(notice)
+        return result
+
+    def _grid(self, asked: Cell) -> Grid:
+        if asked.save and Path(asked.save).suffix.lower() in SUFFIXES:
+            raise ParameterError(breaks_rule("--save", "a folder for several pictures", asked.save))
+        axes = {name: [self._picture(word) for word in words] if name == "image" else words for name, words in asked.axes.items()}
+        grid = sweep(self._recipe(asked), **axes)
+        for notice in (grid.sweep.plan_line(), *asked.notices):
+            _say(notice)
+        live = LiveGrid(grid, animated=hasattr(self.shell, "kernel"))
         if asked.out:
-            self.shell.user_ns[asked.out] = result
-        if asked.save:
-            result.save(asked.save)
+            # Also after an interrupt the finished cells are at hand.
+            self.shell.user_ns[asked.out] = grid
+        try:
+            grid.run(live.refresh)
+        except Interrupted:
+            self._ignore_further_interrupts()
+            raise
+        finally:
+            live.finish()
+        for notice in grid.notices:
+            _say(notice)
+        return grid
 
     def _watched(self, recipe: Recipe) -> Result:
         live: LiveRun | None = None

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from . import a1111
+from .axes import alternatives, values_of
 from .errors import ParameterError, breaks_rule, did_you_mean
 from .presets import PRESETS, SCHEDULERS
 from .recipe import PARAMS, Param
-
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -23,16 +22,19 @@ class Cell:
     Parameters
     ----------
     values
-        Recipe fields by name; `image` is still the word that was typed.
+        Recipe fields that have one value; `image` is still the word that was typed.
+    axes
+        Recipe fields that have several, in the order typed, the prompt last.
     out
         Variable that receives the result, or None.
     save
-        File that receives it, or None.
+        File that receives it, or for several values the folder, or None.
     notices
         Lines a person should read: what could not be carried over.
     """
 
     values: dict[str, Any]
+    axes: dict[str, tuple[Any, ...]]
     out: str | None
     save: str | None
     notices: tuple[str, ...] = ()
@@ -67,18 +69,6 @@ def _parser(task: str) -> _Parser:
     return parser
 
 
-def number(name: str, text: str) -> float | int:
-    """Read a number typed in ASCII digits; whole numbers stay whole."""
-    if not NUMBER.fullmatch(text):
-        raise ParameterError(breaks_rule(name, PARAMS[name].rule, text))
-    return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
-
-
-def _typed(name: str, text: str) -> Any:
-    param = PARAMS[name]
-    return param.check(name, text if param.kind is str else number(name, text))
-
-
 def _words(line: str) -> list[str]:
     try:
         return shlex.split(line)
@@ -94,9 +84,10 @@ def parse_cell(task: str, line: str, body: str) -> Cell:
     task
         "img2img" or "txt2img".
     line
-        The rest of the magic's line: for img2img a picture, then options.
+        The rest of the magic's line: for img2img one or several pictures, then
+        options, each with one value or several (see `axes.values_of`).
     body
-        The prompt; a line that begins "Negative prompt:" starts the negative
+        The prompt, with `{a|b}` for alternatives; a line that begins "Negative prompt:" starts the negative
         prompt, and a text copied from AUTOMATIC1111 is understood whole. Options
         on the line win over values in the body.
 
@@ -106,35 +97,50 @@ def parse_cell(task: str, line: str, body: str) -> Cell:
         An option is unknown or a value breaks its rule.
     """
     parser = _parser(task)
-    known, rest = parser.parse_known_args(_words(line))
+    words = _words(line)
+    known, rest = parser.parse_known_args(words)
     options = [word for word in rest if word.startswith("-")]
     if options:
         flags = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
         raise ParameterError(f"{options[0]!r} is not an option of %%{task}. {did_you_mean(options[0], flags)}")
     parsed = a1111.parse(body.strip("\n"))
-    values: dict[str, Any] = dict(parsed.values)
-    values.update({name: _typed(name, text) for name, text in vars(known).items() if name in PARAMS and text is not None})
-    values["image"] = _picture_word(task, rest)
-    if not str(values.get("prompt", "")).strip():
-        raise ParameterError("`prompt` must be the body of the cell, got nothing. Write it on the line below the magic.")
+    several = {name: _alternatives(name, value) for name, value in parsed.values.items()}
+    for name in _in_typed_order(vars(known), words, parser):
+        several.pop(name, None)  # what is typed later stands further in
+        several[name] = values_of(name, getattr(known, name))
+    several["prompt"] = several.pop("prompt")
     if task == "txt2img":
-        values = {name: value for name, value in values.items() if name in fields_of(task) or name == "prompt"}
+        several = {name: values for name, values in several.items() if name in fields_of(task) or name == "prompt"}
+    if not all(str(value).strip() for value in several["prompt"]):
+        raise ParameterError("`prompt` must be the body of the cell, got nothing. Write it on the line below the magic.")
     if known.out is not None and not known.out.isidentifier():
         raise ParameterError(breaks_rule("--out", "the name of a variable", known.out, "For a file, use --save."))
-    return Cell({name: value for name, value in values.items() if value is not None}, known.out, known.save, parsed.left_out)
+    several = {**_picture_words(task, rest), **several}
+    single = {name: values[0] for name, values in several.items() if len(values) == 1}
+    axes = {name: values for name, values in several.items() if len(values) > 1}
+    return Cell(single, axes, known.out, known.save, parsed.left_out)
 
 
-def _picture_word(task: str, words: list[str]) -> str | None:
+def _alternatives(name: str, value: Any) -> tuple[Any, ...]:
+    return alternatives(value, name) if isinstance(value, str) and name != "scheduler" else (value,)
+
+
+def _in_typed_order(known: dict[str, Any], words: list[str], parser: _Parser) -> list[str]:
+    names = {option: action.dest for action in parser._actions for option in action.option_strings}
+    typed = [names.get(word.split("=")[0], names.get(word[:2], "")) for word in words if word.startswith("-")]
+    return list(dict.fromkeys(name for name in typed if name in PARAMS and known[name] is not None))
+
+
+def _picture_words(task: str, words: list[str]) -> dict[str, tuple[str, ...]]:
     if task == "txt2img":
         if words:
             raise ParameterError(
                 f"%%txt2img takes no picture, got {words[0]!r}. Use %%img2img, or --out {words[0]} to name the result."
             )
-        return None
-    if len(words) != 1:
-        got = "none" if not words else f"{len(words)}: {' '.join(words)!r}"
-        raise ParameterError(f"`image` must be one picture after %%img2img, got {got}. Give a file or the name of a variable.")
-    return words[0]
+        return {}
+    if not words:
+        raise ParameterError("`image` must stand after %%img2img, got none. Give a file or the name of a variable.")
+    return {"image": tuple(words)}
 
 
 def help_text(task: str) -> str:
@@ -144,12 +150,13 @@ def help_text(task: str) -> str:
     lines = [intro, "", f"    %%{task}{picture} [options]", "    the prompt", "    Negative prompt: what to keep away from", ""]
     if task == "img2img":
         lines += ["PICTURE is a file, or the name of a variable that holds a picture or a result.", ""]
+    lines += ["Several values make a grid: --strength 0.4,0.6,0.8  --guidance-scale 1:10:3  --seed 1..4", ""]
     lines.append("Options (a value not given is the preset's default):")
     for name, param in fields_of(task).items():
         names = f"{param.short}, {flag(name)}" if param.short else flag(name)
         lines.append(f"  {names:<28} {param.help}; {param.rule}")
     lines.append(f"  {'--out':<28} variable that receives the result")
-    lines.append(f"  {'--save':<28} file that receives it: .png, .jpg or .webp, with the recipe inside")
+    lines.append(f"  {'--save':<28} file that receives it (.png, .jpg, .webp), recipe inside; a folder for a grid")
     lines += ["", "Models: " + ", ".join(PRESETS) + "."]
     lines += ["Schedulers: " + ", ".join(SCHEDULERS) + "."]
     return "\n".join(lines)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
+from .errors import Interrupted
 from .presets import resolve
 from .recipe import Recipe
 from .worker import Job, Worker
@@ -14,6 +16,10 @@ from .worker import Job, Worker
 if TYPE_CHECKING:
     from .engine import Engine, Progress
     from .results import Result
+
+
+HISTORY = 200
+"""Results that a session remembers; older ones live as long as somebody holds them."""
 
 
 class Session:
@@ -29,7 +35,7 @@ class Session:
         self._device = device
         self._worker = Worker("nbdiffuse")
         self._engine: Engine | None = None
-        self.history: list[Result] = []
+        self.history: deque[Result] = deque(maxlen=HISTORY)
 
     def submit(self, recipe: Recipe, on_progress: Callable[[Progress], None] | None = None) -> Job[Result]:
         """Check and complete a recipe, queue it, and return at once.
@@ -76,6 +82,10 @@ class Session:
         job = self.submit(recipe, on_progress)
         return wait(job)
 
+    def fingerprint(self, recipe: Recipe) -> dict[str, str]:
+        """Return, before a complete recipe runs, the fingerprint that its result will have; waits for the run under way."""
+        return self._worker.submit(lambda stop: self._ready_engine().fingerprint(recipe)).result()
+
     def warm_up(self) -> Job[None]:
         """Load the libraries on the worker, so that the first run starts sooner."""
         return self._worker.submit(lambda stop: (self._ready_engine(), None)[1])
@@ -120,8 +130,6 @@ def wait(job: Job[Result], while_waiting: Callable[[], None] = lambda: None, int
             job.stop()
             if interrupts >= 3:
                 break
-    from .errors import Interrupted
-
     raise Interrupted("Left waiting: the step under way ends on the worker, and its result is thrown away.")
 
 

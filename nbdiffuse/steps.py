@@ -25,14 +25,15 @@ class Step:
         Calls that this run makes.
     latents
         Latents after the step, shape (n, channels, h, w), on the device.
-    original
-        The scheduler's estimate of the finished latents, same shape, where it gives one.
+    clean
+        Estimates the finished latents, same shape; None where the scheduler's
+        prediction does not tell. Called only when a preview is due.
     """
 
     index: int
     total: int
     latents: torch.Tensor
-    original: torch.Tensor | None
+    clean: Callable[[], torch.Tensor | None]
 
 
 class StepHook:
@@ -63,13 +64,14 @@ class StepHook:
         def step(model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
             if self._total is None:
                 self._total = self._remaining(timestep)
-            clean = self._clean_estimate(model_output, timestep, sample)
             kwargs["return_dict"] = False
             result = original_step(model_output, timestep, sample, *args, **kwargs)
             self._calls += 1
             latents = result[0]
-            if not torch.isfinite(latents).all():
+            # On a GPU the check waits for the device, so there only the last step is checked.
+            if (latents.device.type == "cpu" or self._calls >= self._total) and not torch.isfinite(latents).all():
                 raise NonFiniteError(f"The latents stopped being numbers at step {self._calls} of {self._total}.")
+            clean = functools.partial(self._clean_estimate, model_output, timestep, sample)
             self._on_step(Step(self._calls, max(self._total, self._calls), latents, clean))
             return result
 

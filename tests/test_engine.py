@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,22 @@ def test_progress_counts_the_real_steps(scene: Any, session: Session) -> None:
         assert seen[-1] == (5, 5) and seen == sorted(seen), scheduler
 
 
+def test_previews_come_at_most_twice_a_second_and_approach_the_result(scene: Any, session: Session) -> None:
+    seen: list[tuple[float, Image.Image]] = []
+
+    def note(progress: Any) -> None:
+        if progress.preview is not None:
+            seen.append((progress.elapsed, progress.preview))
+
+    result = session.run(Recipe(prompt="a cat in the snow", image=scene.image, num_inference_steps=150, seed=4), note)
+    assert len(seen) >= 2
+    times = [when for when, _ in seen]
+    assert all(later - earlier >= 0.5 for earlier, later in pairwise(times))
+    small = np.asarray(result.image.resize(seen[0][1].size, Image.Resampling.BOX), float)
+    first, last = (np.abs(np.asarray(preview, float) - small).mean() for preview in (seen[0][1], seen[-1][1]))
+    assert last <= first and last < 40
+
+
 def stopped_after(session: Session, recipe: Recipe, stop_at: int) -> int:
     """Ask for a stop during a step; return how many steps ran."""
     steps: list[int] = []
@@ -129,7 +145,7 @@ def test_latents_that_are_no_numbers_are_an_error_not_a_black_picture(scene: Any
     session.run(recipe)
     engine = session._engine
     assert engine is not None
-    unet = engine.pipelines._components["sd15"]["unet"]
+    unet = engine.pipelines.components("sd15")["unet"]
 
     hook = unet.conv_out.register_forward_hook(lambda module, inputs, output: torch.full_like(output, torch.nan))
     try:

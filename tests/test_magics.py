@@ -88,6 +88,22 @@ def test_a_saved_file_carries_the_recipe(kernel: Any) -> None:
     assert read.stream.strip() == "True"
 
 
+def test_several_values_make_a_grid_that_fills_in_and_is_never_computed_twice(kernel: Any) -> None:
+    cell = "%%img2img start --strength 0.5,0.6,1.0 --guidance-scale 1,7.5 -n 4 --seed 7 --out grid\na cat in the snow"
+    outcome = kernel.run(cell)
+    assert outcome.ok
+    assert outcome.texts()[:2] == ["6 cells, 4 distinct, 12 steps, 1 model", "sweep: strength x guidance_scale"]
+    shown = [output for output in outcome.outputs if "image/png" in output.get("data", {})]
+    assert {output["data"]["text/plain"] for output in shown} == {"sweep: strength x guidance_scale"}
+    kernel.run("before = len(nbdiffuse.get_session().history)")
+    assert kernel.run(cell).ok
+    assert kernel.run("print(len(nbdiffuse.get_session().history) - before, len(grid), grid.missing)").stream.strip() == "0 6 0"
+    single = kernel.run("%%img2img start --strength 0.6 --guidance-scale 7.5 -n 4 --seed 7 --out one\na cat in the snow")
+    assert single.ok
+    same = "print(grid.sel(strength=0.6, guidance_scale=7.5)[0].image.tobytes() == one.image.tobytes())"
+    assert kernel.run(same).stream.strip() == "True"
+
+
 INTERRUPTS = [pytest.param(20), pytest.param(200, marks=pytest.mark.slow)]
 
 
@@ -117,7 +133,7 @@ FAULTS = ["torch.OutOfMemoryError('x')", "KeyboardInterrupt()", "ValueError('x')
 def test_no_tensor_of_a_failed_run_is_reachable(kernel: Any, fault: str) -> None:
     arm = (
         "import torch, weakref\n"
-        "unet = nbdiffuse.get_session()._engine.pipelines._components['sd15']['unet']\n"
+        "unet = nbdiffuse.get_session()._engine.pipelines.components('sd15')['unet']\n"
         "alive = []\n"
         "def fail(module, inputs, output):\n"
         "    alive.append(weakref.ref(output)); alive.append(weakref.ref(inputs[0]))\n"

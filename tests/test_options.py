@@ -70,8 +70,7 @@ def test_a_pasted_generation_text_is_understood_and_the_line_wins() -> None:
         ("cat.png --width 130", "The nearest is 128."),
         ("cat.png --strength", "`--strength` must be followed by a value, got none."),
         ("cat.png 'open", "Close the quotes."),
-        ("", "`image` must be one picture after %%img2img, got none."),
-        ("a.png b.png", "got 2"),
+        ("", "`image` must stand after %%img2img, got none."),
         ("cat.png --out 2bad", "`--out` must be the name of a variable"),
     ],
 )
@@ -98,3 +97,19 @@ def test_choices_are_completed() -> None:
     assert completions("img2img", "%%img2img cat.png --model sd") == ["sd15"]
     assert "DDIM" in (completions("img2img", "%%img2img cat.png --scheduler ") or [])
     assert completions("img2img", "%%img2img ca") is None
+
+
+def test_several_values_make_axes_in_the_order_typed() -> None:
+    cell = parse_cell("img2img", "a.png b.png -g 1,5 --strength 0.4:0.8:0.2 --seed 1..3", "a cat in the {jungle|snow}")
+    assert cell.axes == {
+        "image": ("a.png", "b.png"),
+        "guidance_scale": (1.0, 5.0),
+        "strength": (0.4, 0.6, 0.8),
+        "seed": (1, 2, 3),
+        "prompt": ("a cat in the jungle", "a cat in the snow"),
+    }
+    assert cell.values == {}
+
+
+def test_a_brace_without_alternatives_is_text() -> None:
+    assert parse_cell("img2img", "a.png", "a {cat} costs $5").values["prompt"] == "a {cat} costs $5"

@@ -1,0 +1,77 @@
+"""What is seen of a sweep and its ledger: a sheet in a cell, and a folder that is left behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from .errors import FileError
+from .gallery import page
+from .ledger import Failed, Ledger
+from .results import Result
+from .sheets import Spot, Table, sheet_png
+from .store import write_whole
+from .sweep import Sweep, SweepCell
+from .tables import coordinates_text, differences_text, tables_of
+
+
+def sheet(sweep: Sweep, ledger: Ledger) -> bytes:
+    """Draw what is there of a sweep.
+
+    Returns
+    -------
+    bytes
+        A PNG of at most 1 MB, see `sheets.sheet_png`.
+    """
+    return sheet_png(_tables(sweep, ledger), _initial(sweep))
+
+
+def save(title: str, sweep: Sweep, ledger: Ledger, folder: Path) -> Path:
+    """Write full-size pictures and `index.html`; see `Grid.save`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for group in sweep.distinct():
+            outcome = ledger.outcomes.get(group[0].picture_key)
+            if isinstance(outcome, Result):
+                outcome.save(folder / _file(group[0]))
+        # A picture that was carried over may have text in its name that is not Unicode.
+        content = page(title, _tables(sweep, ledger), _initial(sweep)).encode("utf-8", "replace")
+        write_whole(folder / "index.html", content)
+    except OSError as error:
+        raise FileError(f"{folder} cannot be written: {error.strerror or error}.") from None
+    return folder / "index.html"
+
+
+def _tables(sweep: Sweep, ledger: Ledger) -> list[Table]:
+    return tables_of(sweep, lambda cell: _spot(sweep, ledger, cell))
+
+
+def _spot(sweep: Sweep, ledger: Ledger, cell: SweepCell) -> Spot:
+    outcome, first = ledger.outcomes.get(cell.picture_key), sweep.group_of(cell)[0]
+    label = coordinates_text(sweep, cell)
+    details = json.dumps(cell.recipe.to_dict(), indent=2, ensure_ascii=False)
+    if isinstance(outcome, Result):
+        note = "" if cell is first else f"= {differences_text(sweep, cell, first)}"
+        return Spot(outcome.image, note, label, _file(first), details)
+    return Spot(None, _state(cell, ledger, outcome), label, None, details)
+
+
+def _state(cell: SweepCell, ledger: Ledger, outcome: Failed | None) -> str:
+    if outcome is not None:
+        return f"{type(outcome.error).__name__}: {outcome.error}"
+    running = ledger.running
+    if running is None or running[0] != cell.picture_key:
+        return "not run"
+    return f"step {running[1].step} of {running[1].steps}" if running[1] else "starting"
+
+
+def _initial(sweep: Sweep) -> Image.Image | None:
+    picture = sweep.base.image
+    varies = any(axis.name == "image" for axis in sweep.axes)
+    return None if picture is None or varies else picture.image
+
+
+def _file(cell: SweepCell) -> str:
+    return f"cell-{cell.index:03d}.png"

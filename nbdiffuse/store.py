@@ -1,0 +1,284 @@
+"""Finished images on disk, found again by what made them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from .errors import FileError, NbdiffuseError
+from .metadata import CHUNK, Provenance, read
+from .recipe import Recipe
+
+LIMIT = 2_000_000_000
+"""Largest size of a store, in bytes."""
+_TRAILER = b"\nnbdiffuse store "
+_ABANDONED = 3600
+"""Seconds after which a draft belongs to nobody."""
+
+
+def default_folder() -> Path:
+    """Return where the store lives: `NBDIFFUSE_CACHE`, or this platform's folder for caches."""
+    chosen = os.environ.get("NBDIFFUSE_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "nbdiffuse"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "nbdiffuse" / "Cache"
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification says to ignore a relative one.
+    return (Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache") / "nbdiffuse"
+
+
+def store_key(recipe: Recipe, fingerprint: Mapping[str, str]) -> str:
+    """Return what an image is stored under.
+
+    Parameters
+    ----------
+    recipe
+        Complete.
+    fingerprint
+        What else can change the pixels, by name.
+
+    Returns
+    -------
+    str
+        sha256 of the recipe's digest and the fingerprint, in hexadecimal.
+    """
+    text = json.dumps([recipe.digest, sorted(fingerprint.items())], separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is whole or not there, also after a crash or a loss of power.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; a file that was there before still is.
+    """
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files that only the owner reads.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(draft, 0o666 & ~mask)
+        os.replace(draft, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
+        raise
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the store knows of a run.
+
+    Parameters
+    ----------
+    image
+        RGB.
+    seconds
+        Wall time of the run, in seconds.
+    notices
+        Lines that a person should read.
+    """
+
+    image: Image.Image
+    seconds: float
+    notices: tuple[str, ...]
+
+
+class Store:
+    """A folder of finished images; any number of processes may share it.
+
+    Each file is a PNG with its provenance inside and a checksum after its end.
+    Damaged files are as good as absent. Past the limit, those unused for longest go.
+
+    Parameters
+    ----------
+    folder
+        Made with the first image; `default_folder()` when not given.
+    limit
+        Largest size of all images together, in bytes, at least 0.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None, limit: int = LIMIT) -> None:
+        self.folder = default_folder() if folder is None else Path(folder).expanduser()
+        self.limit = limit
+        self._size: int | None = None
+
+    def path(self, recipe: Recipe, fingerprint: Mapping[str, str]) -> Path:
+        """Return the file in which an image is or would be."""
+        return self._file(store_key(recipe, fingerprint))
+
+    def _file(self, key: str) -> Path:
+        return self.folder / "images" / key[:2] / f"{key}.png"
+
+    def get(self, recipe: Recipe, fingerprint: Mapping[str, str]) -> Kept | None:
+        """Return a finished image, or None when it is not there or damaged."""
+        key = store_key(recipe, fingerprint)
+        file = self._file(key)
+        try:
+            kept, provenance = _unpacked(file.read_bytes())
+        except (OSError, NbdiffuseError):
+            return None
+        if store_key(provenance.recipe, provenance.fingerprint) != key:
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(file)
+        return kept
+
+    def put(self, image: Image.Image, provenance: Provenance, seconds: float, notices: tuple[str, ...] = ()) -> None:
+        """Keep a finished image.
+
+        Parameters
+        ----------
+        image
+            RGB, any size.
+        provenance
+            With the complete recipe and the fingerprint that it is found by.
+        seconds, notices
+            See `Kept`.
+
+        Raises
+        ------
+        FileError
+            It cannot be written; what the store held before is still there.
+        """
+        key = store_key(provenance.recipe, provenance.fingerprint)
+        file, content = self._file(key), _packed(image, provenance, seconds, notices)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(file, content)
+            # After the file: the index names nothing that is not there.
+            self._note({"key": key, "bytes": len(content), "time": round(time.time(), 3), "recipe": provenance.recipe.to_dict()})
+            self._make_room(len(content))
+        except OSError as error:
+            raise FileError(
+                f"The store {self.folder} cannot be written: {error.strerror or error}. Set NBDIFFUSE_CACHE."
+            ) from None
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Yield what the index says of each image that is there whole, oldest first."""
+        noted: dict[str, dict[str, Any]] = {}
+        try:
+            lines = (self.folder / "index.jsonl").read_bytes().split(b"\n")
+        except OSError:
+            return
+        for line in lines:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                entry = json.loads(line)
+                noted.pop(entry["key"], None)
+                if "gone" not in entry:
+                    noted[entry["key"]] = entry
+        for key, entry in noted.items():
+            with contextlib.suppress(OSError):
+                if re.fullmatch("[0-9a-f]{64}", str(key)) and self._file(key).stat().st_size == entry.get("bytes"):
+                    yield entry
+
+    def remember(self, name: str, text: str) -> None:
+        """Keep a short text about unfinished work; that it cannot be written is no failure.
+
+        Parameters
+        ----------
+        name
+            Hexadecimal digits.
+        text
+            At most a line.
+        """
+        with contextlib.suppress(OSError):
+            (self.folder / "unfinished").mkdir(parents=True, exist_ok=True)
+            write_whole(self.folder / "unfinished" / name, text.encode())
+
+    def recall(self, name: str) -> str | None:
+        """Return what `remember` kept, or None."""
+        try:
+            return (self.folder / "unfinished" / name).read_text()
+        except (OSError, ValueError):
+            return None
+
+    def forget(self, name: str) -> None:
+        """Take away what `remember` kept."""
+        with contextlib.suppress(OSError):
+            (self.folder / "unfinished" / name).unlink()
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        # One write on an append-only handle, and a line break before it: a torn line harms no other.
+        handle = os.open(self.folder / "index.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(handle, b"\n" + json.dumps(entry, sort_keys=True).encode() + b"\n")
+        finally:
+            os.close(handle)
+
+    def _make_room(self, added: int) -> None:
+        if self._size is not None:
+            self._size += added
+        if self._size is not None and self._size <= self.limit:
+            return
+        # What other processes added counts from here on.
+        files = sorted(self._files(), key=lambda each: each[1])
+        self._size = sum(size for _, _, size in files)
+        if self._size <= self.limit:
+            return
+        for file, _, size in files:
+            # A little more than needed, so that a full store is not searched for each image.
+            if self._size <= 0.9 * self.limit:
+                break
+            self._note({"key": file.stem, "gone": True})
+            file.unlink(missing_ok=True)
+            self._size -= size
+
+    def _files(self) -> Iterator[tuple[Path, float, int]]:
+        for file in (self.folder / "images").glob("*/*"):
+            with contextlib.suppress(FileNotFoundError):
+                facts = file.stat()
+                if file.suffix == ".png":
+                    yield file, facts.st_mtime, facts.st_size
+                elif time.time() - facts.st_mtime > _ABANDONED:
+                    file.unlink()
+
+
+def _packed(image: Image.Image, provenance: Provenance, seconds: float, notices: tuple[str, ...]) -> bytes:
+    info = PngInfo()
+    info.add_itxt(CHUNK, provenance.to_json())
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", pnginfo=info)
+    content = buffer.getvalue() + _TRAILER + json.dumps({"seconds": seconds, "notices": notices}).encode() + b" "
+    return content + hashlib.sha256(content).hexdigest().encode()
+
+
+def _unpacked(content: bytes) -> tuple[Kept, Provenance]:
+    """Read what `_packed` made, or raise `FileError`."""
+    content, digest = content[:-64], content[-64:]
+    if hashlib.sha256(content).hexdigest().encode() != digest:
+        raise FileError("A file of the store is damaged.")
+    try:
+        end = content.rindex(_TRAILER)
+        facts = json.loads(content[end + len(_TRAILER) :])
+        with Image.open(io.BytesIO(content[:end]), formats=("PNG",)) as image:
+            kept = Kept(image.convert("RGB"), float(facts["seconds"]), tuple(map(str, facts["notices"])))
+            provenance = read(image).provenance
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:
+        raise FileError(f"A file of the store is damaged: {type(error).__name__}.") from None
+    if provenance is None:
+        raise FileError("A file of the store has no provenance.")
+    return kept, provenance
