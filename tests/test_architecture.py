@@ -14,28 +14,44 @@ FLOORS = {
     "errors": 0,
     "version": 0,
     "downloads": 0.3,
-    "decoding": 0.5,
-    "fitting": 0.5,
+    "intake": 0.5,
+    "fitting": 0.7,
     "images": 1,
     "grids": 1,
     "recipe": 1.5,
     "presets": 2,
     "a1111": 2,
     "metadata": 2.5,
+    "alternatives": 0.5,
+    "axes": 1.7,
+    "sweep": 2.5,
+    "store": 2.7,
     "options": 3,
     "results": 3,
+    "sheets": 3,
+    "tables": 3.2,
+    "gallery": 3.2,
     "steps": 3.5,
+    "memory": 3.5,
+    "layouts": 3.5,
+    "checkpoints": 3.7,
+    "loading": 3.8,
+    "residents": 3.8,
     "pipelines": 4,
+    "encodings": 4.5,
     "engine": 5,
     "worker": 5,
     "session": 7,
+    "ledger": 7.1,
+    "exhibits": 7.15,
+    "sweeping": 7.2,
     "live": 7.5,
     "magics": 8,
     "__init__": 9,
 }
 BASEMENT = {"embedded": 0.6}
 """Floor from which the rooms above may use the embedded checkpoints."""
-WITH_TORCH = {"steps", "pipelines", "engine"}
+WITH_TORCH = {"steps", "memory", "layouts", "checkpoints", "loading", "residents", "pipelines", "encodings", "engine"}
 
 
 def modules() -> list[Path]:
