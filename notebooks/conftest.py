@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import tempfile
 from typing import Any
 
 import nbval.kernel
 import nbval.plugin
 from nbformat import NotebookNode
 from PIL import Image, ImageChops, ImageStat
+
+# What an earlier version stored must not answer for this one.
+os.environ["NBDIFFUSE_CACHE"] = tempfile.mkdtemp(prefix="nbdiffuse-notebooks-")
 
 TOLERANCE = 3.0
 """Largest mean difference, of 255, between a stored picture and a fresh one."""

@@ -597,7 +597,11 @@ SIZES = st.tuples(SIDES, SIDES)
 MODES = st.sampled_from(("fit", "crop", "pad"))
 
 
-@given(st.tuples(st.integers(1, 4096), st.integers(1, 4096)), st.sampled_from((8, 16, 32)), st.sampled_from((None, 64, 128, 512, 1000)))
+@given(
+    st.tuples(st.integers(1, 4096), st.integers(1, 4096)),
+    st.sampled_from((8, 16, 32)),
+    st.sampled_from((None, 64, 128, 512, 1000)),
+)
 def test_every_size_has_a_size_to_run_at_or_is_too_thin(size: tuple[int, int], multiple: int, limit: int | None) -> None:
     try:
         width, height = fitted_size(size, width=None, height=None, multiple=multiple, limit=limit)
