@@ -13,6 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 from IPython.display import display
 
+from .commands import DiffuseCommands
 from .errors import Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from .images import Picture
 from .live import LiveGrid, LiveRun
@@ -153,7 +154,7 @@ def complete_line(context: CompletionContext) -> SimpleMatcherResult:
 
 def load(shell: InteractiveShell) -> None:
     """Register magics and completion, once for each shell."""
-    shell.register_magics(DiffusionMagics)
+    shell.register_magics(DiffusionMagics, DiffuseCommands)
     matchers: list[Any] = shell.Completer.custom_matchers
     if complete_line not in matchers:
         matchers.append(complete_line)

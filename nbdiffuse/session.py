@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .errors import Interrupted
 from .presets import resolve
@@ -15,9 +15,11 @@ from .worker import Job, Worker
 
 if TYPE_CHECKING:
     from .engine import Engine, Progress
+    from .pipelines import Pipelines
     from .results import Result
 
 
+T = TypeVar("T")
 HISTORY = 200
 """Results that a session remembers; older ones live as long as somebody holds them."""
 
@@ -85,6 +87,10 @@ class Session:
     def fingerprint(self, recipe: Recipe) -> dict[str, str]:
         """Return, before a complete recipe runs, the fingerprint that its result will have; waits for the run under way."""
         return self._worker.submit(lambda stop: self._ready_engine().fingerprint(recipe)).result()
+
+    def with_pipelines(self, work: Callable[[Pipelines], T]) -> T:
+        """Call `work` with the resident pipelines, on the worker; waits for the run under way."""
+        return self._worker.submit(lambda stop: work(self._ready_engine().pipelines)).result()
 
     def warm_up(self) -> Job[None]:
         """Load the libraries on the worker, so that the first run starts sooner."""

@@ -46,6 +46,7 @@ FLOORS = {
     "exhibits": 7.15,
     "sweeping": 7.2,
     "live": 7.5,
+    "commands": 7.5,
     "magics": 8,
     "__init__": 9,
 }

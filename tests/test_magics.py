@@ -104,6 +104,19 @@ def test_several_values_make_a_grid_that_fills_in_and_is_never_computed_twice(ke
     assert kernel.run(same).stream.strip() == "True"
 
 
+def test_diffuse_looks_after_the_models_in_memory(kernel: Any) -> None:
+    kernel.run(RUN)
+    header, row = kernel.run("%diffuse pipelines").texts()[0].split("\n")
+    assert header.split() == ["checkpoint", "size", "device", "dtype", "components"] and row.startswith("sd15")
+    assert kernel.run("%diffuse budget 8GB").texts() == ["budget: 8.0 GB"]
+    assert kernel.run("%diffuse unload sd15").texts()[0].endswith("freed")
+    assert kernel.run("%diffuse pipelines").texts() == ["nothing is loaded"]
+    for line in ("%diffuse", "%diffuse pipelinse", "%diffuse budget much", "%diffuse unload nobody"):
+        (error,) = kernel.run(line).outputs
+        assert error["ename"] == "ParameterError" and len(error["traceback"]) == 1
+    assert kernel.run(RUN).ok
+
+
 INTERRUPTS = [pytest.param(20), pytest.param(200, marks=pytest.mark.slow)]
 
 

@@ -124,7 +124,7 @@ def measure(directory: Path, count: int, name: str = "sd15") -> list[Figure]:
     figures.append(Figure(f"{name} VAE: PSNR on unseen renders", psnr(t2i.vae, unseen), 28.0, "dB"))
     goals = {"subject": 90.0, "place": 95.0, "palette": 90.0}
     for guidance in (1.0, 3.0, 5.0, 7.5, 10.5, 15.0):
-        share = count if guidance in (1.0, 7.5, 10.5) else count // 2
+        share = count if guidance == 7.5 else count // 2 if guidance in (1.0, 10.5) else count // 4
         found = accuracy(judge, text_to_image(t2i, texts[:share], guidance), scenes[:share])
         for head, value in found.items():
             figures.append(

@@ -11,6 +11,9 @@ so a scale of w on the calibrated network does what w * SHARE did before: 7.5
 becomes the best value, and 1 follows the prompt only faintly, as with the
 full-size model.
 
+A word that stands alone speaks louder, with the share ALONE: that is how a short
+negative prompt such as "jungle" outweighs the same word inside a longer prompt.
+
 Source of guidance: Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022.
 """
 
@@ -18,17 +21,24 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from random import Random
 
 import torch
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
+from ..world import PLACES, SUBJECTS
+from ..world.captions import WHEREABOUTS
 from .base import captions_of, noised, prepare, token_ids
 from .latents import LatentPool
 from .loop import Plan, fit, training_device
 
 SHARE = 0.42
+ALONE = 0.66
 BATCH = 48
+LONE = 12
+"""Captions of a batch that are one word or phrase alone."""
+WORDS = [*SUBJECTS, *PLACES, *(phrase for phrases in WHEREABOUTS.values() for phrase in phrases)]
 
 
 def calibrate(
@@ -38,7 +48,7 @@ def calibrate(
     state_file: Path,
     steps: int,
     seed: int = 0,
-    share: float = SHARE,
+    start: nn.Module | None = None,
 ) -> nn.ModuleDict:
     """Return modules whose UNet has its guidance calibrated; the text encoder is the same.
 
@@ -48,15 +58,17 @@ def calibrate(
         `text_encoder` and `unet`, trained.
     pool, tokenizer, state_file, steps, seed
         As for `base.train`.
-    share
-        How much of the guidance direction stays, in (0, 1].
+    start
+        A UNet that was calibrated before, to go on from.
     """
     device = training_device()
     teacher = copy.deepcopy(modules).to(device).eval().requires_grad_(False)
     encoder, trained = teacher["text_encoder"], teacher["unet"]
-    student = copy.deepcopy(modules["unet"]).to(device)
+    student = copy.deepcopy(start or modules["unet"]).to(device)
     for unet in (trained, student):
         prepare(unet, device)
+    shares = torch.full((BATCH, 1, 1, 1), SHARE, device=device)
+    shares[-LONE:] = ALONE
     unconditional = token_ids(tokenizer, [""])
 
     def loss_of(model: nn.Module, generator: torch.Generator, step: int) -> Tensor:
@@ -67,12 +79,14 @@ def calibrate(
         # While guidance pulls, a latent does not show its caption yet: a third of the captions are another scene's.
         swapped = BATCH // 3
         captions[:swapped] = captions[1:swapped] + captions[:1]
+        rng = Random(int(torch.randint(2**31, (1,), generator=generator)))
+        captions[-LONE:] = [rng.choice(WORDS) for _ in range(LONE)]
         with torch.no_grad():
             ids = torch.cat([token_ids(tokenizer, captions), unconditional.expand(BATCH, -1)])
             text = encoder(ids.to(device)).last_hidden_state
             both = trained(torch.cat([noisy, noisy]), torch.cat([timesteps, timesteps]), text).sample.float()
             conditional, empty = both.chunk(2)
-            goal = empty + share * (conditional - empty)
+            goal = empty + shares * (conditional - empty)
         predicted = model(noisy, timesteps, text[:BATCH]).sample
         return nn.functional.mse_loss(predicted.float(), goal)
 
