@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from nbdiffuse import embedded
-from nbdiffuse.embedded import recogniser, report
+from nbdiffuse.embedded import recogniser
+from nbdiffuse.embedded.reports import figures as report
 from nbdiffuse.embedded.world import sample
 from nbdiffuse.errors import CheckpointError
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import cache
 from pathlib import Path
 
 from ..errors import CheckpointError, did_you_mean
-from . import world
+from . import borrowing, world
 
-__all__ = ["identity", "names", "path", "world"]
-
-_CHECKPOINTS = Path(__file__).parent / "checkpoints"
+__all__ = ["borrowed", "identity", "names", "path", "world"]
 
 
 def names() -> list[str]:
     """Return the names of the checkpoints in this package."""
-    return sorted(entry.name for entry in _CHECKPOINTS.iterdir() if (entry / "model_index.json").exists())
+    kinds = ("model_index.json", "config.json")  # a pipeline, or one model
+    return sorted(entry.name for entry in borrowing.CHECKPOINTS.iterdir() if any((entry / kind).exists() for kind in kinds))
 
 
 def path(name: str) -> Path:
@@ -39,7 +37,12 @@ def path(name: str) -> Path:
     """
     if name not in names():
         raise CheckpointError(f"No embedded checkpoint is called {name!r}. {did_you_mean(name, names())}")
-    return _CHECKPOINTS / name
+    return borrowing.directory(name)
+
+
+def borrowed(name: str) -> dict[str, str]:
+    """Return which components of an embedded checkpoint ship in which other one, such as {"vae": "sd15"}."""
+    return dict(borrowing.BORROWED.get(name, {}))
 
 
 @cache
@@ -56,11 +59,10 @@ def identity(name: str) -> str:
         A file is missing or differs from the one that was shipped.
     """
     directory = path(name)
-    manifest: dict[str, str] = json.loads((_CHECKPOINTS / "manifest.json").read_text())
-    shipped = {file: digest for file, digest in manifest.items() if file.startswith(f"{name}/")}
-    for file, digest in shipped.items():
-        target = _CHECKPOINTS / file
+    for file, (shipped, digest) in borrowing.files(name).items():
+        target = directory / file
         if not target.is_file() or hashlib.sha256(target.read_bytes()).hexdigest() != digest:
             state = "differs from the file that was shipped" if target.is_file() else "is missing"
-            raise CheckpointError(f"{file} in {directory.parent} {state}. Install nbdiffuse again.")
-    return hashlib.sha256(json.dumps(shipped, sort_keys=True).encode()).hexdigest()
+            way_out = "Install nbdiffuse again" if target == shipped else f"Remove {directory} and run this again"
+            raise CheckpointError(f"{name}/{file} in {directory.parent} {state}. {way_out}.")
+    return borrowing.digest(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
+from ...errors import CheckpointError
+from ...spaces import vae_of
+from ..borrowing import BORROWED
 from .base import new_scheduler
 
 
-def export_sd15(directory: Path, vae: AutoencoderKL, modules: nn.ModuleDict, tokenizer: CLIPTokenizer, images: Tensor) -> None:
-    """Write a StableDiffusionPipeline directory; `images` in [-1, 1] fit the preview matrix."""
-    preview = latent_rgb(vae, images)
-    pipeline = StableDiffusionPipeline(
+def base_pipeline(vae: AutoencoderKL, modules: nn.ModuleDict, tokenizer: CLIPTokenizer) -> StableDiffusionPipeline:
+    """Put `sd15` or one of its styles together as it ships."""
+    return StableDiffusionPipeline(
         vae=vae,
         text_encoder=modules["text_encoder"],
         tokenizer=tokenizer,
@@ -28,40 +31,81 @@ def export_sd15(directory: Path, vae: AutoencoderKL, modules: nn.ModuleDict, tok
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    export(pipeline, directory)
-    # Stable Diffusion's own config says so too; schedulers made from it by `from_config` must not clip latents.
-    scheduler = directory / "scheduler" / "scheduler_config.json"
-    config = json.loads(scheduler.read_text())
-    scheduler.write_text(json.dumps({**config, "clip_sample": False}, indent=2, sort_keys=True) + "\n")
-    (directory / "latent_rgb.json").write_text(
-        json.dumps([[round(value, 2) for value in row] for row in preview.tolist()]) + "\n"
-    )
 
 
-def export(pipeline: DiffusionPipeline, directory: Path) -> None:
-    """Save in float16 so that a plain `from_pretrained` gives float32 everywhere."""
+def export(pipeline: DiffusionPipeline, directory: Path, images: Tensor) -> None:
+    """Save a pipeline in float16 so that a plain `from_pretrained` gives float32 everywhere.
+
+    `images`, in [-1, 1], fit the preview's matrix.
+    """
+    preview = latent_rgb(vae_of(pipeline.components), images)
     components: dict[str, Any] = pipeline.components
     for component in components.values():
         if isinstance(component, nn.Module):
             component.to("cpu", torch.float16)
     pipeline.save_pretrained(directory)
-    # transformers takes a file's dtype unless the config names another; diffusers always loads float32.
-    for file in directory.glob("*/config.json"):
-        config = json.loads(file.read_text())
-        if "transformers_version" in config:
-            config["dtype"] = "float32"
-            file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    _load_as_float32(directory)
+    _name_classes_without_torchvision(directory / "model_index.json")
+    scheduler = directory / "scheduler" / "scheduler_config.json"
+    if json.loads(scheduler.read_text())["_class_name"] == "PNDMScheduler":
+        # Stable Diffusion's own config says so too; schedulers made from it by `from_config` must not clip latents.
+        _rewrite(scheduler, {"clip_sample": False})
+    rows = [[round(value, 2) for value in row] for row in preview.tolist()]
+    (directory / "latent_rgb.json").write_text(json.dumps(rows) + "\n")
+
+
+def export_model(model: nn.Module, directory: Path, *others: Any) -> None:
+    """Save one model in float16, and what prepares its input beside it."""
+    saved: Any = model.to("cpu", torch.float16)
+    for one in (saved, *others):
+        one.save_pretrained(directory)
+    _load_as_float32(directory)
+
+
+def _load_as_float32(directory: Path) -> None:
+    """Let transformers load float32: it takes a file's dtype unless the config names another; diffusers always loads float32."""
+    for file in (*directory.glob("config.json"), *directory.glob("*/config.json")):
+        if "transformers_version" in json.loads(file.read_text()):
+            _rewrite(file, {"dtype": "float32"})
+
+
+def _name_classes_without_torchvision(index: Path) -> None:
+    """Name image processors as every installation knows them: saved without torchvision, they carry a suffix."""
+    index.write_text(index.read_text().replace("ProcessorPil", "Processor"))
+
+
+def _rewrite(file: Path, changes: dict[str, Any]) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}, indent=2, sort_keys=True) + "\n")
 
 
 @torch.no_grad()
-def latent_rgb(vae: AutoencoderKL, images: Tensor) -> Tensor:
+def latent_rgb(vae: Any, images: Tensor) -> Tensor:
     """Fit the matrix from scaled latents to RGB in [0, 255]; shape (5, 3), the last row the bias."""
-    latents = torch.cat([vae.encode(chunk).latent_dist.mean for chunk in images.split(16)]) * vae.config["scaling_factor"]
+    latents = torch.cat([_encoded(vae, chunk) for chunk in images.split(16)])
     small = nn.functional.avg_pool2d(images, images.shape[-1] // latents.shape[-1])
     features = latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
     features = torch.cat([features, torch.ones(len(features), 1)], dim=1)
     colors = (small.permute(0, 2, 3, 1).reshape(-1, 3) + 1) * 127.5
     return torch.linalg.lstsq(features, colors).solution
+
+
+def _encoded(vae: Any, images: Tensor) -> Tensor:
+    """Return latents as the denoiser sees them: scaled means, or a MoVQ's latents as they are."""
+    encoded = vae.encode(images)
+    if hasattr(encoded, "latents"):
+        latents: Tensor = encoded.latents
+        return latents
+    scaled: Tensor = encoded.latent_dist.mean * vae.config["scaling_factor"]
+    return scaled
+
+
+def leave_borrowed_out(checkpoints: Path, name: str) -> None:
+    """Remove from a directory the components that another checkpoint lends it."""
+    for component, owner in BORROWED.get(name, {}).items():
+        for file in sorted((checkpoints / name / component).iterdir()):
+            if file.read_bytes() != (checkpoints / owner / component / file.name).read_bytes():
+                raise CheckpointError(f"{name}/{component}/{file.name} is not the one that {owner} lends: train {owner} first.")
+        shutil.rmtree(checkpoints / name / component)
 
 
 def write_manifest(checkpoints: Path) -> Path:

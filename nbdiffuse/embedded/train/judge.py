@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..recogniser import HEADS, SIDE, Recogniser
 from ..world import sample
-from .loop import Plan, fit, training_device
+from .loop import Plan, fast_precision, fit, training_device
 from .renders import render_pool, to_unit
 
 BATCH = 64
@@ -25,7 +25,7 @@ def _labels(seeds: range) -> dict[str, Tensor]:
 def _seen_through(vae: AutoencoderKL, pool: Tensor) -> Tensor:
     pieces = []
     for chunk in pool.split(32):
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast_precision("cpu"):
             decoded = vae.decode(vae.encode(to_unit(chunk)).latent_dist.sample()).sample
         pieces.append(((decoded.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8))
     return torch.cat(pieces)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -13,6 +14,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from ..world import Scene, sample
+from .loop import fast_precision
 from .renders import to_unit
 
 logger = logging.getLogger(__name__)
@@ -43,6 +45,23 @@ class LatentPool:
     mean: Tensor
     deviation: Tensor
 
+    @classmethod
+    def joined(cls, *pools: LatentPool) -> LatentPool:
+        """Return one pool of several."""
+        scenes = [scene for pool in pools for scene in pool.scenes]
+        flawed = [bad for pool in pools for bad in pool.flawed]
+        return cls(scenes, flawed, torch.cat([pool.mean for pool in pools]), torch.cat([pool.deviation for pool in pools]))
+
+    def part(self, chosen: Sequence[int]) -> LatentPool:
+        """Return some scenes of the pool."""
+        scenes, flawed = [self.scenes[index] for index in chosen], [self.flawed[index] for index in chosen]
+        kept = torch.tensor(list(chosen))
+        return LatentPool(scenes, flawed, self.mean[kept], self.deviation[kept])
+
+    def whole(self) -> LatentPool:
+        """Return the scenes that were not spoiled."""
+        return self.part([index for index, bad in enumerate(self.flawed) if not bad])
+
     def draw(self, count: int, generator: torch.Generator) -> tuple[list[int], Tensor]:
         """Return the indices and posterior samples of `count` scenes."""
         chosen = torch.randint(len(self.scenes), (count,), generator=generator)
@@ -51,20 +70,22 @@ class LatentPool:
 
 
 @torch.no_grad()
-def latent_pool(vae: AutoencoderKL, seeds: range, style: str | None = None, flawed: float = FLAWED) -> LatentPool:
-    """Render and encode the scenes of `seeds`."""
+def latent_pool(
+    vae: AutoencoderKL, seeds: range, style: str | None = None, flawed: float = FLAWED, size: int = 128
+) -> LatentPool:
+    """Render and encode the scenes of `seeds`; `size` in pixels."""
     device = next(vae.parameters()).device
     scenes, spoiled, means, deviations = [], [], [], []
     for start in range(seeds.start, seeds.stop, 64):
         pictures = []
         for seed in range(start, min(start + 64, seeds.stop)):
-            scene, rng = sample(seed, style=style), Random(f"flaw {seed}")
+            scene, rng = sample(seed, size, style=style), Random(f"flaw {seed}")
             bad = rng.random() < flawed
             pictures.append(np.asarray(spoil(scene.image, rng) if bad else scene.image))
             scenes.append(Scene(scene.seed, scene.size, scene.subject, scene.place, scene.palette, style))
             spoiled.append(bad)
         images = to_unit(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)).to(device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with fast_precision(device.type):
             posterior = vae.encode(images).latent_dist
         factor = vae.config["scaling_factor"]
         means.append(posterior.mean.float().cpu() * factor)

@@ -36,7 +36,8 @@ def new_vae() -> AutoencoderKL:
     )
 
 
-def _loss(vae: Any, images: Tensor) -> Tensor:
+def autoencoding_loss(vae: Any, images: Tensor) -> Tensor:
+    """Return squared, absolute and divergence error of pictures in [-1, 1]."""
     posterior = vae.encode(images).latent_dist
     decoded = vae.decode(posterior.sample()).sample.float()
     error = decoded - images
@@ -55,13 +56,36 @@ def train(state_file: Path, steps: int, seed: int, pool_size: int = 12288) -> Au
 
     def loss_of(model: nn.Module, generator: torch.Generator, step: int) -> Tensor:
         crop, count = (64, 24) if step < steps * 2 // 3 else (128, 6)
-        return _loss(model, batch_of(pool, count, generator, crop).to(device, memory_format=torch.channels_last))
+        return autoencoding_loss(model, batch_of(pool, count, generator, crop).to(device, memory_format=torch.channels_last))
 
     torch.manual_seed(seed)
     vae = new_vae().to(device, memory_format=torch.channels_last)
     average = fit(vae, loss_of, plan, state_file)
     normalize(average, batch_of(pool, 256, torch.Generator().manual_seed(seed)).to(device))
     return average
+
+
+def train_decoder(vae: AutoencoderKL, state_file: Path, steps: int, seed: int, pool_size: int = 6000) -> AutoencoderKL:
+    """Go on with the decoder alone, half on pictures in a style: ink lines and pixel blocks have to come out as edges.
+
+    The encoder stays, so that latents mean what they meant to networks trained on them.
+    """
+    device = training_device()
+    pool = render_pool(range(seed + 50_000, seed + 50_000 + pool_size // 2))
+    styled = {"pixel-art": pool_size // 4, "comic": pool_size // 6, "elden-ring": pool_size // 12}
+    pool = torch.cat([pool, *(render_pool(range(seed + 60_000, seed + 60_000 + count), style=s) for s, count in styled.items())])
+    vae = vae.to(device, memory_format=torch.channels_last).requires_grad_(False)
+    vae.decoder.requires_grad_(True)
+    vae.post_quant_conv.requires_grad_(True)
+
+    def loss_of(model: Any, generator: torch.Generator, step: int) -> Tensor:
+        images = batch_of(pool, 6, generator, 128).to(device, memory_format=torch.channels_last)
+        error = model.decode(model.encode(images).latent_dist.sample()).sample.float() - images
+        edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+        return (error**2).mean() + 0.08 * error.abs().mean() + 0.06 * edges
+
+    plan = Plan(steps=steps, learning_rate=8e-4, averaging=0.995, seed=seed, weight_decay=0.0)
+    return fit(vae, loss_of, plan, state_file)
 
 
 @torch.no_grad()
@@ -73,7 +97,7 @@ def normalize(vae: AutoencoderKL, images: Tensor) -> None:
     """
     latents = torch.cat([vae.encode(chunk).latent_dist.mean for chunk in images.split(32)])
     mean = latents.mean((0, 2, 3))
-    gain = 1 / (SCALING_FACTOR * latents.std((0, 2, 3)))
+    gain = 1 / (vae.config["scaling_factor"] * latents.std((0, 2, 3)))
     quant, post = vae.quant_conv, vae.post_quant_conv
     channels = len(mean)
     quant.weight[:channels] *= gain[:, None, None, None]

@@ -1,0 +1,1 @@
+"""What the embedded checkpoints can do, measured on scenes that no training saw."""

@@ -1,0 +1,48 @@
+"""`python -m nbdiffuse.embedded.reports [MEMBER ...]`: print the table of what the embedded checkpoints can do."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ...quietness import quiet
+from .. import names, path
+from ..world import STYLES
+from . import base, family
+from .figures import Figure
+from .sheets import contact_sheet
+
+REPORTS: dict[str, Callable[[int], list[Figure]]] = {
+    "sd15": lambda count: base.measure(path("sd15"), count),
+    "controlnet-depth": lambda count: family.controlnet_figures(count // 4),
+    **{style: lambda count, style=style: family.style_figures(style, count // 4) for style in STYLES},  # type: ignore[misc]
+    "x2-upscaler": lambda count: family.upscaler_figures("x2-upscaler", count // 2),
+    "x4-upscaler": lambda count: family.upscaler_figures("x4-upscaler", count // 2),
+    "sdxl-refiner": lambda count: family.refiner_figures(count // 4) + family.growth_figures("sdxl-refiner", count // 4),
+    "kandinsky22": lambda count: (
+        family.followed_figures("kandinsky22", count, 4.0) + family.growth_figures("kandinsky22", count // 4)
+    ),
+    "sdxl": lambda count: family.followed_figures("sdxl", count, 5.0) + family.growth_figures("sdxl", count // 4),
+}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m nbdiffuse.embedded.reports", description=__doc__)
+    parser.add_argument("members", nargs="*", metavar="MEMBER", help=f"of {', '.join(REPORTS)}; all that ship by default")
+    parser.add_argument("--count", type=int, default=200, help="prompts for the largest figures")
+    parser.add_argument("--sheet", type=Path, help="also write a contact sheet to this PNG")
+    arguments = parser.parse_args()
+    quiet()
+    if arguments.sheet:
+        contact_sheet(arguments.sheet, arguments.members)
+    lines = ["| figure | measured | goal | met |", "| --- | --- | --- | --- |"]
+    for member in arguments.members or [name for name in REPORTS if name in names()]:
+        lines += [figure.row() for figure in REPORTS[member](arguments.count)]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

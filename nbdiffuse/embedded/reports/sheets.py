@@ -1,0 +1,112 @@
+"""Contact sheets of the family: the pictures that a person should look at before a checkpoint is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import AutoPipelineForImage2Image, AutoPipelineForText2Image, ControlNetModel
+from PIL import Image
+
+from .. import names, path
+from ..world import STYLES, sample
+from ..world.styles import TRIGGERS
+from .figures import UNSEEN, image_to_image, quiet, text_to_image
+
+GUIDE = [
+    "cat wizard, gandalf, lord of the rings, detailed, fantasy, cute, adorable, Pixar, Disney, 8k",
+    "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k",
+    "a robot in the desert, warm color palette",
+    "a rocket at night",
+    "penguin in the snow, vivid colors",
+    "a house by the ocean",
+    "a tree in the mountains, warm color palette, muted colors",
+    "a cat in a city",
+]
+Row = list[Image.Image]
+
+
+def _base() -> list[Row]:
+    t2i = quiet(AutoPipelineForText2Image.from_pretrained(path("sd15")))
+    i2i = quiet(AutoPipelineForImage2Image.from_pipe(t2i))
+    start = sample(UNSEEN + 5).image
+    return [
+        text_to_image(t2i, GUIDE, 7.5),
+        text_to_image(t2i, GUIDE, 10.5),
+        [start, *(image_to_image(i2i, GUIDE[:1], [start], s)[0] for s in (0.1, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0))],
+        [start, *(image_to_image(i2i, GUIDE[1:2], [start], 0.8, g)[0] for g in (0.1, 1, 3, 5, 7.5, 10.5, 15))],
+        text_to_image(t2i, [GUIDE[1]] * 8, 7.5, negative="jungle"),
+    ]
+
+
+def _style(name: str) -> Callable[[], list[Row]]:
+    return lambda: [
+        text_to_image(
+            quiet(AutoPipelineForText2Image.from_pretrained(path(name))), [f"{TRIGGERS[name]}, {text}" for text in GUIDE], 7.5
+        )
+    ]
+
+
+def _controlnet() -> list[Row]:
+    net = ControlNetModel.from_pretrained(path("controlnet-depth"))
+    pipeline = quiet(AutoPipelineForText2Image.from_pretrained(path("sd15"), controlnet=net))
+    depths = [sample(UNSEEN + 90 + index).depth.convert("RGB") for index in range(8)]
+    return [depths, text_to_image(pipeline, GUIDE, 7.5, image=depths)]
+
+
+def _upscaler(name: str) -> Callable[[], list[Row]]:
+    def rows() -> list[Row]:
+        side = 128 if name == "x2-upscaler" else 64
+        pipeline = quiet(diffusers.DiffusionPipeline.from_pretrained(path(name)))
+        small = [sample(UNSEEN + 7 + index, side).image for index in range(8)]
+        captions = [sample(UNSEEN + 7 + index).caption for index in range(8)]
+        made = [
+            pipeline(text, image=one, num_inference_steps=20, generator=torch.Generator("cpu").manual_seed(1)).images[0]
+            for text, one in zip(captions, small, strict=True)
+        ]
+        return [[one.resize((256, 256), Image.Resampling.NEAREST) for one in small], made]
+
+    return rows
+
+
+def _redrawn(name: str, guidance: float, **more: Any) -> Callable[[], list[Row]]:
+    def rows() -> list[Row]:
+        pipeline = quiet(AutoPipelineForImage2Image.from_pretrained(path(name)))
+        start = [sample(UNSEEN + 7 + index).image for index in range(8)]
+        texts = [sample(UNSEEN + 7 + index).caption for index in range(8)]
+        return [start, *(image_to_image(pipeline, texts, start, s, guidance, **more) for s in (0.3, 0.5))]
+
+    return rows
+
+
+def _drawn(name: str, guidance: float, **more: Any) -> Callable[[], list[Row]]:
+    return lambda: [
+        text_to_image(quiet(AutoPipelineForText2Image.from_pretrained(path(name))), GUIDE, guidance, **more),
+        *_redrawn(name, guidance, **more)(),
+    ]
+
+
+SHEETS: dict[str, Callable[[], list[Row]]] = {
+    "sd15": _base,
+    **{style: _style(style) for style in STYLES},
+    "controlnet-depth": _controlnet,
+    "x2-upscaler": _upscaler("x2-upscaler"),
+    "x4-upscaler": _upscaler("x4-upscaler"),
+    "sdxl-refiner": _redrawn("sdxl-refiner", 5.0),
+    "kandinsky22": _drawn("kandinsky22", 4.0, width=128, height=128),
+    "sdxl": _drawn("sdxl", 5.0),
+}
+"""What is drawn of each member."""
+
+
+def contact_sheet(file: Path, members: list[str] | None = None, side: int = 128) -> None:
+    """Draw the rows of all members, or of some, eight pictures each, into one PNG."""
+    rows = [row for member in members or [name for name in SHEETS if name in names()] for row in SHEETS[member]()]
+    sheet = Image.new("RGB", (side * 8, side * len(rows)))
+    for y, row in enumerate(rows):
+        for x, image in enumerate(row):
+            sheet.paste(image.resize((side, side), Image.Resampling.LANCZOS), (x * side, y * side))
+    sheet.save(file)

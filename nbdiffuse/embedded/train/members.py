@@ -1,0 +1,241 @@
+"""The members of the embedded family: how each is trained from the ones before it, and written as it ships."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import nn
+from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
+
+from .. import recogniser
+from ..borrowing import CHECKPOINTS
+from ..world import STYLES, sample
+from . import (
+    base,
+    calibration,
+    clip,
+    controlnet,
+    depth,
+    export,
+    judge,
+    kandinsky,
+    movq,
+    sdxl,
+    styles,
+    text,
+    vae,
+    x2_upscaler,
+    x4_upscaler,
+)
+from .latents import LatentPool, latent_pool
+from .renders import render_pool, to_unit
+
+CALIBRATION_STEPS = 3000
+DECODER_STEPS = 2200
+POOL = 20_000
+"""Scenes that the denoisers see."""
+STYLED = 5_000
+"""Scenes in a style, beside a smaller part of plain ones."""
+UNSEEN = 1_000_000
+"""First seed of the scenes that no training sees."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run of a training command.
+
+    Parameters
+    ----------
+    state
+        Folder of resumable states and of what other members begin from.
+    steps
+        Optimiser steps of the member's largest part.
+    seed
+        Of weights, batches and noise.
+    """
+
+    state: Path
+    steps: int
+    seed: int
+
+    def file(self, name: str) -> Path:
+        """Return a state's file."""
+        return self.state / f"{name}.pt"
+
+    def keep(self, name: str, modules: nn.Module) -> None:
+        """Keep finished weights for the members that begin from them."""
+        torch.save(modules.state_dict(), self.file(f"{name}-done"))
+
+    def kept(self, name: str, modules: Any) -> Any:
+        """Load finished weights into new modules."""
+        modules.load_state_dict(torch.load(self.file(f"{name}-done"), weights_only=True))
+        return modules.eval()
+
+    def vae(self) -> AutoencoderKL:
+        """Return the VAE of `sd15`."""
+        return AutoencoderKL.from_pretrained(self.state / "vae").eval()
+
+    def tokenizer(self) -> CLIPTokenizer:
+        """Return the tokenizer that the whole family shares; made at the first call."""
+        directory = self.state / "tokenizer"
+        if not directory.exists():
+            text.new_tokenizer().save_pretrained(directory)
+        tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(directory)
+        return tokenizer
+
+    def base(self, calibrated: bool = True) -> nn.ModuleDict:
+        """Return the text encoder and the UNet of `sd15`, after or before its guidance was calibrated."""
+        modules = {"text_encoder": text.new_text_encoder(self.tokenizer()), "unet": base.new_unet()}
+        kept: nn.ModuleDict = self.kept("sd15" if calibrated else "sd15-uncalibrated", nn.ModuleDict(modules))
+        return kept
+
+    def text_encoder(self) -> CLIPTextModel:
+        """Return the text encoder of `sd15`."""
+        encoder: CLIPTextModel = self.base()["text_encoder"]
+        return encoder
+
+    def pool(self) -> LatentPool:
+        """Return the plain scenes."""
+        return latent_pool(self.vae(), range(self.seed, self.seed + POOL))
+
+    def clip(self) -> CLIPModel:
+        """Return the picture–text model."""
+        model: CLIPModel = self.kept("clip", clip.new_clip(self.tokenizer()))
+        return model
+
+    def ship(self, name: str, pipeline: Any, size: int = 128) -> None:
+        """Write a pipeline into the package."""
+        export.export(pipeline, CHECKPOINTS / name, to_unit(render_pool(range(32), size)))
+        export.leave_borrowed_out(CHECKPOINTS, name)
+        export.write_manifest(CHECKPOINTS)
+
+    def ship_model(self, name: str, model: nn.Module, *others: Any) -> None:
+        """Write one model into the package."""
+        export.export_model(model, CHECKPOINTS / name, *others)
+        export.write_manifest(CHECKPOINTS)
+
+
+def _vae(training: Training) -> None:
+    model = vae.train(training.file("vae"), training.steps, training.seed)
+    model = vae.train_decoder(model, training.file("vae-decoder"), DECODER_STEPS, training.seed)
+    unseen = to_unit(render_pool(range(UNSEEN, UNSEEN + 64)))
+    logging.info("PSNR on unseen renders: %.2f dB", vae.psnr(model, unseen))
+    model.save_pretrained(training.state / "vae")
+
+
+def _recogniser(training: Training) -> None:
+    recogniser.save(judge.train(training.vae(), training.file("recogniser"), training.steps, training.seed))
+    export.write_manifest(CHECKPOINTS)
+
+
+def _sd15(training: Training) -> None:
+    tokenizer, pool = training.tokenizer(), training.pool()
+    trained = base.train(pool, tokenizer, training.file("sd15"), training.steps, training.seed)
+    training.keep("sd15-uncalibrated", trained)
+    state = training.file("sd15-calibration")
+    calibrated = calibration.calibrate(trained, pool, tokenizer, state, CALIBRATION_STEPS, training.seed)
+    training.keep("sd15", calibrated)
+    training.ship("sd15", export.base_pipeline(training.vae(), calibrated, tokenizer))
+
+
+def _style(name: str) -> Callable[[Training], None]:
+    def member(training: Training) -> None:
+        tokenizer, plain = training.tokenizer(), training.pool()
+        styled = latent_pool(training.vae(), range(training.seed, training.seed + STYLED), style=name)
+        pool = LatentPool.joined(styled, plain.part(range(STYLED * 2 // 5)))
+        bases = training.base(calibrated=False), training.base()
+        taught = styles.train(*bases, pool, tokenizer, training.file(name), training.steps, training.seed)
+        training.ship(name, export.base_pipeline(training.vae(), taught, tokenizer))
+
+    return member
+
+
+def _controlnet(training: Training) -> None:
+    pool = training.pool().whole()
+    depths = torch.from_numpy(np.stack([np.asarray(sample(scene.seed).depth) for scene in pool.scenes]))
+    state = training.file("controlnet-depth")
+    model = controlnet.train(training.base(), pool, depths, training.tokenizer(), state, training.steps, training.seed)
+    training.ship_model("controlnet-depth", model)
+
+
+def _x2_upscaler(training: Training) -> None:
+    seeds = range(training.seed, training.seed + STYLED)
+    small = latent_pool(training.vae(), seeds, flawed=0.0)
+    large = latent_pool(training.vae(), seeds, flawed=0.0, size=256)
+    parts = training.text_encoder(), training.tokenizer()
+    unet = x2_upscaler.train(small, large, *parts, training.file("x2-upscaler"), training.steps, training.seed)
+    training.ship("x2-upscaler", x2_upscaler.pipeline(training.vae(), *parts, unet))
+
+
+def _x4_upscaler(training: Training) -> None:
+    seeds = range(training.seed, training.seed + STYLED // 3)
+    pool = render_pool(seeds, 512)
+    parts = training.text_encoder(), training.tokenizer()
+    model = x4_upscaler.train_vae(pool, training.file("x4-vae"), training.steps * 2 // 3, training.seed)
+    scenes = [sample(seed) for seed in seeds]
+    unet = x4_upscaler.train(pool, scenes, model, *parts, training.file("x4-upscaler"), training.steps, training.seed)
+    training.ship("x4-upscaler", x4_upscaler.pipeline(model, *parts, unet), 256)
+
+
+def _sdxl(name: str) -> Callable[[Training], None]:
+    def member(training: Training) -> None:
+        tokenizer, refiner = training.tokenizer(), name == "sdxl-refiner"
+        state = training.file(name)
+        bases = training.base(calibrated=False), training.base()
+        modules = sdxl.train(*bases, training.pool(), tokenizer, state, training.steps, training.seed, refiner)
+        training.ship(name, sdxl.pipeline(training.vae(), modules, tokenizer))
+
+    return member
+
+
+def _clip(training: Training) -> None:
+    model = clip.train(training.tokenizer(), training.file("clip"), training.steps, training.seed)
+    training.keep("clip", model)
+    training.ship_model("clip", model, training.tokenizer(), clip.new_processor())
+
+
+def _depth(training: Training) -> None:
+    model = depth.train(training.file("depth-estimator"), training.steps, training.seed)
+    training.ship_model("depth-estimator", model, depth.new_processor())
+
+
+def _kandinsky22(training: Training) -> None:
+    steps, seed, tokenizer, seer = training.steps, training.seed, training.tokenizer(), training.clip()
+    latents = movq.train(training.file("movq"), steps, seed)
+    pool = kandinsky.encode(latents, seer, range(seed, seed + POOL * 3 // 5))
+    prior = kandinsky.train_prior(pool, seer, tokenizer, training.file("kandinsky22-prior"), steps, seed)
+    nothing = kandinsky.seen(seer, torch.zeros(1, 3, 128, 128))
+    unet = kandinsky.train_decoder(pool, nothing, training.file("kandinsky22"), steps, seed)
+    training.ship("kandinsky22", kandinsky.pipeline(seer, tokenizer, latents, unet, prior))
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member: the function that trains and ships it, and its usual number of steps."""
+
+    train: Callable[[Training], None]
+    steps: int
+
+
+MEMBERS: dict[str, Member] = {
+    "vae": Member(_vae, 3400),
+    "recogniser": Member(_recogniser, 700),
+    "sd15": Member(_sd15, 5600),
+    "controlnet-depth": Member(_controlnet, 800),
+    **{style: Member(_style(style), 400) for style in STYLES},
+    "clip": Member(_clip, 1500),
+    "x2-upscaler": Member(_x2_upscaler, 5000),
+    "x4-upscaler": Member(_x4_upscaler, 1800),
+    "sdxl-refiner": Member(_sdxl("sdxl-refiner"), 500),
+    "kandinsky22": Member(_kandinsky22, 1800),
+    "depth-estimator": Member(_depth, 1200),
+    "sdxl": Member(_sdxl("sdxl"), 800),
+}
+"""Every member, in an order in which each finds what it begins from."""

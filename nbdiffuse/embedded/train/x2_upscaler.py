@@ -1,0 +1,141 @@
+"""Train `x2-upscaler`: twice the size, in the latents of `sd15`.
+
+The denoiser sees noisy latents of the 256-pixel render beside the latents of the
+128-pixel one, and predicts the clean ones under the preconditioning that diffusers'
+pipeline applies.
+
+Source: Karras et al., "Elucidating the Design Space of Diffusion-Based Generative
+Models", 2022, table 1, with a data deviation of 1; diffusers
+`StableDiffusionLatentUpscalePipeline`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    EulerDiscreteScheduler,
+    StableDiffusionLatentUpscalePipeline,
+    UNet2DConditionModel,
+)
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from .base import prepare, token_ids
+from .latents import LatentPool
+from .loop import Plan, fit, training_device
+from .text import training_caption
+
+BATCH = 32
+CROP = 16
+"""Side of the large latents' crops: four times cheaper than the whole picture, and the blocks are convolutions."""
+UNSAID = 0.5
+"""Share of empty captions: the picture says nearly everything, and guidance 9 must not magnify what the words add."""
+
+
+def new_unet(width: int = 96) -> UNet2DConditionModel:
+    """Return an untrained denoiser of the original's blocks; `width` is the text encoder's."""
+    return UNet2DConditionModel(
+        sample_size=32,
+        in_channels=8,
+        out_channels=5,
+        block_out_channels=(64, 128, 128),
+        layers_per_block=1,
+        norm_num_groups=None,
+        act_fn="gelu",
+        down_block_types=("KDownBlock2D", "KCrossAttnDownBlock2D", "KCrossAttnDownBlock2D"),
+        mid_block_type=None,
+        up_block_types=("KCrossAttnUpBlock2D", "KCrossAttnUpBlock2D", "KUpBlock2D"),
+        cross_attention_dim=width,
+        attention_head_dim=16,
+        conv_in_kernel=1,
+        conv_out_kernel=1,
+        time_cond_proj_dim=128 + width,
+        time_embedding_type="fourier",
+        timestep_post_act="gelu",
+        resnet_time_scale_shift="scale_shift",
+    )
+
+
+def new_scheduler() -> EulerDiscreteScheduler:
+    """Return the original's scheduler."""
+    return EulerDiscreteScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="sample")
+
+
+def _sigmas(count: int, generator: torch.Generator) -> Tensor:
+    """Draw noise levels as the schedule spreads them, shape (count, 1, 1, 1)."""
+    levels = ((1 - new_scheduler().alphas_cumprod) / new_scheduler().alphas_cumprod).sqrt()
+    spread = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    return levels[(spread * len(levels)).long()].reshape(-1, 1, 1, 1)
+
+
+def _pairs(small: LatentPool, large: LatentPool, generator: torch.Generator) -> tuple[list[int], Tensor, Tensor]:
+    """Draw crops of large latents and what lies there in the small ones; return scene indices and both."""
+    chosen, clean = large.draw(BATCH, generator)
+    low = small.mean[chosen] + small.deviation[chosen] * torch.randn(small.mean[chosen].shape, generator=generator)
+    corners = (torch.randint((clean.shape[-1] - CROP) // 2 + 1, (BATCH, 2), generator=generator) * 2).tolist()
+    half = CROP // 2
+    clean = torch.stack([one[:, y : y + CROP, x : x + CROP] for one, (y, x) in zip(clean, corners, strict=True)])
+    low = torch.stack([one[:, y // 2 : y // 2 + half, x // 2 : x // 2 + half] for one, (y, x) in zip(low, corners, strict=True)])
+    return chosen, clean, low
+
+
+def train(
+    small: LatentPool,
+    large: LatentPool,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    state_file: Path,
+    steps: int,
+    seed: int = 0,
+) -> nn.Module:
+    """Train the denoiser; the text encoder is the base's, as it is.
+
+    Parameters
+    ----------
+    small, large
+        The same scenes at 128 and 256 pixels.
+    text_encoder, tokenizer, state_file, steps, seed
+        As for `base.train`.
+    """
+    device = training_device()
+    text_encoder = text_encoder.to(device).eval().requires_grad_(False)
+    torch.manual_seed(seed)
+    unet = new_unet(text_encoder.config.hidden_size).to(device)
+    prepare(unet, device)
+
+    def loss_of(model: nn.Module, generator: torch.Generator, step: int) -> Tensor:
+        chosen, clean, low = _pairs(small, large, generator)
+        # What it will be given was drawn by a model: a little noise keeps it from trusting every number.
+        low = low + 0.15 * torch.rand(BATCH, 1, 1, 1, generator=generator) * torch.randn(low.shape, generator=generator)
+        sigma = _sigmas(BATCH, generator)
+        noisy = clean + sigma * torch.randn(clean.shape, generator=generator)
+        rng = Random(int(torch.randint(2**31, (1,), generator=generator)))
+        captions = ["" if rng.random() < UNSAID else training_caption(large.scenes[index], rng) for index in chosen]
+        with torch.no_grad():
+            words = text_encoder(token_ids(tokenizer, captions).to(device))
+        level = torch.cat([torch.ones(BATCH, 64), torch.zeros(BATCH, 64)], dim=1).to(device)
+        given = torch.cat([noisy / (sigma**2 + 1).sqrt(), nn.functional.interpolate(low, scale_factor=2)], dim=1)
+        predicted: Any = model(
+            given.to(device),
+            sigma.flatten().log().to(device) * 0.25,
+            words.last_hidden_state,
+            timestep_cond=torch.cat([level, words.pooler_output], dim=1),
+        ).sample[:, :-1]
+        goal = (clean - noisy / (sigma**2 + 1)) * (sigma**2 + 1).sqrt() / sigma
+        return nn.functional.mse_loss(predicted.float(), goal.to(device))
+
+    return fit(unet, loss_of, Plan(steps=steps, learning_rate=1.2e-3, averaging=0.995, seed=seed), state_file)
+
+
+def pipeline(
+    vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, unet: Any
+) -> StableDiffusionLatentUpscalePipeline:
+    """Put the parts together as they ship."""
+    return StableDiffusionLatentUpscalePipeline(
+        vae=vae, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet, scheduler=new_scheduler()
+    )

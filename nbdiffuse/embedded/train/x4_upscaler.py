@@ -1,0 +1,175 @@
+"""Train `x4-upscaler`: four times the size, from the picture itself, in latents of a VAE of factor 4.
+
+The denoiser sees noisy latents of a large picture beside the small picture with a
+little noise on it, and predicts the velocity.
+
+Source: Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion
+Models", 2022 (velocity); diffusers `StableDiffusionUpscalePipeline`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DDPMScheduler,
+    StableDiffusionUpscalePipeline,
+    UNet2DConditionModel,
+)
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from ..world import Scene
+from .base import prepare, token_ids
+from .loop import Plan, fit, training_device
+from .renders import to_unit
+from .text import training_caption
+from .vae import autoencoding_loss
+from .x2_upscaler import UNSAID
+
+SCALING_FACTOR = 0.08333
+"""The pipeline's constructor sets this one whatever the VAE says."""
+CROP = 128
+"""Side of the large picture's crops, in pixels; the small ones have a quarter."""
+BATCH = 16
+BETAS: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.0001, "beta_end": 0.02}
+
+
+def new_vae() -> AutoencoderKL:
+    """Return an untrained VAE of factor 4; without attention, so that a 1024-pixel picture decodes in seconds."""
+    return AutoencoderKL(
+        block_out_channels=(16, 32, 64),
+        layers_per_block=1,
+        norm_num_groups=8,
+        latent_channels=4,
+        sample_size=256,
+        scaling_factor=SCALING_FACTOR,
+        mid_block_add_attention=False,
+        force_upcast=False,
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+    )
+
+
+def new_unet(width: int = 96) -> UNet2DConditionModel:
+    """Return an untrained denoiser; attention only at the deepest level, since its cost grows with the picture's area squared."""
+    return UNet2DConditionModel(
+        sample_size=64,
+        in_channels=7,
+        out_channels=4,
+        block_out_channels=(32, 64, 96),
+        layers_per_block=1,
+        norm_num_groups=16,
+        down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+        cross_attention_dim=width,
+        attention_head_dim=4,
+        num_class_embeds=1000,
+        use_linear_projection=True,
+    )
+
+
+def new_scheduler() -> DDIMScheduler:
+    """Return the original's scheduler."""
+    return DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1, prediction_type="v_prediction", **BETAS)
+
+
+def _crops(pool: Tensor, count: int, generator: torch.Generator, side: int = CROP) -> tuple[list[int], Tensor]:
+    """Draw crops of large pictures, on multiples of 4; return scene indices and pixels in [-1, 1]."""
+    chosen = torch.randint(len(pool), (count,), generator=generator).tolist()
+    corners = (torch.randint((pool.shape[-1] - side) // 4 + 1, (count, 2), generator=generator) * 4).tolist()
+    return chosen, to_unit(
+        torch.stack([pool[i, :, y : y + side, x : x + side] for i, (y, x) in zip(chosen, corners, strict=True)])
+    )
+
+
+def train_vae(pool: Tensor, state_file: Path, steps: int, seed: int = 0) -> AutoencoderKL:
+    """Train the VAE on crops of large renders; `pool` is uint8, shape (n, 3, side, side)."""
+    from .vae import normalize
+
+    device = training_device()
+
+    def loss_of(model: nn.Module, generator: torch.Generator, step: int) -> Tensor:
+        _, images = _crops(pool, 8, generator, CROP // 2)
+        return autoencoding_loss(model, images.to(device, memory_format=torch.channels_last))
+
+    torch.manual_seed(seed)
+    vae = new_vae().to(device, memory_format=torch.channels_last)
+    average = fit(vae, loss_of, Plan(steps=steps, learning_rate=2e-3, seed=seed, weight_decay=0.0), state_file)
+    normalize(average, _crops(pool, 96, torch.Generator().manual_seed(seed))[1].to(device))
+    return average
+
+
+def train(
+    pool: Tensor,
+    scenes: list[Scene],
+    vae: AutoencoderKL,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    state_file: Path,
+    steps: int,
+    seed: int = 0,
+) -> nn.Module:
+    """Train the denoiser on crops of large renders.
+
+    Parameters
+    ----------
+    pool, scenes
+        Renders, uint8, shape (n, 3, side, side), and what they show.
+    vae
+        From `train_vae`.
+    text_encoder, tokenizer, state_file, steps, seed
+        As for `base.train`.
+    """
+    device = training_device()
+    text_encoder = text_encoder.to(device).eval().requires_grad_(False)
+    vae = vae.to(device).eval().requires_grad_(False)
+    schedule, low_schedule = new_scheduler(), DDPMScheduler(**BETAS)
+    torch.manual_seed(seed)
+    unet = new_unet(text_encoder.config.hidden_size).to(device)
+    prepare(unet, device)
+
+    def loss_of(model: nn.Module, generator: torch.Generator, step: int) -> Tensor:
+        chosen, images = _crops(pool, BATCH, generator)
+        with torch.no_grad():
+            posterior = vae.encode(images.to(device)).latent_dist
+            clean = posterior.sample(generator).float().cpu() * SCALING_FACTOR
+        # Most use is near the default of 20; what was drawn by a model gains from more.
+        levels = (torch.rand(BATCH, generator=generator) ** 2 * 350).long()
+        low = nn.functional.avg_pool2d(images, 4)
+        low = low_schedule.add_noise(low, torch.randn(low.shape, generator=generator), levels)
+        spread = (torch.arange(BATCH) + torch.rand(BATCH, generator=generator)) / BATCH
+        timesteps = (spread * 1000).long()
+        noise = torch.randn(clean.shape, generator=generator)
+        noisy = schedule.add_noise(clean, noise, timesteps)
+        rng = Random(int(torch.randint(2**31, (1,), generator=generator)))
+        captions = ["" if rng.random() < UNSAID else training_caption(scenes[index], rng) for index in chosen]
+        with torch.no_grad():
+            words = text_encoder(token_ids(tokenizer, captions).to(device)).last_hidden_state
+        predicted: Any = model(
+            torch.cat([noisy, low], dim=1).to(device), timesteps.to(device), words, class_labels=levels.to(device)
+        ).sample
+        velocity = schedule.get_velocity(clean, noise, timesteps)
+        return nn.functional.mse_loss(predicted.float(), velocity.to(device))
+
+    return fit(unet, loss_of, Plan(steps=steps, learning_rate=1.2e-3, averaging=0.995, seed=seed), state_file)
+
+
+def pipeline(
+    vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, unet: Any
+) -> StableDiffusionUpscalePipeline:
+    """Put the parts together as they ship."""
+    return StableDiffusionUpscalePipeline(
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        low_res_scheduler=DDPMScheduler(**BETAS),
+        scheduler=new_scheduler(),
+        max_noise_level=350,
+    )

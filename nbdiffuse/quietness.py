@@ -1,0 +1,24 @@
+"""Keep the libraries' own bars and hints out of notebooks."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import transformers
+
+
+def quiet() -> None:
+    """Keep the libraries' own bars and hints out of notebooks; errors still come through.
+
+    diffusers is quieted where it is imported already: `checkpoints` must be the one to import it.
+    """
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    if "diffusers" in sys.modules:
+        import diffusers
+
+        diffusers.utils.logging.set_verbosity_error()
+        diffusers.utils.logging.disable_progress_bar()
+    # Kandinsky's combined pipelines pass it themselves, so nobody who reads the warning could act on it.
+    warnings.filterwarnings("ignore", "`callback_steps` is deprecated", FutureWarning)
