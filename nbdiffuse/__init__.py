@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import embedded
+from .chain import Chain
+from .chaining import ChainRun, run
+from .completion import resolve
 from .errors import NbdiffuseError
 from .images import Picture
-from .presets import PRESETS, resolve
+from .presets import PRESETS
+from .reading import read
 from .recipe import Recipe
-from .session import Session, get_session, run
-from .sweeping import Grid, sweep
+from .remote import Devices
+from .replays import replay
+from .script import program
+from .session import Session, get_session
+from .sweeping import Grid
+from .sweeps import sweep
+from .timeline import history
+from .verification import verify
 from .version import __version__
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from .panels import Panel, panel
     from .results import Result
 
 __all__ = [
     "PRESETS",
+    "Chain",
+    "ChainRun",
+    "Devices",
     "Grid",
     "NbdiffuseError",
+    "Panel",
     "Picture",
     "Recipe",
     "Result",
@@ -29,10 +45,16 @@ __all__ = [
     "__version__",
     "embedded",
     "get_session",
+    "history",
     "load_ipython_extension",
+    "panel",
+    "program",
+    "read",
+    "replay",
     "resolve",
     "run",
     "sweep",
+    "verify",
 ]
 
 
@@ -40,7 +62,8 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     """Add `%%img2img` and `%%txt2img` to a notebook (`%load_ext nbdiffuse`)."""
     from . import magics
 
-    magics.load(shell)
+    # Magics and panels know each other only here; ipywidgets are imported with the first panel.
+    magics.load(shell, lambda: importlib.import_module(".panels", __name__))
 
 
 def __getattr__(name: str) -> Any:
@@ -48,4 +71,6 @@ def __getattr__(name: str) -> Any:
         from .results import Result
 
         return Result
+    if name in ("Panel", "panel"):
+        return getattr(importlib.import_module(".panels", __name__), name)
     raise AttributeError(f"module 'nbdiffuse' has no attribute {name!r}")

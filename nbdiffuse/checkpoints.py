@@ -1,44 +1,40 @@
-"""Where a checkpoint comes from and what identifies it: this package, a directory, or the hub.
+"""Where a checkpoint comes from and what identifies it: this package, a directory, a single file, or the hub.
 
 Importing this module is what keeps diffusers from running code that a checkpoint names.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 # diffusers reads it when it is imported.
 os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"
 
-import diffusers
-import huggingface_hub
-import huggingface_hub.constants
 from diffusers.utils import dynamic_modules_utils
-from huggingface_hub import errors as hub
-from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
-from safetensors import SafetensorError
 
-from . import embedded
+from . import embedded, layouts, lora
 from .errors import CheckpointError, did_you_mean
-from .layouts import chosen_weights, components_of, pipeline_class_of
-from .memory import format_size
+from .hashes import sha256_of
+from .hub import fetch, fetch_file
+from .layouts import components_of, wanted
+from .presets import MOVED, PRESETS
+from .priors import combined_class, named_in_card
+from .singles import config_repo
+from .trouble import cache_folder
+from .trouble import explain as explain
 
 # Where a notebook imported diffusers before this package, diffusers holds a copy made without the variable.
 dynamic_modules_utils.DIFFUSERS_DISABLE_REMOTE_CODE = True
 
-MOVED = {"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"}
-"""Hub ids that are gone, and where the same weights are now."""
-
-_HUB_ID = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+_HUB_WORD = re.compile(
+    r"(?:https://huggingface\.co/)?(?P<id>[\w.-]+/[\w.-]+)"
+    r"(?:/(?:(?:blob|resolve|tree)/(?P<branch>[^/@]+)/?)?(?P<file>[^@]+\.\w+)?)?(?:@(?P<revision>[\w./-]+))?"
+)
 
 
 @dataclass(frozen=True)
@@ -53,11 +49,18 @@ class Checkpoint:
         In diffusers' own layout.
     identity
         Embedded and local: sha256 over the files' sha256s. From the hub: "id@commit".
+        Parts of a whole are joined with "+".
     verified
         Whether every file was compared with a hash that its publisher gave; a local
         directory has none, so there only structure, keys and finite values are checked.
     notices
         What a person should know, one line each.
+    file
+        All weights, where they are a single file; `directory` then gives only configs.
+    connected
+        Checkpoints whose components complete this one, by the prefix that they get.
+    lora
+        Files of LoRA that are added to the weights, each with its weight.
     """
 
     name: str
@@ -65,6 +68,9 @@ class Checkpoint:
     identity: str
     verified: bool
     notices: tuple[str, ...] = ()
+    file: Path | None = None
+    connected: Mapping[str, Checkpoint] = field(default_factory=dict)
+    lora: tuple[tuple[Path, float], ...] = ()
 
 
 def find(word: str, half: bool = False) -> Checkpoint:
@@ -73,8 +79,9 @@ def find(word: str, half: bool = False) -> Checkpoint:
     Parameters
     ----------
     word
-        A name of the embedded family, a local directory, or a hub id, with
-        "@revision" behind it where one is meant.
+        A name of the embedded family, a local directory or .safetensors file, a hub id,
+        or a file in a hub repository such as "id/model.safetensors"; with "@revision"
+        behind the last two where one is meant, and with LoRA as in `lora.word`.
     half
         Prefer files with half-precision weights where there are both.
 
@@ -83,154 +90,134 @@ def find(word: str, half: bool = False) -> Checkpoint:
     CheckpointError
         There is none, it cannot be fetched, or its files are damaged or refused.
     """
+    base, added = lora.parted(word)
+    located = _located(base, half)
+    found = located if located.file else _joined(located, half)
+    return replace(_with_lora(found, added), name=word) if added else found
+
+
+def _with_lora(found: Checkpoint, added: tuple[lora.Lora, ...]) -> Checkpoint:
+    """Find LoRA files; their hashes and weights are part of what identifies the whole."""
+    for one in added:
+        path = Path(one.file).expanduser()
+        asked = None if path.is_file() else _HUB_WORD.fullmatch(one.file)
+        if asked and asked["file"]:
+            snapshot = fetch_file(asked["id"], asked["revision"] or asked["branch"], asked["file"])
+            path = snapshot.directory / asked["file"]
+        elif not path.is_file():
+            raise CheckpointError(f"The LoRA {one.file} is no file here, and no id/FILE.safetensors on the hub.")
+        identity = f"{found.identity}+{sha256_of(path)}:{one.weight:g}"
+        found = replace(found, identity=identity, lora=(*found.lora, (path, one.weight)))
+    return found
+
+
+def _located(word: str, half: bool) -> Checkpoint:
     if word in embedded.names():
         return Checkpoint(word, embedded.path(word), embedded.identity(word), verified=True)
     path = Path(word).expanduser()
     if path.is_dir():
-        return Checkpoint(word, path, _identity_of(path, half), verified=False)
+        return Checkpoint(word, path, _identity_of(path, half), verified=False, notices=_taken_for(word, path))
     if path.is_file():
-        raise CheckpointError(
-            f"{word} is a single file, and a directory is needed. Convert it with diffusers' `save_pretrained`."
-        )
-    asked = _HUB_ID.fullmatch(word)
-    if asked is None:
+        return _with_configs(Checkpoint(word, path.parent, sha256_of(path), verified=False, file=path))
+    return _on_hub(word, half)
+
+
+def _taken_for(word: str, path: Path) -> tuple[str, ...]:
+    """Say so where a directory is called like something of the hub's that a person may mean."""
+    known = {preset.hub.checkpoint for preset in PRESETS.values()} | set(MOVED)
+    cached = cache_folder() / f"models--{word.replace('/', '--')}"
+    meant = word in known or (_HUB_WORD.fullmatch(word) and cached.exists())
+    return (f"{word} is the directory {path.resolve()} here, not the hub's.",) if meant else ()
+
+
+def _on_hub(word: str, half: bool) -> Checkpoint:
+    asked = _HUB_WORD.fullmatch(word)
+    if asked is None or (not asked["file"] and Path(word).suffix in (".safetensors", *layouts.PICKLES)):
         known = did_you_mean(word, embedded.names())
-        raise CheckpointError(f"No checkpoint is called {word!r}: no embedded name, no directory, no hub id. {known}")
-    return _from_hub(word, asked["id"], asked["revision"], half)
+        raise CheckpointError(f"No checkpoint is called {word!r}: no embedded name, no directory, no file, no hub id. {known}")
+    repo = MOVED.get(asked["id"], asked["id"])
+    notices = (f"{asked['id']} has moved to {repo}.",) if repo != asked["id"] else ()
+    revision, name = asked["revision"] or asked["branch"], asked["file"]
+    snapshot = fetch_file(repo, revision, name) if name else fetch(repo, revision, half)
+    identity = f"{repo}@{snapshot.commit}"
+    found = Checkpoint(word, snapshot.directory, identity, snapshot.verified, notices + snapshot.notices)
+    if not name:
+        return found
+    return _with_configs(replace(found, file=snapshot.directory / name, identity=f"{identity}/{name}"))
 
 
-def _from_hub(name: str, repo: str, revision: str | None, half: bool) -> Checkpoint:
-    notices = (f"{repo} has moved to {MOVED[repo]}.",) if repo in MOVED else ()
-    repo = MOVED.get(repo, repo)
+def _with_configs(found: Checkpoint) -> Checkpoint:
+    """Give a single file the configs that it goes with: those in a directory of its name beside it, else the hub's."""
+    file = Path(str(found.file))
+    repo = config_repo(file)
+    beside = file.with_suffix("")
+    if (beside / "model_index.json").is_file():
+        return replace(found, directory=beside, identity=f"{found.identity}+{_identity_of(beside, half=False)}")
     try:
-        directory = _download(repo, revision, half)
-    except CheckpointError:
-        raise
-    except Exception as error:  # hub, network, disk and diffusers raise unrelated classes
-        failure = CheckpointError(explain(error, repo))
+        snapshot = fetch(repo, None, half=False, weights=False)
+    except CheckpointError as error:
+        failure = CheckpointError(
+            f"{found.name} is one file and needs the configs of {repo}. {error} Or put them into {beside}, in diffusers' layout."
+        )
     else:
-        _check_blobs(directory, repo)
-        return Checkpoint(name, directory, f"{repo}@{directory.name}", verified=True, notices=notices)
-    # Raised outside the `except`, so that the line does not hold what was half fetched.
+        return replace(found, directory=snapshot.directory, identity=f"{found.identity}+{repo}@{snapshot.commit}")
     raise failure
 
 
-def _download(repo: str, revision: str | None, half: bool) -> Path:
-    """Fetch what diffusers' own loader would fetch, and return the snapshot's directory, named by its commit."""
-    try:
-        index = Path(huggingface_hub.hf_hub_download(repo, "model_index.json", revision=revision))
-    except (hub.RemoteEntryNotFoundError, hub.LocalEntryNotFoundError):
-        # A ControlNet's repository is one model: a config and its weights.
-        index = Path(huggingface_hub.hf_hub_download(repo, "config.json", revision=revision))
-        pattern = ["config.json", "*.safetensors"]
-        return Path(huggingface_hub.snapshot_download(repo, revision=index.parent.name, allow_patterns=pattern))
-    components_of(index.parent)
-    pipeline_class: Any = getattr(diffusers, pipeline_class_of(index.parent))
-    variant = {"variant": "fp16"} if half else {}
-    return Path(pipeline_class.download(repo, revision=index.parent.name, use_safetensors=True, **variant))
+def _joined(found: Checkpoint, half: bool) -> Checkpoint:
+    """Add the checkpoints that a model card names, and say where pickles are read."""
+    notices = found.notices + _pickled(found, half)
+    found = replace(found, notices=notices)
+    if combined_class(found.directory) is None:
+        return found
+    # What a card on the hub names is on the hub, whatever this disk has under that name.
+    locate = _on_hub if "@" in found.identity else _located
+    connected = {prefix: locate(word, half) for prefix, word in named_in_card(found.directory, found.name).items()}
+    others = tuple(connected.values())
+    return replace(
+        found,
+        identity="+".join(one.identity for one in (found, *others)),
+        verified=all(one.verified for one in (found, *others)),
+        notices=notices + tuple(line for one in others for line in one.notices + _pickled(one, half)),
+        connected=connected,
+    )
+
+
+def _pickled(found: Checkpoint, half: bool) -> tuple[str, ...]:
+    pickles = [file for file in _files(found.directory, half) if file.suffix in layouts.PICKLES]
+    if not pickles:
+        return ()
+    names = ", ".join(file.relative_to(found.directory).as_posix() for file in pickles)
+    return (f"{found.name} has pickled weights, read by torch's weights-only loader, which runs no code: {names}.",)
+
+
+def weights_bytes(checkpoint: Checkpoint, item: int, half: bool) -> int:
+    """Foresee how many bytes a checkpoint's weights will take, with those that complete it.
+
+    Parameters
+    ----------
+    checkpoint
+        From `find`.
+    item, half
+        As in `layouts.weights_bytes`.
+    """
+    if checkpoint.file is not None:
+        return item * layouts.numbers_in(checkpoint.file)
+    others = sum(weights_bytes(other, item, half) for other in checkpoint.connected.values())
+    return layouts.weights_bytes(checkpoint.directory, item, half) + others
 
 
 def _identity_of(directory: Path, half: bool) -> str:
     """Hash the files that a run takes: configs, tokenizer files, and the weights that are chosen."""
     digest = hashlib.sha256()
     for file in _files(directory, half):
-        digest.update(f"{file.relative_to(directory).as_posix()}\0{_sha256(file)}\n".encode())
+        digest.update(f"{file.relative_to(directory).as_posix()}\0{sha256_of(file)}\n".encode())
     return digest.hexdigest()
 
 
-def _files(directory: Path, half: bool) -> Iterator[Path]:
-    folders = [directory / name for name in components_of(directory)]
-    for folder in sorted(folders):
-        plain = {file for file in folder.glob("*") if file.is_file() and file.suffix in (".json", ".txt", ".model")}
-        yield from sorted(plain | set(chosen_weights(folder, half)))
-    if folders != [directory]:
-        yield directory / "model_index.json"
-
-
-def _sha256(file: Path) -> str:
-    state = file.stat()
-    return _hashed(file, state.st_size, state.st_mtime_ns, "sha256")
-
-
-@cache
-def _hashed(file: Path, size: int, changed: int, kind: str) -> str:
-    """Hash a file once for each size and time of change; "blob" is git's sha1 with its header."""
-    digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False) if kind == "blob" else hashlib.sha256()
-    with file.open("rb") as opened:
-        while piece := opened.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def _check_blobs(directory: Path, repo: str) -> None:
-    """Compare each file of a snapshot with the hash that names its blob; the hub's client does not."""
-    for file in sorted(file for file in directory.rglob("*") if file.is_file()):
-        blob = file.resolve()
-        state = blob.stat()
-        kind = {64: "sha256", 40: "blob"}.get(len(blob.name))
-        if kind and _hashed(blob, state.st_size, state.st_mtime_ns, kind) != blob.name:
-            shown = file.relative_to(directory).as_posix()
-            raise CheckpointError(f"{shown} of {repo} is damaged: its hash is not the hub's. Delete {blob} and run again.")
-
-
-def explain(error: BaseException, name: str) -> str:
-    """Say in one line what went wrong while a checkpoint was fetched or read, and what to do next.
-
-    Parameters
-    ----------
-    error
-        What the hub's client, diffusers or safetensors raised; its causes are looked at too.
-    name
-        The checkpoint.
-    """
-    chain: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in chain:
-        chain.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    for kinds, text in _LINES:
-        if any(isinstance(one, kinds) for one in chain):
-            return text.format(name=name)
-    if any(isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT) for one in chain):
-        cached = Path(huggingface_hub.constants.HF_HUB_CACHE)
-        there = next(folder for folder in (cached, *cached.parents) if folder.exists())
-        free = format_size(shutil.disk_usage(there).free)
-        return f"There is no space left for {name}: {cached} has {free} free. Make room, or set HF_HOME to another disk."
-    said = " ".join(" ".join(str(one) for one in chain).split())
-    for pattern, text in _WORDS:
-        if re.search(pattern, said):
-            return text.format(name=name)
-    return f"The checkpoint {name} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
-_OFFLINE = (
-    "{name} is not complete on this disk, and the hub cannot be reached. Connect (and unset HF_HUB_OFFLINE), then run again."
-)
-_NETWORK = "The download of {name} broke off: the hub did not answer in full. Run again: finished files are kept."
-_LINES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    # GatedRepoError is a kind of RepositoryNotFoundError, so it comes first.
-    ((hub.GatedRepoError,), "{name} is gated. Accept its terms at https://huggingface.co/{name}, then run `hf auth login`."),
-    ((hub.DisabledRepoError,), "{name} was disabled on the hub. Choose another checkpoint, or a local directory."),
-    (
-        (hub.RepositoryNotFoundError,),
-        "The hub has no {name}, or not for you. Check the name; if it is private, run `hf auth login`.",
-    ),
-    ((hub.RevisionNotFoundError,), "{name} does not have this revision. Give a branch, tag or commit that it has, or none."),
-    ((hub.OfflineModeIsEnabled, hub.LocalEntryNotFoundError), _OFFLINE),
-    (
-        (hub.EntryNotFoundError,),
-        "{name} has no model_index.json, so it is no diffusers checkpoint. Choose one in diffusers' layout.",
-    ),
-    ((httpx.TransportError, ConnectionError, TimeoutError), _NETWORK),
-    ((SafetensorError,), "A weights file of {name} is damaged. Fetch it again."),
-)
-_WORDS = (
-    (
-        r"necessary `safetensors` weights",
-        "{name} has only pickled weights, which can run code. Choose one with .safetensors files.",
-    ),
-    (r"`variant=|\.fp16\.", "{name} does not have the half-precision files that were asked for. Load it without `variant`."),
-    (r"not fully cached locally|no file named|connection error", _OFFLINE),
-    (r"Consistency check failed", _NETWORK),
-    (r"[Rr]emote code", "{name} wants to run code of its own, and that is refused. Choose a checkpoint that needs none."),
-)
+def _files(directory: Path, half: bool) -> list[Path]:
+    components = components_of(directory)
+    for name in components:
+        layouts.chosen_weights(directory / name, half)
+    there = (file for pattern in ("*", "*/*") for file in directory.glob(pattern) if file.is_file())
+    return [directory / name for name in wanted((file.relative_to(directory).as_posix() for file in there), components, half)]

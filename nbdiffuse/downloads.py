@@ -123,10 +123,14 @@ class _Download:
 
     def run(self) -> None:
         try:
-            self.body = self._follow()
+            body = self._follow()
+            # A connection that was closed because time was up looks like a body that ended.
+            self.body = body if time.monotonic() < self.deadline else None
         except ImageInputError as error:
             self.error = error.with_traceback(None)
         except (OSError, ValueError, http.client.HTTPException) as error:
+            if time.monotonic() >= self.deadline:
+                return  # Time was up, and whatever the closed connection says of itself is not why.
             cause = " ".join(str(error).split())[:200] or type(error).__name__
             self.error = _refusal("a URL that can be downloaded", self.url, f"The download failed: {cause}.")
         finally:

@@ -16,13 +16,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from diffusers import VQModel
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.models.autoencoders.vq_model import VQEncoderOutput
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 
 LIMIT = 64 * 2**20
 """Bytes that kept encodings may take by default: at SD 1.5's full size about 300 prompts or 500 pictures."""
 
 Key = tuple[Any, ...]
+Kept = tuple[torch.Tensor | None, ...]
 
 
 class Encodings:
@@ -37,7 +40,7 @@ class Encodings:
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
         self.size = 0
-        self._kept: OrderedDict[Key, torch.Tensor] = OrderedDict()
+        self._kept: OrderedDict[Key, Kept] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -58,28 +61,30 @@ class Encodings:
         scope
             What the encodings depend on besides their input: checkpoint, dtype, device.
         """
-        vae = getattr(pipeline, "vae", None)
+        vae = getattr(pipeline, "vae", None) or getattr(pipeline, "movq", None)
         wrapped: list[tuple[Any, str]] = []
+
+        def wrap(owner: Any, name: str, made: Callable[..., Any]) -> None:
+            setattr(owner, name, made)
+            wrapped.append((owner, name))
+
         try:
-            # An adapter's weights are not part of the scope, so text seen through one is not kept.
-            if _takes_one_prompt(pipeline) and not getattr(pipeline.text_encoder, "_hf_peft_config_loaded", False):
-                pipeline.encode_prompt = self._text(pipeline, scope)
-                wrapped.append((pipeline, "encode_prompt"))
+            for owner, name in _text_calls(pipeline):
+                make = self._text if _takes_one_prompt(owner) else self._texts
+                wrap(owner, name, make(getattr(owner, name), scope))
             if vae is not None and hasattr(vae, "encode"):
-                vae.encode = self._picture(vae, scope)
-                wrapped.append((vae, "encode"))
+                wrap(vae, "encode", self._picture(vae, scope))
             yield
         finally:
             for owner, name in wrapped:
                 delattr(owner, name)
 
-    def _text(self, pipeline: Any, scope: str) -> Callable[..., Any]:
+    def _text(self, original: Callable[..., Any], scope: str) -> Callable[..., Any]:
         """Wrap `encode_prompt` so that a prompt and a negative prompt are kept each for itself.
 
         Source: diffusers `StableDiffusionPipeline.encode_prompt`, which encodes the two
         in two calls, so that one does not change the other's bytes.
         """
-        original = pipeline.encode_prompt
         signature = inspect.signature(original)
 
         @functools.wraps(original)
@@ -93,7 +98,7 @@ class Encodings:
             if not texts or given:
                 return original(*args, **kwargs)
             device, rest = asked["device"], (asked["num_images_per_prompt"], asked.get("clip_skip"))
-            positive = self._get(
+            positive = self.get(
                 (scope, "prompt", prompt, *rest),
                 lambda: original(**{**asked, "do_classifier_free_guidance": False, "negative_prompt": None})[0],
                 device,
@@ -102,9 +107,26 @@ class Encodings:
                 return positive, None
             # The wrapped call reads the length from the prompt's embeddings and does not encode them again.
             key = (scope, "negative_prompt", negative or "", positive.shape[1], *rest)
-            return positive, self._get(key, lambda: original(**{**asked, "prompt_embeds": positive})[1], device)
+            return positive, self.get(key, lambda: original(**{**asked, "prompt_embeds": positive})[1], device)
 
         return encode_prompt
+
+    def _texts(self, original: Callable[..., Any], scope: str) -> Callable[..., Any]:
+        """Wrap a call that encodes all prompts at once, as SDXL's and Kandinsky's do: what it returns is kept as a whole."""
+        signature = inspect.signature(original)
+
+        @functools.wraps(original)
+        def encode(*args: Any, **kwargs: Any) -> tuple[torch.Tensor | None, ...]:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            asked = {name: value for name, value in bound.arguments.items() if value is not None}
+            device = asked.pop("device", None)
+            if device is None or not all(_is_plain(value) for value in asked.values()):
+                return tuple(original(*args, **kwargs))
+            key = (scope, "prompts", repr(sorted(asked.items())))
+            return self.get_all(key, lambda: tuple(original(*args, **kwargs)), device)
+
+        return encode
 
     def _picture(self, vae: Any, scope: str) -> Callable[..., Any]:
         """Wrap `vae.encode`: the posterior is kept, each run draws its own sample from it.
@@ -112,46 +134,74 @@ class Encodings:
         Source: diffusers `retrieve_latents`, which draws the sample with the run's generator.
         """
         original = vae.encode
+        quantised = isinstance(vae, VQModel)
+        output_class: Any = VQEncoderOutput if quantised else AutoencoderKLOutput
 
         @functools.wraps(original)
         def encode(x: torch.Tensor, return_dict: bool = True) -> Any:
             state = (str(vae.dtype), getattr(vae, "use_tiling", None), getattr(vae, "use_slicing", None))
             key = (scope, "picture", *state, str(x.dtype), tuple(x.shape), _digest(x))
-            kept = self._kept.get(key)
-            if kept is None:
-                output = original(x, return_dict=return_dict)
-                posterior = output.get("latent_dist") if return_dict else output[0]
+            if key in self._kept:
+                kept = self.get(key, lambda: x, x.device)
                 # A quantised autoencoder draws nothing and gives its latents as they are.
-                if isinstance(posterior, DiagonalGaussianDistribution) and not posterior.deterministic:
-                    self._keep(key, posterior.parameters)
-                return output
-            self._kept.move_to_end(key)
-            posterior = DiagonalGaussianDistribution(kept.to(x.device, copy=True))
-            return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)
+                found = kept if quantised else DiagonalGaussianDistribution(kept)
+                name = "latents" if quantised else "latent_dist"
+                return output_class(**{name: found}) if return_dict else (found,)
+            output = original(x, return_dict=return_dict)
+            seen = next(iter(output.values())) if return_dict else output[0]
+            if quantised:
+                self._keep(key, (seen,))
+            elif isinstance(seen, DiagonalGaussianDistribution) and not seen.deterministic:
+                self._keep(key, (seen.parameters,))
+            return output
 
         return encode
 
-    def _get(self, key: Key, make: Callable[[], torch.Tensor], device: Any) -> torch.Tensor:
+    def get(self, key: Key, make: Callable[[], torch.Tensor], device: Any) -> torch.Tensor:
+        """Return a copy of what is kept under a key, on a device; what is not there is made and kept."""
+        found = self.get_all(key, lambda: (make(),), device)[0]
+        if found is None:
+            raise KeyError(key)
+        return found
+
+    def get_all(self, key: Key, make: Callable[[], Kept], device: Any) -> Kept:
+        """Return copies of all that is kept under a key, on a device; what is not there is made and kept."""
         kept = self._kept.get(key)
         if kept is not None:
             self._kept.move_to_end(key)
             # A copy, so that nothing a pipeline does to its tensors reaches what is kept.
-            return kept.to(device, copy=True)
+            return tuple(None if one is None else one.to(device, copy=True) for one in kept)
         made = make()
         self._keep(key, made)
         return made
 
-    def _keep(self, key: Key, made: torch.Tensor) -> None:
-        kept = made.detach().to("cpu", copy=True)
-        size = kept.untyped_storage().nbytes()
+    def _keep(self, key: Key, made: Kept) -> None:
+        kept = tuple(None if one is None else one.detach().to("cpu", copy=True) for one in made)
         # Numbers that are none must fail again, from their source, not from here.
-        if size > self.limit or not torch.isfinite(kept).all():
+        if _bytes_of(kept) > self.limit or not all(one is None or torch.isfinite(one).all() for one in kept):
             return
         self._kept[key] = kept
-        self.size += size
+        self.size += _bytes_of(kept)
         while self.size > self.limit:
             _, oldest = self._kept.popitem(last=False)
-            self.size -= oldest.untyped_storage().nbytes()
+            self.size -= _bytes_of(oldest)
+
+
+def _bytes_of(kept: Kept) -> int:
+    return sum(one.untyped_storage().nbytes() for one in kept if one is not None)
+
+
+def _text_calls(pipeline: Any) -> Iterator[tuple[Any, str]]:
+    """Yield the methods that encode prompts, each with its owner."""
+    for owner, name in ((pipeline, "encode_prompt"), (getattr(pipeline, "prior_pipe", None), "_encode_prompt")):
+        # An adapter's weights are not part of the scope, so text seen through one is not kept.
+        encoders = (getattr(owner, f"text_encoder{suffix}", None) for suffix in ("", "_2"))
+        if hasattr(owner, name) and not any(getattr(one, "_hf_peft_config_loaded", False) for one in encoders):
+            yield owner, name
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (str, bool, int, float)) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
 
 
 def _takes_one_prompt(pipeline: Any) -> bool:

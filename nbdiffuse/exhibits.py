@@ -23,9 +23,9 @@ def sheet(sweep: Sweep, ledger: Ledger) -> bytes:
     Returns
     -------
     bytes
-        A PNG of at most 1 MB, see `sheets.sheet_png`.
+        A PNG of at most `sheets.MOST_BYTES`, see `sheets.sheet_png`.
     """
-    return sheet_png(_tables(sweep, ledger), _initial(sweep))
+    return sheet_png(tables(sweep, ledger), initial_picture(sweep))
 
 
 def save(title: str, sweep: Sweep, ledger: Ledger, folder: Path) -> Path:
@@ -37,14 +37,15 @@ def save(title: str, sweep: Sweep, ledger: Ledger, folder: Path) -> Path:
             if isinstance(outcome, Result):
                 outcome.save(folder / _file(group[0]))
         # A picture that was carried over may have text in its name that is not Unicode.
-        content = page(title, _tables(sweep, ledger), _initial(sweep)).encode("utf-8", "replace")
+        content = page(title, tables(sweep, ledger), initial_picture(sweep)).encode("utf-8", "replace")
         write_whole(folder / "index.html", content)
     except OSError as error:
         raise FileError(f"{folder} cannot be written: {error.strerror or error}.") from None
     return folder / "index.html"
 
 
-def _tables(sweep: Sweep, ledger: Ledger) -> list[Table]:
+def tables(sweep: Sweep, ledger: Ledger) -> list[Table]:
+    """Lay out what is there of a sweep."""
     return tables_of(sweep, lambda cell: _spot(sweep, ledger, cell))
 
 
@@ -55,19 +56,21 @@ def _spot(sweep: Sweep, ledger: Ledger, cell: SweepCell) -> Spot:
     if isinstance(outcome, Result):
         note = "" if cell is first else f"= {differences_text(sweep, cell, first)}"
         return Spot(outcome.image, note, label, _file(first), details)
-    return Spot(None, _state(cell, ledger, outcome), label, None, details)
+    progress = ledger.running.get(cell.picture_key)
+    return Spot(progress.preview if progress else None, _state(cell, ledger, outcome), label, None, details)
 
 
 def _state(cell: SweepCell, ledger: Ledger, outcome: Failed | None) -> str:
     if outcome is not None:
         return f"{type(outcome.error).__name__}: {outcome.error}"
-    running = ledger.running
-    if running is None or running[0] != cell.picture_key:
+    if cell.picture_key not in ledger.running:
         return "not run"
-    return f"step {running[1].step} of {running[1].steps}" if running[1] else "starting"
+    progress = ledger.running[cell.picture_key]
+    return f"step {progress.step} of {progress.steps}" if progress else "starting"
 
 
-def _initial(sweep: Sweep) -> Image.Image | None:
+def initial_picture(sweep: Sweep) -> Image.Image | None:
+    """Return the initial picture that all cells share, RGB, or None."""
     picture = sweep.base.image
     varies = any(axis.name == "image" for axis in sweep.axes)
     return None if picture is None or varies else picture.image

@@ -120,17 +120,28 @@ def fit(image: Image.Image, size: tuple[int, int], mode: str = "fit", background
         rule = f"one of {', '.join(RESIZE_MODES)}"
         raise ParameterError(breaks_rule("resize_mode", rule, mode, did_you_mean(str(mode), RESIZE_MODES)))
     lanczos = Image.Resampling.LANCZOS
-    (own_width, own_height), (width, height) = image.size, size
     if mode == "crop":
         # One step from the middle part: no second rounding.
-        scale = min(own_width / width, own_height / height)
-        left, top = (own_width - width * scale) / 2, (own_height - height * scale) / 2
-        box = (max(left, 0), max(top, 0), min(own_width - left, own_width), min(own_height - top, own_height))
-        return image.resize(size, lanczos, box=box)
+        return image.resize(size, lanczos, box=crop_box(image.size, size))
     if mode == "pad":
-        scale = min(width / own_width, height / own_height)
-        inner = (max(1, round(own_width * scale)), max(1, round(own_height * scale)))
+        inner, corner = pad_place(image.size, size)
         canvas = Image.new("RGB", size, background)
-        canvas.paste(image.resize(inner, lanczos), ((width - inner[0]) // 2, (height - inner[1]) // 2))
+        canvas.paste(image.resize(inner, lanczos), corner)
         return canvas
     return image.resize(size, lanczos)
+
+
+def crop_box(own: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the middle part of a picture that "crop" keeps: left, top, right and bottom, in its pixels."""
+    (own_width, own_height), (width, height) = own, size
+    scale = min(own_width / width, own_height / height)
+    left, top = (own_width - width * scale) / 2, (own_height - height * scale) / 2
+    return max(left, 0), max(top, 0), min(own_width - left, own_width), min(own_height - top, own_height)
+
+
+def pad_place(own: tuple[int, int], size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return where "pad" puts a picture: its size there, and its upper left corner, in pixels."""
+    (own_width, own_height), (width, height) = own, size
+    scale = min(width / own_width, height / own_height)
+    inner = max(1, round(own_width * scale)), max(1, round(own_height * scale))
+    return inner, ((width - inner[0]) // 2, (height - inner[1]) // 2)

@@ -14,6 +14,9 @@ INK = (128, 128, 128, 255)
 FRAME = (128, 128, 128, 90)
 GAP = 12
 LABEL = 13
+LINE = 17
+COLUMNS = 5
+"""Pictures in a row of a strip."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Cell:
     image
         RGB picture of any size, or None for an empty frame.
     label
-        What stands under it; long labels are cut with an ellipsis.
+        What stands under it, in one line or several; long lines are cut with an ellipsis.
     progress
         Share of the run that is done, in [0, 1], drawn as a bar at the foot of
         the picture; None draws none.
@@ -78,7 +81,7 @@ def contact_sheet(cells: Sequence[Cell], columns: int | None = None, side: int =
     shown = [cell.image and enlarged(cell.image, side) for cell in cells]
     width = max([picture.width for picture in shown if picture] or [side])
     height = max([picture.height for picture in shown if picture] or [side])
-    foot = LABEL + 12
+    foot = 12 + max(len(cell.label.splitlines()) or 1 for cell in cells) * LINE - (LINE - LABEL)
     sheet = Image.new("RGBA", (columns * (width + GAP) - GAP, rows * (height + foot) + (rows - 1) * GAP), (0, 0, 0, 0))
     draw = ImageDraw.Draw(sheet)
     for index, (cell, picture) in enumerate(zip(cells, shown, strict=True)):
@@ -89,7 +92,8 @@ def contact_sheet(cells: Sequence[Cell], columns: int | None = None, side: int =
             sheet.paste(picture, (left + (width - picture.width) // 2, top + (height - picture.height) // 2))
         if cell.progress is not None:
             _bar(draw, left, top + height - 6, width, cell.progress)
-        draw.text((left, top + height + 5), _shortened(cell.label, width), font=_font(LABEL), fill=INK)
+        for number, line in enumerate(cell.label.splitlines()):
+            draw.text((left, top + height + 5 + number * LINE), _shortened(line, width), font=_font(LABEL), fill=INK)
     return sheet
 
 

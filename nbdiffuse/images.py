@@ -138,6 +138,11 @@ class Picture:
         """Width and height in pixels."""
         return self._held().size
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether this process holds the pixels."""
+        return self._found() is not None
+
     def _held(self) -> Image.Image:
         pixels = self._found()
         if pixels is None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import pickle
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 from .errors import CheckpointError, breaks_rule
@@ -37,7 +40,7 @@ def components_of(directory: Path) -> dict[str, tuple[str, str]]:
     index = directory / "model_index.json"
     if not index.exists():
         config = _read(directory / "config.json")
-        found: dict[str, Any] = {".": ("diffusers", config.get("_class_name"))}
+        found: dict[str, Any] = {".": _single_model(config)}
     else:
         config = _read(index)
         found = {
@@ -56,6 +59,14 @@ def components_of(directory: Path) -> dict[str, tuple[str, str]]:
             raise CheckpointError(breaks_rule(name, "a class of diffusers or transformers", list(entry), way_out))
         _refuse_code(directory, f"{name}/config.json: auto_map", _auto_map(directory / name))
     return found
+
+
+def _single_model(config: dict[str, Any]) -> tuple[str, Any]:
+    """Return the class of a single model: diffusers and transformers write it under different keys."""
+    names = config.get("architectures")
+    if "_class_name" not in config and isinstance(names, list) and names:
+        return "transformers", names[0]
+    return "diffusers", config.get("_class_name")
 
 
 def pipeline_class_of(directory: Path) -> str:
@@ -88,26 +99,83 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
-def chosen_weights(folder: Path, half: bool) -> list[Path]:
-    """Choose the weights files of one component: safetensors, of the wanted precision where there is a choice.
+SMALL = (".json", ".txt", ".model")
+"""What configs and tokenizers are made of."""
+
+_WEIGHTS = re.compile(r"(diffusion_pytorch_model|pytorch_model|model)(\.fp16)?(?P<part>-\d+-of-\d+)?(\.fp16)?\.(safetensors|bin)")
+
+
+def chosen(names: Iterable[str], half: bool) -> list[str]:
+    """Choose one component's weights files as diffusers and transformers name them.
+
+    Safetensors come before pickles, a set of parts with its index before a single file.
+
+    Parameters
+    ----------
+    names
+        Of the files in its folder.
+    half
+        Prefer half precision where there is a choice.
 
     Returns
     -------
-    Files in order; none for a scheduler or a tokenizer.
+    Names in order; none for a scheduler or a tokenizer.
+    """
+    names = list(names)
+    for suffix in (".safetensors", ".bin"):
+        files = sorted(name for name in names if name.endswith(suffix) and _WEIGHTS.fullmatch(name))
+        halves = [name for name in files if ".fp16" in name]
+        full = [name for name in files if name not in halves]
+        for wanted in (halves, full) if half else (full, halves):
+            in_parts = any(f"{suffix}.index" in name and (".fp16" in name) == (wanted is halves) for name in names)
+            kept = [name for name in wanted if bool(_part(name)) == in_parts]
+            if kept:
+                return kept
+    return []
+
+
+def _part(name: str) -> str | None:
+    found = _WEIGHTS.fullmatch(name)
+    return found["part"] if found else None
+
+
+def wanted(names: Iterable[str], components: Iterable[str], half: bool) -> list[str]:
+    """Choose the files of a checkpoint that a run takes: its index, configs, tokenizer files and chosen weights.
+
+    Parameters
+    ----------
+    names
+        Of all its files, as paths with "/" from its directory.
+    components
+        Folders; "." for a single model.
+    half
+        As in `chosen`.
+    """
+    names = list(names)
+    taken = {"model_index.json"} & set(names)
+    for folder in components:
+        prefix = "" if folder == "." else f"{folder}/"
+        inside = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        inside = [name for name in inside if "/" not in name]
+        files = [name for name in inside if name.endswith(SMALL)] + chosen(inside, half)
+        taken |= {f"{prefix}{name}" for name in files}
+    return sorted(taken)
+
+
+def chosen_weights(folder: Path, half: bool) -> list[Path]:
+    """Choose the weights files of one component on this disk, see `chosen`.
 
     Raises
     ------
     CheckpointError
-        There are only pickles.
+        There are only pickles of another kind than diffusers' own.
     """
-    files = sorted(folder.glob("*.safetensors"))
-    halves = [file for file in files if ".fp16" in file.name]
-    full = [file for file in files if file not in halves]
-    chosen = (halves or full) if half else (full or halves)
-    pickles = [file.name for file in folder.glob("*") if file.suffix in PICKLES]
-    if not chosen and pickles:
+    names = [file.name for file in folder.glob("*")]
+    found = chosen(names, half)
+    pickles = sorted(name for name in names if name.endswith(PICKLES))
+    if not found and pickles:
         raise CheckpointError(f"{folder} has only {pickles[0]}, and a pickle can run code. Convert it to .safetensors.")
-    return chosen
+    return [folder / name for name in found]
 
 
 def weights_bytes(directory: Path, item: int, half: bool) -> int:
@@ -122,24 +190,42 @@ def weights_bytes(directory: Path, item: int, half: bool) -> int:
     half
         Whether half-precision files are preferred.
     """
-    return item * sum(numbers for name in components_of(directory) for numbers in _numbers(directory / name, half))
+    files = (file for name in components_of(directory) for file in chosen_weights(directory / name, half))
+    return item * sum(map(numbers_in, files))
 
 
-def _numbers(folder: Path, half: bool) -> Iterator[int]:
-    for file in chosen_weights(folder, half):
-        yield from (math.prod(shape) for shape in shapes(file).values())
+def numbers_in(file: Path) -> int:
+    """Count the numbers in a weights file, from its header."""
+    return sum(math.prod(shape) for shape in shapes(file).values())
 
 
 def shapes(file: Path) -> dict[str, list[int]]:
-    """Read the header of a weights file: the shape of each tensor, by key.
+    """Read which tensors a weights file holds, without their values: the shape of each, by key.
 
     Raises
     ------
     CheckpointError
-        It is no safetensors file, or not a whole one.
+        It is no weights file, not a whole one, or a pickle of anything but tensors.
     """
+    if file.suffix in PICKLES:
+        return {key: list(tensor.shape) for key, tensor in _tensors_of_pickle(file).items()}
     try:
         with safe_open(file, "pt") as opened:
             return {key: opened.get_slice(key).get_shape() for key in opened.keys()}  # noqa: SIM118  (it is no mapping)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{file} is damaged ({error}). Fetch it again.") from None
+
+
+def _tensors_of_pickle(file: Path) -> dict[str, torch.Tensor]:
+    """Open a pickle with torch's weights-only loader, which builds tensors and plain containers and calls nothing else."""
+    try:
+        # `mmap` takes only the zip format, so the older formats and their larger readers are out of reach.
+        state = torch.load(file, map_location="meta", weights_only=True, mmap=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(f"{file} holds more than tensors and could run code, so it is not read.") from None
+    except Exception as error:  # torch raises unrelated classes for what is no file of its own
+        said = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{file} is damaged or of an old format ({said}). Fetch it again, or convert it.") from None
+    if not isinstance(state, dict) or not all(isinstance(one, torch.Tensor) for one in state.values()):
+        raise CheckpointError(f"{file} is no plain table of tensors, so it is not read. Convert it to .safetensors.")
+    return state

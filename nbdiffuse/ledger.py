@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from .completion import fitted_pictures
 from .errors import FileError, Interrupted, NbdiffuseError
-from .fitting import fit
-from .metadata import Provenance
 from .recipe import Recipe
 from .results import Result
-from .session import Session, wait
+from .runners import Runner, SessionRunner
+from .session import Session
 from .store import Store
 from .sweep import SweepCell
 
 if TYPE_CHECKING:
     from .engine import Progress
-    from .worker import Job
 
 Fingerprints = Callable[[Recipe], Mapping[str, str]]
 """Returns, before a complete recipe runs, the fingerprint that its result will have."""
@@ -55,77 +55,100 @@ class Failed:
 
 
 class Ledger:
-    """Settle cells through a session and a store; grids of one sweep share it.
+    """Settle cells through a runner and a store; grids of one sweep share it.
 
     Parameters
     ----------
     session
-        Runs the recipes.
+        Its history tells how fast runs are here.
     store
         Where finished images are looked for and kept, or None.
     fingerprints
-        See `Fingerprints`; asked of the session when not given.
+        See `Fingerprints`; asked of the runner when not given.
+    runner
+        Runs the recipes; the session when not given.
     """
 
-    def __init__(self, session: Session, store: Store | None, fingerprints: Fingerprints | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        store: Store | None,
+        fingerprints: Fingerprints | None = None,
+        runner: Runner | None = None,
+    ) -> None:
         self.session = session
         self.store = store
+        self.runner: Runner = runner or SessionRunner(session)
         self.outcomes: dict[str, Result | Failed] = {}
         self.sources: dict[str, str] = {}
         self.notices: list[str] = []
-        self.running: tuple[str, Progress | None] | None = None
-        self._fingerprints = fingerprints or session.fingerprint
+        self.running: dict[str, Progress | None] = {}
+        self._fingerprints = fingerprints or self.runner.fingerprint
 
-    def settle(self, cells: Sequence[SweepCell], while_waiting: Callable[[], None]) -> None:
-        """Find or run cells that are the same image; what fails is held as `Failed`.
+    def settle(self, groups: Sequence[Sequence[SweepCell]], while_waiting: Callable[[], None]) -> None:
+        """Find or run cells, in groups that are the same image; what fails is held as `Failed`.
 
         Parameters
         ----------
-        cells
-            The first one's recipe is run; each one's is looked for in the store.
+        groups
+            The first one's recipe of each group is run; each one's is looked for in the store.
         while_waiting
             Called on this thread about every 50 ms.
 
         Raises
         ------
         Interrupted
-            The run was stopped; nothing is held for these cells.
+            It was stopped; what was finished before is held.
         """
-        key = cells[0].picture_key
         stopped = False
-        outcome: Result | Failed | None = None
         try:
-            outcome = self._stored(cells)
-            source = "store"
-            if outcome is None:
-                self.running = key, None
-                outcome, source = self._run(cells[0].recipe, while_waiting), "run"
+            missing = [group[0] for group in groups if not self._found(group)]
+            if missing:
+                self._run(missing, while_waiting)
         except (Interrupted, KeyboardInterrupt):
             stopped = True
-        except NbdiffuseError as error:
-            outcome, source = Failed(cells[0].recipe, error.with_traceback(None)), "failed"
         finally:
-            self.running = None
-        if stopped or outcome is None:
+            self.running = {}
+        if stopped:
             # Raised outside the `except`, so that no traceback keeps the stopped run's frames.
             raise Interrupted("Stopped.")
+
+    def _run(self, cells: Sequence[SweepCell], while_waiting: Callable[[], None]) -> None:
+        keys = [cell.picture_key for cell in cells]
+
+        def take_note(index: int, progress: Progress | None) -> None:
+            before = self.running.get(keys[index])
+            if progress is not None and progress.preview is None and before is not None:
+                # A preview comes now and then; in between the last one is shown.
+                progress = dataclasses.replace(progress, preview=before.preview)
+            self.running = {**self.running, keys[index]: progress}
+
+        def take_over(index: int, outcome: Result | NbdiffuseError) -> None:
+            self.running = {key: progress for key, progress in self.running.items() if key != keys[index]}
+            if isinstance(outcome, NbdiffuseError):
+                self._hold(keys[index], Failed(cells[index].recipe, outcome.with_traceback(None)), "failed")
+            else:
+                self._hold(keys[index], outcome, "run")
+                self._keep(outcome)
+
+        self.runner.run([cell.recipe for cell in cells], take_note, take_over, while_waiting)
+
+    def _hold(self, key: str, outcome: Result | Failed, source: str) -> None:
         self.outcomes[key], self.sources[key] = outcome, source
-        if source == "run" and isinstance(outcome, Result):
-            self._keep(outcome)
 
-    def _run(self, recipe: Recipe, while_waiting: Callable[[], None]) -> Result:
-        def take_note(progress: Progress) -> None:
-            if self.running:
-                self.running = self.running[0], progress
-
-        job: Job[Result] | None = None
+    def _found(self, cells: Sequence[SweepCell]) -> bool:
+        """Look for an image in the store; a worker that cannot be asked fails the cells."""
+        key = cells[0].picture_key
         try:
-            job = self.session.submit(recipe, take_note)
-            return wait(job, while_waiting)
-        except KeyboardInterrupt:
-            if job is not None:
-                job.stop()
+            kept = self._stored(cells)
+        except Interrupted:
             raise
+        except NbdiffuseError as error:
+            self._hold(key, Failed(cells[0].recipe, error.with_traceback(None)), "failed")
+            return True
+        if kept is not None:
+            self._hold(key, kept, "store")
+        return kept is not None
 
     def _stored(self, cells: Sequence[SweepCell]) -> Result | None:
         if self.store is None:
@@ -137,9 +160,9 @@ class Ledger:
                 return Result(
                     recipe=recipe,
                     images=(kept.image,),
-                    initial=_initial(recipe),
+                    initial=fitted_pictures(recipe).get("image"),
                     seconds=kept.seconds,
-                    fingerprint=fingerprint,
+                    fingerprint=kept.fingerprint,
                     notices=kept.notices,
                 )
         return None
@@ -147,17 +170,9 @@ class Ledger:
     def _keep(self, result: Result) -> None:
         if self.store is None or len(result.images) != 1:
             return
-        parents = (result.recipe.image.address,) if result.recipe.image else ()
-        provenance = Provenance(result.recipe, result.fingerprint, parents, version=result.version)
         try:
-            self.store.put(result.image, provenance, result.seconds, result.notices)
+            self.store.put(result.image, result.provenance, result.seconds, result.notices)
         except FileError as error:
             # The image is there all the same; one line is enough for all cells.
             if str(error) not in self.notices:
                 self.notices.append(str(error))
-
-
-def _initial(recipe: Recipe) -> Image.Image | None:
-    if recipe.image is None or recipe.width is None or recipe.height is None:
-        return None
-    return fit(recipe.image.image, (recipe.width, recipe.height), recipe.resize_mode or "fit")

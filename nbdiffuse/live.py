@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from IPython.display import display
 
-from .grids import Cell, captioned, contact_sheet, png_bytes
+from .grids import COLUMNS, Cell, captioned, contact_sheet, png_bytes
 from .recipe import Recipe
-from .results import Result, initial_label, summary
+from .results import Result, given_cells, summary
 
 if TYPE_CHECKING:
+    from .chain_grids import ChainGrid
     from .engine import Progress
     from .sweeping import Grid
 
@@ -106,9 +107,56 @@ class LiveRun:
 
     def _bundle(self, label: str, done: float | None) -> dict[str, Any]:
         recipe = self._recipe
-        cells = [Cell(recipe.image.image, initial_label(recipe))] if recipe.image else []
-        sheet = contact_sheet([*cells, Cell(self._preview, label, done)])
+        sheet = contact_sheet([*given_cells(recipe), Cell(self._preview, label, done)])
         return {"image/png": png_bytes(sheet), "text/plain": summary(recipe)}
+
+
+class Steps(Protocol):
+    """Runs that follow one another, such as a chain or a loopback."""
+
+    @property
+    def progress(self) -> Progress | None: ...
+    @property
+    def under_way(self) -> str: ...
+    def cells(self) -> list[Cell]: ...
+    def _repr_mimebundle_(self) -> dict[str, Any]: ...
+
+
+class LiveRuns:
+    """Show the strip of runs that follow one another while it grows.
+
+    Parameters
+    ----------
+    runs
+        Not yet run.
+    animated
+        Whether the front end can replace a picture that it shows.
+    """
+
+    def __init__(self, runs: Steps, animated: bool) -> None:
+        self._runs = runs
+        self._display = LiveDisplay(animated)
+        self._display.show(self._bundle())
+
+    def refresh(self) -> None:
+        """Draw the strip as it is when it is time."""
+        if self._display.due:
+            self._display.show(self._bundle())
+
+    def finish(self) -> None:
+        """Show the strip as it stays, whole or not."""
+        self._display.show_last(self._runs._repr_mimebundle_())
+
+    def _bundle(self) -> dict[str, Any]:
+        progress = self._runs.progress
+        if progress is None:
+            under_way = Cell(None, f"{self._runs.under_way}  waiting", 0.0)
+        else:
+            label = f"{self._runs.under_way}  step {progress.step} of {progress.steps}"
+            under_way = Cell(progress.preview, label, progress.step / progress.steps)
+        cells = [*self._runs.cells(), under_way]
+        sheet = contact_sheet(cells, columns=min(len(cells), COLUMNS))
+        return {"image/png": png_bytes(sheet), "text/plain": repr(self._runs)}
 
 
 class LiveGrid:
@@ -122,7 +170,7 @@ class LiveGrid:
         Whether the front end can replace a picture that it shows.
     """
 
-    def __init__(self, grid: Grid, animated: bool) -> None:
+    def __init__(self, grid: Grid | ChainGrid, animated: bool) -> None:
         self._grid = grid
         # A sheet of many pictures takes a while to draw.
         self._display = LiveDisplay(animated, 2 * REFRESH)

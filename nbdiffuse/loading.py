@@ -1,4 +1,4 @@
-"""Load a checkpoint's components: safetensors only, nothing missing, nothing unexpected, nothing that is no number."""
+"""Load a checkpoint's components: tensors only, nothing missing, nothing unexpected, nothing that is no number."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any
 import diffusers
 import torch
 
-from .checkpoints import Checkpoint, explain
+from . import adapters, singles
+from .checkpoints import Checkpoint
 from .errors import CheckpointError
 from .layouts import chosen_weights, components_of, pipeline_class_of, shapes
 from .memory import tensors
+from .priors import combined_class
+from .trouble import explain
 
 
 def load(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
@@ -37,7 +40,10 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     """
     failure: CheckpointError
     try:
-        return _load(checkpoint, dtype)
+        loaded = _load(checkpoint, dtype)
+        for file, weight in checkpoint.lora:
+            adapters.fuse(loaded, file, weight, checkpoint.name.partition(" ")[0])
+        return loaded
     except (CheckpointError, torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # diffusers, transformers and safetensors raise unrelated classes
@@ -47,6 +53,25 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
 
 
 def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    if checkpoint.file is not None:
+        pipeline = singles.load(checkpoint.file, checkpoint.directory, dtype)
+        for name, component in pipeline.components.items():
+            if not checkpoint.verified and isinstance(component, torch.nn.Module):
+                _refuse_what_is_not_finite(checkpoint, name, component)
+        return pipeline
+    pipeline = _load_own(checkpoint, dtype)
+    if not checkpoint.connected:
+        return pipeline
+    # Loaded here and handed over: the combined class would fetch and load it by itself, unchecked.
+    added = {
+        f"{prefix}_{name}": component
+        for prefix, other in checkpoint.connected.items()
+        for name, component in _load_own(other, dtype).components.items()
+    }
+    return combined_class(checkpoint.directory)(**pipeline.components, **added)
+
+
+def _load_own(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     half = dtype != torch.float32
     components = components_of(checkpoint.directory)
     modules: dict[str, Any] = {}
@@ -57,8 +82,7 @@ def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         for file in weights:
             # diffusers reads a file with a broken header as text, for half a minute.
             shapes(file)
-        variant = "fp16" if ".fp16" in weights[0].name else None
-        modules[name] = _module(checkpoint, name, _class(library, class_name), dtype, variant)
+        modules[name] = _module(checkpoint, name, _class(library, class_name), dtype, weights[0].name)
     if "." in modules:
         return modules["."]
     pipeline = _class("diffusers", pipeline_class_of(checkpoint.directory)).from_pretrained(
@@ -78,16 +102,16 @@ def _class(library: str, class_name: str) -> Any:
     return found
 
 
-def _module(checkpoint: Checkpoint, name: str, model_class: Any, dtype: torch.dtype, variant: str | None) -> Any:
+def _module(checkpoint: Checkpoint, name: str, model_class: Any, dtype: torch.dtype, weights: str) -> Any:
     """Load one model and compare its keys with the file's; diffusers itself only warns."""
     model, info = model_class.from_pretrained(
         checkpoint.directory / name,
         dtype=dtype,
         local_files_only=True,
-        use_safetensors=True,
+        use_safetensors=weights.endswith(".safetensors"),
         output_loading_info=True,
         ignore_mismatched_sizes=True,
-        variant=variant,
+        variant="fp16" if ".fp16" in weights else None,
     )
     # Old text encoders carry their positions as a buffer, which is computed today.
     unexpected = [key for key in info["unexpected_keys"] if not key.endswith("position_ids")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,44 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 from IPython.display import display
 
-from .commands import DiffuseCommands
+from . import archive
+from .chain import Chain
+from .chain_grids import ChainGrid
+from .chaining import ChainRun
+from .commands import DiffuseCommands, Panels
+from .completion import notices, resolve
 from .errors import Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from .images import Picture
-from .live import LiveGrid, LiveRun
+from .live import LiveGrid, LiveRun, LiveRuns
+from .loopback import FORMATS, Loopback
 from .metadata import SUFFIXES, check_suffix
-from .options import Cell, completions, help_text, parse_cell
-from .presets import resolve, steps_line
-from .recipe import Recipe
+from .options import CHAIN_HELP, LOOP_HELP, Cell, ChainCell, completions, help_text, parse_cell, parse_chain, parse_loopback
+from .recipe import PARAMS, Recipe
 from .results import Result
 from .session import get_session, wait
-from .sweeping import Grid, sweep
+from .store import Store
+from .sweeping import Grid
+from .sweeps import sweep
+from .variables import find_picture
 from .worker import Job
+
+AUTO = "auto"
+"""In place of a control picture: it is estimated from the initial one."""
 
 
 @magics_class
 class DiffusionMagics(Magics):
-    """Image-to-image and text-to-image in a cell."""
+    """Image-to-image and text-to-image in a cell.
+
+    Parameters
+    ----------
+    panels
+        Returns the panels, which are imported with the first one.
+    """
+
+    def __init__(self, shell: InteractiveShell, panels: Callable[[], Panels]) -> None:
+        super().__init__(shell)
+        self._panels = panels
 
     @no_var_expand
     @cell_magic
@@ -44,6 +66,78 @@ class DiffusionMagics(Magics):
     img2img.__doc__ = help_text("img2img")
     txt2img.__doc__ = help_text("txt2img")
 
+    @no_var_expand
+    @cell_magic
+    def chain(self, line: str, cell: str) -> None:
+        asked = parse_chain(line, cell)
+        if asked.save and not asked.axes:
+            check_suffix(asked.save)
+        chain = Chain(tuple(self._recipe_of(values) for values in asked.steps))
+        if asked.axes:
+            self._chain_grid(chain, asked)
+            return
+        run = ChainRun(chain, store=Store())
+        for notice in asked.notices:
+            _say(notice)
+        live = LiveRuns(run, animated=hasattr(self.shell, "kernel"))
+        if asked.out:
+            # Also after an interrupt the finished steps are at hand.
+            self.shell.user_ns[asked.out] = run
+        try:
+            run.run(live.refresh)
+        except Interrupted:
+            self._ignore_further_interrupts()
+            raise
+        finally:
+            live.finish()
+        kept = archive.keep(run.results[-1])
+        for notice in (*run.notices, *([kept] if kept else [])):
+            _say(notice)
+        if asked.save:
+            run.save(asked.save)
+        if asked.panel:
+            self._move_panel(chain, run)
+
+    chain.__doc__ = CHAIN_HELP
+
+    def _chain_grid(self, chain: Chain, asked: ChainCell) -> None:
+        _refuse_file(asked.save)
+        axes: dict[str, Any] = {
+            name: [self._picture(word) for word in words] if PARAMS[name.partition(".")[2]].kind is Picture else words
+            for name, words in asked.axes.items()
+        }
+        grid = sweep(chain, **axes)
+        self._fill(grid, asked)
+        if asked.save:
+            grid.save(asked.save)
+        if asked.panel:
+            self._move_panel(chain)
+
+    @no_var_expand
+    @cell_magic
+    def loopback(self, line: str, cell: str) -> None:
+        asked, values = parse_loopback(line, cell)
+        if asked.save and Path(asked.save).suffix.lower() not in FORMATS:
+            raise ParameterError(breaks_rule("--save", "a file name that ends in .gif or .webp", asked.save))
+        loop = Loopback(self._recipe(asked), **values)
+        for notice in asked.notices:
+            _say(notice)
+        live = LiveRuns(loop, animated=hasattr(self.shell, "kernel"))
+        if asked.out:
+            # Also after an interrupt the finished passes are at hand.
+            self.shell.user_ns[asked.out] = loop
+        try:
+            loop.run(live.refresh)
+        except Interrupted:
+            self._ignore_further_interrupts()
+            raise
+        finally:
+            live.finish()
+        if asked.save:
+            loop.save(asked.save)
+
+    loopback.__doc__ = LOOP_HELP
+
     def _run(self, task: str, line: str, body: str) -> None:
         asked = parse_cell(task, line, body)
         made = self._grid(asked) if asked.axes else self._result(asked)
@@ -51,23 +145,42 @@ class DiffusionMagics(Magics):
             self.shell.user_ns[asked.out] = made
         if asked.save:
             made.save(asked.save)
+        if isinstance(made, Grid):
+            for metric in asked.measure:
+                display(made.heatmap(metric))
+        if asked.panel:
+            self._move_panel(self._recipe(asked), None if isinstance(made, Grid) else made)
+
+    def _move_panel(self, link: Recipe | Chain, made: Result | ChainRun | None = None) -> None:
+        opened = self._panels().follow(link, made)
+        if opened is not None:
+            display(opened)
 
     def _result(self, asked: Cell) -> Result:
         if asked.save:
             check_suffix(asked.save)
         recipe = resolve(self._recipe(asked))
-        for notice in (steps_line(recipe), *asked.notices, *(recipe.image.notices if recipe.image else ())):
+        for notice in (*notices(recipe), *asked.notices, *(recipe.image.notices if recipe.image else ())):
             _say(notice)
         result = self._watched(recipe)
-        for notice in result.notices:
+        kept = archive.keep(result)
+        for notice in (*result.notices, *([kept] if kept else [])):
             _say(notice)
         return result
 
     def _grid(self, asked: Cell) -> Grid:
-        if asked.save and Path(asked.save).suffix.lower() in SUFFIXES:
-            raise ParameterError(breaks_rule("--save", "a folder for several pictures", asked.save))
-        axes = {name: [self._picture(word) for word in words] if name == "image" else words for name, words in asked.axes.items()}
-        grid = sweep(self._recipe(asked), **axes)
+        _refuse_file(asked.save)
+        axes: dict[str, Any] = {
+            name: [self._picture(word) for word in words] if PARAMS[name].kind is Picture else words
+            for name, words in asked.axes.items()
+        }
+        grid = sweep(self._recipe(asked), executor=self._executor(asked.executor), yes=asked.yes, **axes)
+        grid.check(*asked.measure)
+        self._fill(grid, asked)
+        return grid
+
+    def _fill(self, grid: Grid | ChainGrid, asked: Cell | ChainCell) -> None:
+        """Run a grid while it is shown."""
         for notice in (grid.sweep.plan_line(), *asked.notices):
             _say(notice)
         live = LiveGrid(grid, animated=hasattr(self.shell, "kernel"))
@@ -83,7 +196,6 @@ class DiffusionMagics(Magics):
             live.finish()
         for notice in grid.notices:
             _say(notice)
-        return grid
 
     def _watched(self, recipe: Recipe) -> Result:
         live: LiveRun | None = None
@@ -118,17 +230,28 @@ class DiffusionMagics(Magics):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def _recipe(self, asked: Cell) -> Recipe:
-        values = dict(asked.values)
-        word = values.get("image")
-        if word is not None:
-            values["image"] = self._picture(word)
-        return Recipe.from_dict(values)
+        return self._recipe_of(asked.values)
+
+    def _recipe_of(self, values: dict[str, Any]) -> Recipe:
+        taken = {
+            name: self._picture(value) if PARAMS[name].kind is Picture and value != AUTO else value
+            for name, value in values.items()
+        }
+        if taken.get("control_image") == AUTO:
+            if "image" not in taken:
+                raise ParameterError(f"`control_image` must be a picture where there is no initial one, got {AUTO!r}.")
+            taken["control_image"] = get_session().depth_map(taken["image"])
+        return Recipe.from_dict(taken)
+
+    def _executor(self, name: str | None) -> Any:
+        if name is None:
+            return None
+        if name not in self.shell.user_ns:
+            raise ParameterError(breaks_rule("--executor", "the name of a variable that holds an executor", name))
+        return self.shell.user_ns[name]
 
     def _picture(self, word: str) -> Picture:
-        held = self.shell.user_ns.get(word) if word.isidentifier() else None
-        if isinstance(held, Result):
-            return Picture.of(held.image, label=word)
-        return Picture.of(word) if held is None else Picture.of(held, label=word)
+        return find_picture(word, self.shell.user_ns)
 
 
 def _say(line: str) -> None:
@@ -152,9 +275,14 @@ def complete_line(context: CompletionContext) -> SimpleMatcherResult:
     return {"completions": found, "matched_fragment": token, "suppress": bool(found)}
 
 
-def load(shell: InteractiveShell) -> None:
+def _refuse_file(save: str | None) -> None:
+    if save and Path(save).suffix.lower() in SUFFIXES:
+        raise ParameterError(breaks_rule("--save", "a folder for several pictures", save))
+
+
+def load(shell: InteractiveShell, panels: Callable[[], Panels]) -> None:
     """Register magics and completion, once for each shell."""
-    shell.register_magics(DiffusionMagics, DiffuseCommands)
+    shell.register_magics(DiffusionMagics(shell, panels), DiffuseCommands(shell, panels))
     matchers: list[Any] = shell.Completer.custom_matchers
     if complete_line not in matchers:
         matchers.append(complete_line)

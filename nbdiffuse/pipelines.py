@@ -5,33 +5,22 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from . import checkpoints, loading
+from . import checkpoints, embedded, loading
 from .checkpoints import Checkpoint
-from .errors import ParameterError, did_you_mean
-from .layouts import weights_bytes
+from .levers import Levers, pull
 from .memory import component_bytes
-from .presets import Preset
+from .quietness import quiet
 from .residents import Resident, Residents, Row
+from .spaces import space_of
 
 import diffusers  # isort: skip  (after `checkpoints`, which forbids it to run a checkpoint's code)
 import torch  # isort: skip
 
-SOURCES = ("tiny", "hub")
-"""What a preset's name stands for: the checkpoint in this package, or the original on the hub."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
-
-
-def quiet() -> None:
-    """Keep the libraries' own bars and hints out of notebooks; errors still come through."""
-    import transformers
-
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    diffusers.utils.logging.set_verbosity_error()
-    diffusers.utils.logging.disable_progress_bar()
 
 
 class Pipelines:
@@ -41,25 +30,25 @@ class Pipelines:
     ----------
     device
         Where the models run; the GPU where there is one when not given.
-    source
-        What preset names stand for: "tiny" or "hub"; see `use`.
     """
 
-    def __init__(self, device: str | None = None, source: str = "tiny") -> None:
+    def __init__(self, device: str | None = None) -> None:
         quiet()
         self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
         self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
-        self.source = source
+        self.levers = Levers()
         self._residents = Residents(self.device, self.dtype)
         self._found: dict[str, Checkpoint] = {}
 
-    def acquire(self, preset: Preset, task: str, scheduler: str, extras: Mapping[str, str] = NOTHING) -> Any:
-        """Return a pipeline for a task, with a fresh scheduler; weights are shared between tasks.
+    def acquire(self, word: str, pipeline: str, scheduler: str, extras: Mapping[str, str] = NOTHING) -> Any:
+        """Return a pipeline around resident weights, with a fresh scheduler; pipelines of one checkpoint share its weights.
 
         Parameters
         ----------
-        preset, task
-            The model family, and one of its `pipelines`.
+        word
+            The checkpoint: an embedded name, a hub id, or a directory.
+        pipeline
+            diffusers' class name.
         scheduler
             diffusers' class name without "Scheduler".
         extras
@@ -70,40 +59,62 @@ class Pipelines:
         CheckpointError
             A checkpoint is missing, refused, or larger than the budget; nothing half loaded is kept.
         """
-        pipeline_class = getattr(diffusers, preset.pipelines[task])
-        found = [self._checkpoint(word) for word in (self._word(preset), *extras.values())]
+        found = [self._checkpoint(one) for one in (word, *extras.values())]
         needed = frozenset(checkpoint.identity for checkpoint in found)
         base, *added = (self._resident(checkpoint, needed) for checkpoint in found)
         for resident in (base, *added):
-            resident.users.add(f"{preset.name} {task}")
+            resident.users.add(pipeline)
+            pull(resident.components, self.levers)
         more = {name: one.components["."] for name, one in zip(extras, added, strict=True)}
-        return _build(pipeline_class, base, more, scheduler)
+        return _build(getattr(diffusers, pipeline), base, more, scheduler)
 
-    def use(self, source: str) -> None:
-        """Choose what preset names stand for: "tiny", the checkpoints in this package, or "hub", the originals."""
-        if source not in SOURCES:
-            raise ParameterError(f"`use` must be one of {', '.join(SOURCES)}, got {source!r}. {did_you_mean(source, SOURCES)}")
-        self.source = source
+    def rest(self) -> None:
+        """Send back to RAM what offloading left on the device."""
+        for resident in self._residents:
+            if resident.offload is not None:
+                resident.offload.rest()
+
+    def move_lever(self, name: str, value: str) -> None:
+        """Run models in another way from now on, see `Levers`."""
+        self.levers = self.levers.replace(name, value)
+        self._residents.set_offload(self.levers.offload)
+
+    def model(self, word: str) -> Any:
+        """Return a resident checkpoint that is one model, such as a ControlNet or a depth estimator."""
+        checkpoint = self._checkpoint(word)
+        return self._resident(checkpoint, frozenset({checkpoint.identity})).components["."]
+
+    def space(self, word: str) -> str:
+        """Return what identifies a checkpoint's latents, see `spaces.space_of`; it is loaded for that."""
+        checkpoint = self._checkpoint(word)
+        resident = self._resident(checkpoint, frozenset({checkpoint.identity}))
+        if resident.space is None:
+            resident.space = space_of(resident.components)
+        return resident.space
+
+    def directory(self, word: str) -> Path:
+        """Return where a checkpoint's files are."""
+        return self._checkpoint(word).directory
 
     def components(self, name: str) -> Mapping[str, Any]:
         """Return the components of a checkpoint in memory, by diffusers' names."""
         return next(one.components for one in self._residents if one.checkpoint.name == name)
 
-    def identity(self, preset: Preset) -> str:
-        """Return what identifies the checkpoint's files: a hash of them, or hub id and commit."""
-        return self._checkpoint(self._word(preset)).identity
+    def identity(self, word: str) -> str:
+        """Return what identifies a checkpoint's files: a hash of them, or hub id and commit."""
+        return self._checkpoint(word).identity
 
-    def scope(self, preset: Preset) -> str:
+    def scope(self, word: str) -> str:
         """Return what encodings depend on besides their input: checkpoint, dtype, device."""
-        return f"{self.identity(preset)} {self.dtype} {self.device}"
+        return f"{self.identity(word)} {self.dtype} {self.device}"
 
-    def notices(self, preset: Preset) -> tuple[str, ...]:
-        """Return what a person should know about the checkpoint, one line each."""
-        return self._checkpoint(self._word(preset)).notices
+    def notices(self, word: str) -> tuple[str, ...]:
+        """Return what a person should know about a checkpoint, one line each."""
+        return self._checkpoint(word).notices
 
-    def latent_rgb(self, preset: Preset) -> torch.Tensor | None:
+    def latent_rgb(self, word: str) -> torch.Tensor | None:
         """Return the matrix that turns latents into a rough preview: shape (5, 3), the last row the bias, for [0, 255]."""
-        file = self._checkpoint(self._word(preset)).directory / "latent_rgb.json"
+        file = self._checkpoint(word).directory / "latent_rgb.json"
         return torch.tensor(json.loads(file.read_text()), dtype=torch.float32) if file.exists() else None
 
     @property
@@ -123,7 +134,10 @@ class Pipelines:
         ParameterError
             No checkpoint of this name is in memory.
         """
-        size = self._residents.unload(name)
+        meant = self._found.get(_key(name)) if name else None
+        # A checkpoint may be asked for by several words and is held under the first.
+        held_as = (one.checkpoint.name for one in self._residents if meant and one.checkpoint.identity == meant.identity)
+        size = self._residents.unload(next(held_as, name))
         held = {one.checkpoint.identity for one in self._residents}
         # A directory may have changed when it is asked for again.
         self._found = {word: one for word, one in self._found.items() if one.identity in held}
@@ -133,25 +147,25 @@ class Pipelines:
         """Return what is in memory, most recently used first."""
         return self._residents.table()
 
-    def _word(self, preset: Preset) -> str:
-        return preset.hub if self.source == "hub" else preset.name
-
     def _checkpoint(self, word: str) -> Checkpoint:
-        if word not in self._found:
-            self._found[word] = checkpoints.find(word, half=self.dtype != torch.float32)
-        return self._found[word]
+        key = _key(word)
+        if key not in self._found:
+            self._found[key] = checkpoints.find(word, half=self.dtype != torch.float32)
+        return self._found[key]
 
     def _resident(self, checkpoint: Checkpoint, needed: frozenset[str]) -> Resident:
         dtype = self.dtype
 
         def measure() -> int:
-            return weights_bytes(checkpoint.directory, dtype.itemsize, half=dtype != torch.float32)
+            return checkpoints.weights_bytes(checkpoint, dtype.itemsize, half=dtype != torch.float32)
 
         return self._residents.get(checkpoint, measure, lambda: _load(checkpoint, dtype), needed)
 
-    @property
-    def _components(self) -> dict[str, Mapping[str, Any]]:
-        return {one.checkpoint.name: one.components for one in self._residents}
+
+def _key(word: str) -> str:
+    """Return what a word stands for as long as the process lives: of a path on this disk, the whole path."""
+    path = Path(word).expanduser()
+    return str(path.resolve()) if word not in embedded.names() and path.exists() else word
 
 
 def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> Resident:
@@ -173,7 +187,7 @@ def _build(pipeline_class: Any, base: Resident, more: Mapping[str, Any], schedul
     # A pipeline's constructor rewrites the config of the scheduler it is given, so it gets its own.
     fresh = getattr(diffusers, f"{scheduler}Scheduler").from_config(base.components["scheduler"].config)
     accepted = inspect.signature(pipeline_class.__init__).parameters
-    given = {**base.options, **base.components, **more, "scheduler": fresh}
+    given = {**base.options, **base.components, **more, "scheduler": fresh, "add_watermarker": False}
     pipeline = pipeline_class(**{name: value for name, value in given.items() if name in accepted})
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -1,16 +1,18 @@
-"""Presets: what each model family is, as data, and how a recipe is completed from it."""
+"""Presets: what each model family is, as data."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Mapping
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from .errors import ParameterError, did_you_mean
-from .fitting import fitted_size
-from .recipe import PARAMS, Recipe
+from .origins import Origin
+from .recipe import Recipe
 
 SCHEDULERS = (
     "PNDM",
@@ -23,59 +25,265 @@ SCHEDULERS = (
     "UniPCMultistep",
 )
 """Schedulers of the epsilon-prediction families, by diffusers' class name without its suffix."""
+MOVED = MappingProxyType({"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"})
+"""Hub ids that are gone, and where the same weights are now."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """One model family with one checkpoint.
+    """One model family with one set of weights.
 
     Parameters
     ----------
     name, title
         What recipes and people call it.
     pipelines
-        diffusers pipeline class for each task it can do.
+        diffusers pipeline class for each way to run it: "txt2img" or "img2img", with
+        "+controlnet" or "+mask" behind it.
     defaults
-        Values for the fields that a recipe leaves open, and with that the fields it takes.
+        Values for the fields that a recipe leaves open, and with that the fields it
+        takes; None for a field that may stay open.
+    defaults_of
+        Further values, or other ones, for some of its `pipelines`.
+    tiny, hub
+        Its weights in this package and on the hub.
     schedulers
         Names that its `scheduler` may have.
-    native_size
-        Longer side, in pixels, that it was trained for; larger initial pictures
-        are scaled down to it unless width or height is given.
-    size_multiple
-        Both sides of the result are multiples of this, in pixels.
-    hub
-        Id of the full-size checkpoint.
+    trigger
+        Words of the prompt that call its style.
+    scale
+        Sides of the result over sides of the initial picture.
+    size_arguments
+        Arguments of the img2img call that take the size, each with the recipe's field.
+    takes_latents
+        Whether its img2img pipeline goes on from latents of its own VAE.
+    controlnets
+        Names of `CONTROLNETS` made for it.
+    only_img2img
+        Fields that need an initial picture.
     """
 
     name: str
     title: str
     pipelines: Mapping[str, str]
     defaults: Mapping[str, Any]
+    tiny: Origin
+    hub: Origin
+    defaults_of: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     schedulers: tuple[str, ...] = SCHEDULERS
-    native_size: int = 128
-    size_multiple: int = 8
-    hub: str = ""
-    only_img2img: frozenset[str] = field(default=frozenset({"image", "strength", "resize_mode"}))
+    trigger: str = ""
+    scale: int = 1
+    size_arguments: Mapping[str, str] = field(default_factory=dict)
+    takes_latents: bool = True
+    controlnets: tuple[str, ...] = ()
+    only_img2img: frozenset[str] = field(
+        default=frozenset({"image", "strength", "resize_mode", "mask_image", "aesthetic_score", "negative_aesthetic_score"})
+    )
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What it can do: "txt2img", "img2img" or both."""
+        return tuple(task for task in ("txt2img", "img2img") if task in self.pipelines)
+
+    def origin(self, source: str) -> Origin:
+        """Return its weights in this package ("tiny") or on the hub ("hub")."""
+        return self.hub if source == "hub" else self.tiny
+
+    def origin_of(self, checkpoint: str) -> Origin:
+        """Return what is known about a checkpoint; of one that this table does not name, what the hub's original is like."""
+        return self.tiny if checkpoint == self.tiny.checkpoint else self.hub
+
+    def defaults_for(self, way: str) -> dict[str, Any]:
+        """Return the values for fields left open, for one of its `pipelines`."""
+        task = way.partition("+")[0]
+        merged = {**self.defaults, **self.defaults_of.get(way, {})}
+        return {name: value for name, value in merged.items() if not (task == "txt2img" and name in self.only_img2img)}
+
+    def pipeline(self, recipe: Recipe) -> str:
+        """Return the diffusers pipeline class that runs a recipe."""
+        return self.pipelines[way(recipe)]
 
 
+def way(recipe: Recipe) -> str:
+    """Return the key of `Preset.pipelines` that a recipe asks for, such as "img2img+controlnet"."""
+    extra = "+controlnet" if recipe.controlnet else "+mask" if recipe.mask_image is not None else ""
+    return recipe.task + extra
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlNet:
+    """One ControlNet.
+
+    Parameters
+    ----------
+    name
+        What recipes call it.
+    defaults_of
+        Further values, or other ones, for some of its `pipelines`.
+    tiny, hub
+        Its weights in this package and on the hub.
+    estimator
+        Checkpoint, in this package and on the hub, that makes its control image from any picture.
+    """
+
+    name: str
+    tiny: Origin
+    hub: Origin
+    estimator: Mapping[str, str]
+
+    def checkpoint(self, base: str, preset: Preset) -> str:
+        """Return the weights that go with a base checkpoint."""
+        return self.tiny.checkpoint if base == preset.tiny.checkpoint else self.hub.checkpoint
+
+
+CONTROLNETS: Mapping[str, ControlNet] = MappingProxyType(
+    {
+        "depth": ControlNet(
+            name="depth",
+            tiny=Origin(checkpoint="controlnet-depth", native_size=128),
+            hub=Origin(checkpoint="lllyasviel/control_v11f1p_sd15_depth", native_size=512, licence="OpenRAIL"),
+            estimator={"tiny": "depth-estimator", "hub": "depth-anything/Depth-Anything-V2-Small-hf"},
+        )
+    }
+)
+"""Every ControlNet, by name."""
+_WHOLE_RUN = {"control_guidance_start": 0.0, "control_guidance_end": 1.0}
+CONTROL_FIELDS = frozenset({"controlnet", "control_image", "controlnet_conditioning_scale", *_WHOLE_RUN})
+"""Fields that only mean something with a ControlNet."""
+
+OPEN_RAIL = "CreativeML OpenRAIL-M"
+_COMMON: dict[str, Any] = {"negative_prompt": "", "resize_mode": "fit"}
+_WEIGHED = {**_COMMON, "weighting": "none", "lora": None}
+"""For families whose pipelines take embeddings in the place of prompts, and LoRA."""
+_SD15 = Preset(
+    name="sd15",
+    title="Stable Diffusion v1.5",
+    pipelines={
+        "txt2img": "StableDiffusionPipeline",
+        "img2img": "StableDiffusionImg2ImgPipeline",
+        "img2img+mask": "StableDiffusionInpaintPipeline",
+        "txt2img+controlnet": "StableDiffusionControlNetPipeline",
+        "img2img+controlnet": "StableDiffusionControlNetImg2ImgPipeline",
+    },
+    defaults={**_WEIGHED, "strength": 0.8, "guidance_scale": 7.5, "num_inference_steps": 50, "scheduler": "PNDM"},
+    defaults_of={
+        "img2img+mask": {"strength": 1.0},
+        "txt2img+controlnet": {"controlnet_conditioning_scale": 1.0, **_WHOLE_RUN},
+        "img2img+controlnet": {"controlnet_conditioning_scale": 0.8, **_WHOLE_RUN},
+    },
+    tiny=Origin(checkpoint="sd15", native_size=128),
+    hub=Origin(checkpoint="stable-diffusion-v1-5/stable-diffusion-v1-5", native_size=512, licence=OPEN_RAIL),
+    controlnets=("depth",),
+)
+
+
+def _style(name: str, title: str, hub: str, trigger: str) -> Preset:
+    return dataclasses.replace(
+        _SD15,
+        name=name,
+        title=title,
+        trigger=trigger,
+        tiny=Origin(checkpoint=name, native_size=128),
+        hub=Origin(checkpoint=hub, native_size=512, licence=OPEN_RAIL),
+    )
+
+
+_SDXL_DEFAULTS = {
+    **_WEIGHED,
+    "strength": 0.3,
+    "guidance_scale": 5.0,
+    "num_inference_steps": 50,
+    "scheduler": "EulerDiscrete",
+    "prompt_2": None,
+    "negative_prompt_2": None,
+}
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         preset.name: preset
         for preset in (
+            _SD15,
+            _style("comic", "Comic-Diffusion", "ogkalu/Comic-Diffusion", "charliebo artstyle"),
+            _style("pixel-art", "pixel-art-style", "kohbanye/pixel-art-style", "pixelartstyle"),
+            _style("elden-ring", "elden-ring-diffusion", "nitrosocke/elden-ring-diffusion", "elden ring style"),
             Preset(
-                name="sd15",
-                title="Stable Diffusion v1.5",
-                pipelines={"txt2img": "StableDiffusionPipeline", "img2img": "StableDiffusionImg2ImgPipeline"},
-                defaults={
-                    "strength": 0.8,
-                    "guidance_scale": 7.5,
-                    "num_inference_steps": 50,
-                    "negative_prompt": "",
-                    "scheduler": "PNDM",
-                    "resize_mode": "fit",
+                name="sdxl",
+                title="Stable Diffusion XL",
+                pipelines={
+                    "txt2img": "StableDiffusionXLPipeline",
+                    "img2img": "StableDiffusionXLImg2ImgPipeline",
+                    "img2img+mask": "StableDiffusionXLInpaintPipeline",
                 },
-                hub="stable-diffusion-v1-5/stable-diffusion-v1-5",
+                defaults=_SDXL_DEFAULTS,
+                defaults_of={"img2img+mask": {"strength": 0.9999, "guidance_scale": 7.5}},
+                tiny=Origin(checkpoint="sdxl", native_size=128),
+                hub=Origin(
+                    checkpoint="stabilityai/stable-diffusion-xl-base-1.0", native_size=1024, licence="CreativeML Open RAIL++-M"
+                ),
+            ),
+            Preset(
+                name="sdxl-refiner",
+                title="Stable Diffusion XL refiner",
+                pipelines={"img2img": "StableDiffusionXLImg2ImgPipeline"},
+                defaults={**_SDXL_DEFAULTS, "aesthetic_score": 6.0, "negative_aesthetic_score": 2.5},
+                tiny=Origin(checkpoint="sdxl-refiner", native_size=128),
+                hub=Origin(
+                    checkpoint="stabilityai/stable-diffusion-xl-refiner-1.0", native_size=1024, licence="CreativeML Open RAIL++-M"
+                ),
+            ),
+            Preset(
+                name="kandinsky22",
+                title="Kandinsky 2.2",
+                pipelines={"txt2img": "KandinskyV22CombinedPipeline", "img2img": "KandinskyV22Img2ImgCombinedPipeline"},
+                defaults={
+                    **_COMMON,
+                    "strength": 0.3,
+                    "guidance_scale": 4.0,
+                    "num_inference_steps": 100,
+                    "prior_guidance_scale": 4.0,
+                    "prior_num_inference_steps": 25,
+                    "scheduler": "DDPM",
+                },
+                schedulers=("DDPM",),
+                # Its img2img pipeline encodes whatever it is given.
+                takes_latents=False,
+                # diffusers hands (width, height) to a function of (height, width): kandinsky2_2_img2img's preprocess.
+                size_arguments={"height": "width", "width": "height"},
+                tiny=Origin(checkpoint="kandinsky22", native_size=128, size_multiple=64),
+                hub=Origin(checkpoint="kandinsky-community/kandinsky-2-2-decoder", native_size=512, size_multiple=64),
+            ),
+            Preset(
+                name="x2-upscaler",
+                title="x2 latent upscaler",
+                pipelines={"img2img": "StableDiffusionLatentUpscalePipeline"},
+                defaults={**_COMMON, "guidance_scale": 9.0, "num_inference_steps": 75, "scheduler": "EulerDiscrete"},
+                schedulers=("EulerDiscrete", "HeunDiscrete"),
+                scale=2,
+                tiny=Origin(checkpoint="x2-upscaler", native_size=128, size_multiple=16),
+                hub=Origin(
+                    checkpoint="stabilityai/sd-x2-latent-upscaler",
+                    native_size=512,
+                    size_multiple=64,
+                    licence="CreativeML Open RAIL++-M",
+                ),
+            ),
+            Preset(
+                name="x4-upscaler",
+                title="x4 upscaler",
+                pipelines={"img2img": "StableDiffusionUpscalePipeline"},
+                defaults={
+                    **_WEIGHED,
+                    "guidance_scale": 9.0,
+                    "num_inference_steps": 75,
+                    "noise_level": 20,
+                    "scheduler": "DDIM",
+                },
+                schedulers=("DDIM", "DDPM", "EulerDiscrete", "EulerAncestralDiscrete", "DPMSolverMultistep"),
+                scale=4,
+                takes_latents=False,
+                tiny=Origin(checkpoint="x4-upscaler", native_size=256),
+                hub=Origin(
+                    checkpoint="stabilityai/stable-diffusion-x4-upscaler", native_size=512, licence="CreativeML Open RAIL++-M"
+                ),
             ),
         )
     }
@@ -84,99 +292,42 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 
 def preset_of(model: str) -> Preset:
-    """Return the preset that `model` names, or raise `ParameterError` with the nearest name."""
-    if model not in PRESETS:
-        raise ParameterError(f"`model` must name a preset, got {model!r}. {did_you_mean(model, PRESETS)}")
-    return PRESETS[model]
-
-
-def resolve(recipe: Recipe) -> Recipe:
-    """Complete a recipe: the preset's defaults, the size of the result, a drawn seed.
+    """Return the preset that `model` names.
 
     Parameters
     ----------
-    recipe
-        Any recipe; fields that are set stay as they are.
-
-    Returns
-    -------
-    The complete recipe: what is run, hashed, shown and stored.
+    model
+        A preset's name, the hub id of its original, or a local directory in
+        diffusers' layout.
 
     Raises
     ------
     ParameterError
-        The preset does not take a field, a value is not among its choices, or the
-        strength leaves no step to run.
+        There is none; the line offers the nearest name.
     """
-    preset = preset_of(recipe.model)
-    _refuse_what_it_does_not_take(recipe, preset)
-    values: dict[str, Any] = {
-        name: value
-        for name, value in preset.defaults.items()
-        if getattr(recipe, name) is None and not (recipe.task == "txt2img" and name in preset.only_img2img)
-    }
-    if recipe.seed is None:
-        values["seed"] = secrets.randbelow(2**32)
-    values["width"], values["height"] = _size(recipe, preset)
-    complete = recipe.replace(**values)
-    if complete.scheduler not in preset.schedulers:
-        advice = did_you_mean(str(complete.scheduler), preset.schedulers)
-        raise ParameterError(f"`scheduler` must be one that {preset.name} takes, got {complete.scheduler!r}. {advice}")
-    if real_steps(complete) == 0:
-        raise ParameterError(_no_steps(complete))
-    return complete
+    if model in PRESETS:
+        return PRESETS[model]
+    current = MOVED.get(model, model)
+    for preset in PRESETS.values():
+        if current == preset.hub.checkpoint:
+            return preset
+    family = _family_of(Path(model).expanduser() / "model_index.json")
+    if family:
+        return family
+    advice = did_you_mean(model, PRESETS)
+    if "/" in model:
+        advice = f"For other weights of a family, give both: `--model sd15 --checkpoint {model}`."
+    raise ParameterError(f"`model` must name a preset, got {model!r}. {advice}")
 
 
-def _refuse_what_it_does_not_take(recipe: Recipe, preset: Preset) -> None:
-    if recipe.task not in preset.pipelines:
-        raise ParameterError(f"`image` must be given: {preset.title} only does {', '.join(preset.pipelines)}.")
-    always = {"prompt", "model", "image", "seed", "width", "height"}
-    for name in PARAMS:
-        if getattr(recipe, name) is None or name in always:
-            continue
-        if name not in preset.defaults:
-            raise ParameterError(f"`{name}` is not taken by {preset.name} ({preset.title}). Leave it out.")
-        if recipe.task == "txt2img" and name in preset.only_img2img:
-            raise ParameterError(f"`{name}` needs an initial picture. Give `image`, or leave `{name}` out.")
-
-
-def _size(recipe: Recipe, preset: Preset) -> tuple[int, int]:
-    if recipe.image is None:
-        return recipe.width or preset.native_size, recipe.height or preset.native_size
-    return fitted_size(
-        recipe.image.size,
-        width=recipe.width,
-        height=recipe.height,
-        multiple=preset.size_multiple,
-        limit=preset.native_size,
-    )
-
-
-def real_steps(recipe: Recipe) -> int:
-    """Return how many of its `num_inference_steps` a complete recipe really runs.
-
-    Image-to-image starts part of the way down the schedule and runs
-    `min(int(num_inference_steps * strength), num_inference_steps)` steps.
-
-    Source: diffusers `StableDiffusionImg2ImgPipeline.get_timesteps`; the product is
-    taken in the same floating point, so 50 * 0.58 gives 28 here as there.
-    """
-    steps = recipe.num_inference_steps or 0
-    return steps if recipe.strength is None else min(int(steps * recipe.strength), steps)
-
-
-def steps_line(recipe: Recipe) -> str:
-    """Say in one line what will really run, such as "strength 0.62 × 20 → 12 steps"."""
-    count = real_steps(recipe)
-    steps = f"{count} step" if count == 1 else f"{count} steps"
-    return steps if recipe.strength is None else f"strength {recipe.strength:g} × {recipe.num_inference_steps} → {steps}"
-
-
-def _no_steps(recipe: Recipe) -> str:
-    steps, strength = recipe.num_inference_steps or 1, recipe.strength or 0.0
-    ways = [f"raise `strength` to at least {-(-100 // steps) / 100:g}"]
-    if strength * 1000 >= 1:
-        ways.append(f"raise `num_inference_steps` to at least {next(n for n in range(1, 1001) if int(n * strength) >= 1)}")
-    else:
-        ways.append("show the picture as it is, without a run")
-    return f"`strength` must leave at least one step, got {strength:g} × {steps} = 0 steps. Either {ways[0]}, or {ways[1]}."
+def _family_of(index: Path) -> Preset | None:
+    """Find the family of a local directory by the pipeline class that it names."""
+    if not index.is_file():
+        return None
+    try:
+        named = json.loads(index.read_text("utf-8")).get("_class_name")
+    except (ValueError, AttributeError):
+        raise ParameterError(f"`model` must be a checkpoint in diffusers' layout; {index} is no valid JSON.") from None
+    # The refiner and the base of SDXL share a class; the base comes with both ways to run.
+    found: Iterable[Preset] = (preset for preset in PRESETS.values() if named in preset.pipelines.values())
+    return next(iter(found), None)

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from .chain import Link
 from .errors import ParameterError, breaks_rule, did_you_mean
 from .images import Picture
+from .latents import MARK, Latents
 
 FORMAT = 1
 """Format number of a recipe's JSON; raised when a field changes its meaning."""
@@ -37,6 +39,8 @@ class Param:
         Short option of the cell magic, such as `-s`.
     choices
         The only values allowed.
+    usual
+        What a slider spans, where that is less than [low, high]; other values are typed.
     """
 
     kind: type
@@ -48,6 +52,7 @@ class Param:
     short: str | None = None
     choices: tuple[str, ...] | None = None
     unit: str = ""
+    usual: tuple[float, float] | None = None
 
     @property
     def rule(self) -> str:
@@ -67,7 +72,7 @@ class Param:
     def check(self, name: str, value: Any) -> Any:
         """Return `value` in its canonical type, or raise `ParameterError`."""
         if self.kind is Picture:
-            return value if isinstance(value, Picture) else Picture.of(value)
+            return value if isinstance(value, (Picture, Latents)) else Picture.of(value)
         if self.kind is str:
             return self._check_text(name, value)
         return self._check_number(name, value)
@@ -100,7 +105,7 @@ def declared(default: Any, param: Param) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Link):
     """Everything that one run depends on, under diffusers' own parameter names.
 
     `None` means "the preset's default"; `presets.resolve` fills it in and draws
@@ -114,7 +119,7 @@ class Recipe:
         What to draw.
     image
         Initial picture: a PIL image, a path, bytes or a numpy array; any mode and
-        size (see `images.Picture.of`).
+        size (see `images.Picture.of`); or the `Latents` of a result.
     model
         Name of a preset, see `presets.PRESETS`.
     strength
@@ -135,6 +140,32 @@ class Recipe:
         How the initial picture meets that size: "fit" keeps everything and the
         proportions to within the multiple of 8, "crop" fills the size and cuts the
         rest, "pad" keeps everything and adds borders.
+    checkpoint
+        The weights: a name of the embedded family, a hub id with "@revision" behind it
+        where one is meant, or a local directory; what `model` stands for when not given.
+    mask_image
+        Inpainting: white is redrawn, black stays; any mode and size.
+    controlnet
+        Name of a ControlNet, see `presets.CONTROLNETS`.
+    control_image
+        What the ControlNet follows, such as a depth map; any mode and size.
+    controlnet_conditioning_scale
+        Weight of the ControlNet, in [0, 2].
+    control_guidance_start, control_guidance_end
+        Part of the steps in which the ControlNet acts, in [0, 1].
+    prompt_2, negative_prompt_2
+        Prompts of SDXL's second text encoder; the first ones when not given.
+    aesthetic_score, negative_aesthetic_score
+        What the SDXL refiner is told about the picture, in [0, 10].
+    prior_guidance_scale, prior_num_inference_steps
+        The same as `guidance_scale` and `num_inference_steps` for Kandinsky's prior.
+    noise_level
+        How much noise the x4 upscaler adds to the picture it is given, in [0, 350].
+    lora
+        LoRA files over the checkpoint's weights, `FILE:WEIGHT`, see `lora.read`.
+    weighting
+        Dialect in which the prompts weigh words: "compel" (`jungle++`), "a1111"
+        (`(jungle:1.3)`), or "none".
 
     Raises
     ------
@@ -148,9 +179,11 @@ class Recipe:
     image: Any = declared(None, Param(Picture, "initial picture: a file, or the name of a variable"))
     model: str = declared("sd15", Param(str, "preset of the checkpoint", short="-m"))
     strength: float | None = declared(None, Param(float, "how far to move away from the initial picture", 0, 1, 0.05, short="-s"))
-    guidance_scale: float | None = declared(None, Param(float, "how strongly the prompt pulls (CFG)", 0, 100, 0.5, short="-g"))
+    guidance_scale: float | None = declared(
+        None, Param(float, "how strongly the prompt pulls (CFG)", 0, 100, 0.5, short="-g", usual=(1, 20))
+    )
     num_inference_steps: int | None = declared(
-        None, Param(int, "length of the denoising schedule", 1, 1000, 1, short="-n", unit="of steps")
+        None, Param(int, "length of the denoising schedule", 1, 1000, 1, short="-n", unit="of steps", usual=(1, 100))
     )
     seed: int | None = declared(None, Param(int, "seed of the noise; drawn when not given", 0, 2**63 - 1, 1))
     negative_prompt: str | None = declared(None, Param(str, "what to keep away from"))
@@ -158,6 +191,24 @@ class Recipe:
     width: int | None = declared(None, Param(int, "width of the result in pixels", 64, 4096, 8, multiple=True))
     height: int | None = declared(None, Param(int, "height of the result in pixels", 64, 4096, 8, multiple=True))
     resize_mode: str | None = declared(None, Param(str, "how the initial picture meets the size", choices=("fit", "crop", "pad")))
+    checkpoint: str | None = declared(None, Param(str, "weights: an embedded name, a hub id, or a directory"))
+    mask_image: Any = declared(None, Param(Picture, "inpainting mask: white is redrawn"))
+    controlnet: str | None = declared(None, Param(str, "ControlNet that keeps the layout, such as depth"))
+    control_image: Any = declared(None, Param(Picture, "what the ControlNet follows, such as a depth map"))
+    controlnet_conditioning_scale: float | None = declared(None, Param(float, "weight of the ControlNet", 0, 2, 0.05))
+    control_guidance_start: float | None = declared(None, Param(float, "part of the steps where it begins", 0, 1, 0.05))
+    control_guidance_end: float | None = declared(None, Param(float, "part of the steps where it ends", 0, 1, 0.05))
+    prompt_2: str | None = declared(None, Param(str, "prompt of SDXL's second text encoder"))
+    negative_prompt_2: str | None = declared(None, Param(str, "negative prompt of SDXL's second text encoder"))
+    aesthetic_score: float | None = declared(None, Param(float, "score the SDXL refiner aims at", 0, 10, 0.5))
+    negative_aesthetic_score: float | None = declared(None, Param(float, "score the SDXL refiner keeps away from", 0, 10, 0.5))
+    prior_guidance_scale: float | None = declared(None, Param(float, "guidance of Kandinsky's prior", 0, 100, 0.5, usual=(1, 20)))
+    prior_num_inference_steps: int | None = declared(
+        None, Param(int, "steps of Kandinsky's prior", 1, 1000, 1, unit="of steps", usual=(1, 100))
+    )
+    noise_level: int | None = declared(None, Param(int, "noise the x4 upscaler adds to its picture", 0, 350, 1))
+    lora: str | None = declared(None, Param(str, "LoRA over the weights, such as style.safetensors:0.8"))
+    weighting: str | None = declared(None, Param(str, "how prompts weigh words", choices=("none", "compel", "a1111")))
 
     def __post_init__(self) -> None:
         for name, param in PARAMS.items():
@@ -171,6 +222,12 @@ class Recipe:
         """ "img2img" with an initial picture, "txt2img" without."""
         return "txt2img" if self.image is None else "img2img"
 
+    @property
+    def pictures(self) -> dict[str, Picture | Latents]:
+        """The pictures that are set, by field."""
+        held = {name: getattr(self, name) for name, param in PARAMS.items() if param.kind is Picture}
+        return {name: picture for name, picture in held.items() if picture is not None}
+
     def replace(self, **changes: Any) -> Recipe:
         """Return a copy with some fields changed; unknown names are refused with the nearest one."""
         for name in changes:
@@ -181,9 +238,8 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that are set, pictures as content addresses."""
         values = {name: getattr(self, name) for name in PARAMS}
-        return {
-            name: value.address if isinstance(value, Picture) else value for name, value in values.items() if value is not None
-        }
+        held = {name: value for name, value in values.items() if value is not None}
+        return {name: value.address if isinstance(value, (Picture, Latents)) else value for name, value in held.items()}
 
     def to_json(self) -> str:
         """Return canonical JSON: sorted keys, no blanks, a format number."""
@@ -196,9 +252,9 @@ class Recipe:
             if name not in PARAMS:
                 raise ParameterError(f"{name!r} is not a parameter. {did_you_mean(name, PARAMS)}")
         pictures = {
-            name: Picture(value)
+            name: Latents.at(value) if value.startswith(MARK) else Picture(value)
             for name, value in values.items()
-            if PARAMS[name].kind is Picture and isinstance(value, str) and value.startswith("sha256:")
+            if PARAMS[name].kind is Picture and isinstance(value, str) and value.startswith(("sha256:", MARK))
         }
         return cls(**{**values, **pictures})
 
@@ -219,5 +275,7 @@ class Recipe:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
+PROMPTS = ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2")
+"""Fields that a text encoder reads."""
 PARAMS: dict[str, Param] = {f.name: f.metadata["param"] for f in dataclasses.fields(Recipe)}
 """Declaration of every field, by name, in order."""

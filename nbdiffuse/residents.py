@@ -13,7 +13,8 @@ import torch
 
 from .checkpoints import Checkpoint
 from .errors import CheckpointError, ParameterError, did_you_mean
-from .memory import SHARE_OF_FREE, Holding, format_size, free_bytes, tensors, to_release
+from .memory import SHARE_OF_FREE, Holding, component_bytes, format_size, free_bytes, tensors, to_release
+from .offload import Offload, choose
 
 RAM = torch.device("cpu")
 
@@ -38,6 +39,12 @@ class Resident:
         Order of use: a larger number is later.
     when
         Seconds since the epoch at the last use.
+    space
+        What identifies its latents, once that was asked.
+    placed
+        Whether it is ready to run: on the device, or with hooks that bring it there.
+    offload
+        Those hooks.
     """
 
     checkpoint: Checkpoint
@@ -47,12 +54,35 @@ class Resident:
     users: set[str] = field(default_factory=set)
     used: int = 0
     when: float = 0.0
+    space: str | None = None
+    placed: bool = False
+    offload: Offload | None = None
 
     @property
     def device(self) -> torch.device:
         """Where the weights are now."""
         found = (tensor.device for component in self.components.values() for tensor in tensors(component))
         return next(found, RAM)
+
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of each component's weights."""
+        return {name: component_bytes({name: component}) for name, component in self.components.items()}
+
+    def place(self, device: torch.device, mode: str) -> None:
+        """Make it ready to run on a device, in one of `offload.MODES`."""
+        if mode == "none":
+            self.to(device)
+        else:
+            self.offload = Offload(self.components, mode, device)
+        self.placed = True
+
+    def park(self) -> None:
+        """Bring the weights to RAM, without hooks."""
+        if self.offload is not None:
+            self.offload.remove()
+            self.offload = None
+        self.to(RAM)
+        self.placed = False
 
     def to(self, device: torch.device) -> None:
         """Move the weights."""
@@ -90,6 +120,7 @@ class Residents:
         self.dtype = dtype
         self._held: dict[tuple[str, torch.dtype, torch.device], Resident] = {}
         self._set: int | None = None
+        self._offload = "auto"
         self._clock = itertools.count(1)
 
     def _key(self, identity: str) -> tuple[str, torch.dtype, torch.device]:
@@ -135,17 +166,33 @@ class Residents:
         """
         key = self._key(checkpoint.identity)
         resident = self._held.get(key)
-        if resident is None or resident.device != self.device:
+        if resident is None or not resident.placed:
             wanted = measure() if resident is None else resident.size
-            self._refuse_what_never_fits(checkpoint.name, wanted)
-            self._make_room(wanted, needed | {checkpoint.identity})
+            if self.device == RAM:
+                self._refuse_what_never_fits(checkpoint.name, wanted)
+                self._make_room(wanted, needed | {checkpoint.identity})
             # It is out while it is loaded or moved, so that no failure leaves half of it here.
             self._held.pop(key, None)
             resident = resident or load()
-            resident.to(self.device)
+            mode = self._mode(resident)
+            if self.device != RAM:
+                beside = {"none": resident.size, "model": max(resident.sizes().values()), "sequential": 0}[mode]
+                self._make_room(beside, needed | {checkpoint.identity})
+            resident.place(self.device, mode)
             self._held[key] = resident
         resident.used, resident.when = next(self._clock), time.time()
         return resident
+
+    def set_offload(self, mode: str) -> None:
+        """Choose where weights wait: a member of `offload.MODES`, or "auto" for the fastest that fits."""
+        self._offload = mode
+        for resident in self:
+            resident.park()
+
+    def _mode(self, resident: Resident) -> str:
+        if self._offload != "auto":
+            return self._offload
+        return "none" if self.device == RAM else choose(resident.sizes(), self.budget)
 
     def _refuse_what_never_fits(self, name: str, wanted: int) -> None:
         if self._set is not None and wanted > self._set:
@@ -166,7 +213,7 @@ class Residents:
             parked = self._holdings(RAM, needed)
             self.drop(to_release(parked, resident.size, room + sum(one.size for one in parked)))
             if resident.size <= SHARE_OF_FREE * free_bytes(RAM):
-                resident.to(RAM)
+                resident.park()
             else:
                 self.drop([identity])
         _free_caches()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,17 @@ from typing import Any
 
 from PIL import Image
 
-from . import metadata
+from . import archive, metadata
+from .chain import Chain
+from .completion import fitted_pictures, initial_size, weights_label
 from .grids import Cell, contact_sheet, png_bytes
+from .images import Picture
+from .latents import Latents
+from .lineage import Lineage, trace
 from .recipe import Recipe
+
+GIVEN = {"image": "initial image", "mask_image": "mask", "control_image": "control image"}
+"""What people call the pictures that a recipe starts from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +42,13 @@ class Result:
         What else can change the pixels: versions, device, dtype, checkpoint.
     notices
         Lines a person should read, such as words that did not fit the text encoder.
+    latents
+        The first picture before it was decoded, for the next step of a chain; None for
+        a result that was read from a file, and for inpainting.
+    chain
+        The chain up to this result, where it is a step of one.
+    when
+        Time at which it was made, in seconds since 1970 (UTC).
     """
 
     recipe: Recipe
@@ -41,6 +57,12 @@ class Result:
     seconds: float
     fingerprint: Mapping[str, str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    latents: Latents | None = None
+    chain: Chain | None = None
+    when: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        archive.remember(self)
 
     @property
     def version(self) -> str:
@@ -60,19 +82,36 @@ class Result:
         FileError
             The suffix is not one of these, or the file cannot be written.
         """
-        provenance = metadata.Provenance(
-            recipe=self.recipe,
-            fingerprint=self.fingerprint,
-            parents=(self.recipe.image.address,) if self.recipe.image else (),
-            version=self.version,
-        )
-        metadata.write(self.image, path, provenance)
+        metadata.write(self.image, path, self.provenance)
         return Path(path)
+
+    @property
+    def provenance(self) -> metadata.Provenance:
+        """What a file of this result says about where it came from."""
+        recipe = self.recipe
+        if isinstance(recipe.image, Latents):
+            # Latents are in no file: the picture that they show stands for them, and the chain says how they came about.
+            recipe = recipe.replace(image=recipe.image.view)
+        parents = tuple(picture.address for picture in recipe.pictures.values())
+        return metadata.Provenance(recipe, self.fingerprint, parents, version=self.version, chain=self.chain)
+
+    def lineage(self, folder: str | os.PathLike[str] | None = None) -> Lineage:
+        """Trace what it was made from, and what that was made from, as far as this session, the store and files reach.
+
+        Parameters
+        ----------
+        folder
+            Where files are that may be among its ancestors; none are looked at when not given.
+
+        Returns
+        -------
+        A tree that draws itself in a notebook.
+        """
+        return trace(self.image, self.provenance, archive.Archive(folders=() if folder is None else (folder,)))
 
     def cells(self) -> list[Cell]:
         """Return what a contact sheet shows of this result."""
-        first = [Cell(self.initial, initial_label(self.recipe))] if self.initial else []
-        return first + [Cell(image, result_label(self.recipe)) for image in self.images]
+        return given_cells(self.recipe) + [Cell(image, result_label(self.recipe)) for image in self.images]
 
     def __repr__(self) -> str:
         return summary(self.recipe)
@@ -84,19 +123,29 @@ class Result:
 
 def summary(recipe: Recipe) -> str:
     """Name the kind of run, without anything that depends on the model or the machine."""
-    return "img2img: initial image | result" if recipe.image else "txt2img: result"
+    given = "".join(f"{GIVEN[name]} | " for name in recipe.pictures)
+    return f"{recipe.task}: {given}result"
 
 
-def initial_label(recipe: Recipe) -> str:
-    """Label of the initial picture: its name, and how it was fitted."""
-    picture = recipe.image
-    name = picture.label or "initial image"
-    width, height = picture.size
-    fitted = "" if (width, height) == (recipe.width, recipe.height) else f" > {recipe.width}x{recipe.height}"
-    return f"{name}  {width}x{height}{fitted}"
+def given_cells(recipe: Recipe) -> list[Cell]:
+    """Return the pictures that a complete recipe starts from, as the pipeline sees them, for a contact sheet.
+
+    One whose pixels are not at hand, as after reading a file, is left out.
+    """
+    gone = [name for name, picture in recipe.pictures.items() if isinstance(picture, Picture) and not picture.at_hand]
+    recipe = recipe.replace(**dict.fromkeys(gone))
+    return [Cell(picture, picture_label(recipe, name)) for name, picture in fitted_pictures(recipe).items()]
+
+
+def picture_label(recipe: Recipe, name: str) -> str:
+    """Label of a picture that a complete recipe starts from: its name, and how it was fitted."""
+    picture = recipe.pictures[name]
+    width, height = initial_size(recipe)
+    fitted = "" if picture.size == (width, height) else f" > {width}x{height}"
+    return f"{picture.label or GIVEN[name]}  {picture.size[0]}x{picture.size[1]}{fitted}"
 
 
 def result_label(recipe: Recipe) -> str:
-    """Label of a result: the values a person compares."""
+    """Label of a result: the values a person compares, then the weights that made it."""
     strength = f"strength {recipe.strength:g}  " if recipe.strength is not None else ""
-    return f"{strength}guidance {recipe.guidance_scale:g}  seed {recipe.seed}"
+    return f"{strength}guidance {recipe.guidance_scale:g}  seed {recipe.seed}\n{weights_label(recipe)}"

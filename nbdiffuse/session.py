@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import Interrupted
-from .presets import resolve
+from .completion import resolve
+from .errors import Interrupted, NbdiffuseError
+from .images import Picture
+from .origins import source
+from .presets import CONTROLNETS
 from .recipe import Recipe
+from .store import predictable
 from .worker import Job, Worker
 
 if TYPE_CHECKING:
     from .engine import Engine, Progress
     from .pipelines import Pipelines
     from .results import Result
+    from .tokens import TokenView
 
 
 T = TypeVar("T")
+_RECORDED = ContextVar("recorded", default=True)
 HISTORY = 200
 """Results that a session remembers; older ones live as long as somebody holds them."""
 
@@ -58,12 +66,54 @@ class Session:
         ParameterError
             The recipe breaks a rule; nothing was queued.
         """
-        complete = resolve(recipe)
+        complete, record = resolve(recipe), self._recorder()
 
         def work(stop: threading.Event) -> Result:
             result = self._ready_engine().run(complete, on_progress or _ignore, stop)
-            self.history.append(result)
+            record(result)
             return result
+
+        return self._worker.submit(work)
+
+    def submit_batch(
+        self,
+        recipes: Sequence[Recipe],
+        on_progress: Callable[[int, Progress], None],
+        on_outcome: Callable[[int, Result | NbdiffuseError], None],
+    ) -> Job[None]:
+        """Check and complete recipes, queue them as one job in which they share model calls, and return at once.
+
+        Parameters
+        ----------
+        recipes
+            What to run; those of one checkpoint stand together.
+        on_progress
+            Called on the worker with a recipe's index and where its run is; it must return quickly.
+        on_outcome
+            Called on the worker with a recipe's index and its result or error, as they end.
+
+        Returns
+        -------
+        The job. It ends early, and recipes are left without an outcome, when another
+        job waits for the worker: submit them again.
+
+        Raises
+        ------
+        ParameterError
+            A recipe breaks a rule; nothing was queued.
+        """
+        complete, record = [resolve(recipe) for recipe in recipes], self._recorder()
+
+        def settled(index: int, outcome: Result | NbdiffuseError) -> None:
+            if not isinstance(outcome, NbdiffuseError):
+                record(outcome)
+            on_outcome(index, outcome)
+
+        def work(stop: threading.Event) -> None:
+            engine = self._ready_engine()
+            from .batches import Batch
+
+            Batch(engine, complete, on_progress, settled, stop, lambda: self._worker.waiting).run()
 
         return self._worker.submit(work)
 
@@ -84,9 +134,73 @@ class Session:
         job = self.submit(recipe, on_progress)
         return wait(job)
 
+    def recall(self, recipe: Recipe) -> Result | None:
+        """Return the newest result of a complete recipe that this session remembers, if it would come out the same now."""
+        found = next((result for result in reversed(self.history) if result.recipe == recipe), None)
+        return found if found is not None and predictable(found.fingerprint) == self.fingerprint(recipe) else None
+
+    @contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        """Leave what is submitted inside this block out of the history, such as a check's runs."""
+        token = _RECORDED.set(False)
+        try:
+            yield
+        finally:
+            _RECORDED.reset(token)
+
+    def _recorder(self) -> Callable[[Result], None]:
+        """Return what a job that is submitted now does with its results; asked on the thread that submits."""
+        return self.history.append if _RECORDED.get() else _forget
+
     def fingerprint(self, recipe: Recipe) -> dict[str, str]:
         """Return, before a complete recipe runs, the fingerprint that its result will have; waits for the run under way."""
         return self._worker.submit(lambda stop: self._ready_engine().fingerprint(recipe)).result()
+
+    def depth_map(self, image: Any) -> Picture:
+        """Estimate a picture's depth, for a ControlNet to follow.
+
+        Parameters
+        ----------
+        image
+            Whatever `Picture.of` takes.
+
+        Returns
+        -------
+        The depth map, of the picture's size; near is bright.
+
+        Raises
+        ------
+        ImageInputError, CheckpointError
+            The picture cannot be read, or the estimator not be loaded.
+        """
+        picture = Picture.of(image)
+        word = CONTROLNETS["depth"].estimator[source()]
+
+        def work(pipelines: Pipelines) -> Picture:
+            from .depth import estimate
+
+            estimated = estimate(pipelines.model(word), pipelines.directory(word), picture.image)
+            return Picture.of(estimated, label="estimated depth")
+
+        return self.with_pipelines(work)
+
+    def tokens(self, recipe: Recipe) -> TokenView:
+        """Show how the prompts of a recipe, complete or not, become tokens; no weights are loaded.
+
+        Raises
+        ------
+        ParameterError
+            A prompt breaks the syntax of the recipe's `weighting`.
+        CheckpointError
+            The checkpoint has no tokenizer, or cannot be found.
+        """
+
+        def look(pipelines: Pipelines) -> TokenView:
+            from .tokenization import view
+
+            return view(pipelines, recipe)
+
+        return self.with_pipelines(look)
 
     def with_pipelines(self, work: Callable[[Pipelines], T]) -> T:
         """Call `work` with the resident pipelines, on the worker; waits for the run under way."""
@@ -99,6 +213,10 @@ class Session:
     def _ready_engine(self) -> Engine:
         # torch and diffusers take seconds to import: on the worker, at the first run.
         if self._engine is None:
+            from .quietness import quiet
+
+            # Before the pipelines are imported: that is when transformers says what is not installed.
+            quiet()
             from .engine import Engine
             from .pipelines import Pipelines
 
@@ -110,13 +228,17 @@ def _ignore(progress: Progress) -> None:
     return None
 
 
-def wait(job: Job[Result], while_waiting: Callable[[], None] = lambda: None, interval: float = 0.05) -> Result:
+def _forget(result: Result) -> None:
+    return None
+
+
+def wait(job: Job[T], while_waiting: Callable[[], None] = lambda: None, interval: float = 0.05) -> T:
     """Wait for a job on the calling thread; an interrupt stops the job and waits for its end.
 
     Parameters
     ----------
     job
-        From `Session.submit`.
+        From `Session.submit` or `Session.submit_batch`.
     while_waiting
         Called about every `interval` seconds, to show progress.
     interval
@@ -143,8 +265,3 @@ def wait(job: Job[Result], while_waiting: Callable[[], None] = lambda: None, int
 def get_session() -> Session:
     """Return this process's session, made at the first call."""
     return Session()
-
-
-def run(recipe: Recipe) -> Result:
-    """Run a recipe in this process's session and wait for its result."""
-    return get_session().run(recipe)

@@ -18,6 +18,8 @@ WIDEST = 1100
 """Width that a notebook shows without scaling, in pixels."""
 LARGEST, SMALLEST = 256, 24
 """Longer side of a picture on a sheet, in pixels."""
+MOST_BYTES = 740_000
+"""Size of a sheet's PNG at the most; a notebook stores it as text, a third larger, in at most 1 MB."""
 _HEADER = 150
 _BADGE_GROUND = (32, 32, 32, 255)
 _BADGE_INK = (255, 255, 255, 255)
@@ -79,18 +81,24 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def fitting_side(tables: Sequence[Table], most_bytes: int) -> int:
-    """Return the longer side in pixels at which a sheet is neither too wide nor too heavy."""
+def fitting_side(tables: Sequence[Table], most_bytes: int, beside: int | None = None) -> int:
+    """Return the longer side in pixels at which a sheet is neither too wide nor too heavy; parameters as for `sheet_png`."""
     columns = max(len(table.columns) for table in tables) + 1
+    by_width = WIDEST / columns - GAP
+    if beside:
+        headers = max(map(_first_column, tables)) + 5 * GAP
+        by_width = (WIDEST - beside * headers) / (beside * (columns - 1) + 1) - GAP
     count = sum(len(table.spots) for table in tables) + 1
     # A photograph takes about 2 bytes a pixel as PNG.
     by_weight = math.sqrt(most_bytes / (2 * count))
     # Several tables are compared with one another: smaller, two of them fit on a line.
     largest = 0.6 * LARGEST if any(table.title for table in tables) else LARGEST
-    return int(max(SMALLEST, min(largest, WIDEST / columns - GAP, by_weight)))
+    return int(max(SMALLEST, min(largest, by_width, by_weight)))
 
 
-def sheet_png(tables: Sequence[Table], initial: Image.Image | None = None, most_bytes: int = 1_000_000) -> bytes:
+def sheet_png(
+    tables: Sequence[Table], initial: Image.Image | None = None, most_bytes: int = MOST_BYTES, beside: int | None = None
+) -> bytes:
     """Draw tables, as small as their weight asks for.
 
     Parameters
@@ -101,21 +109,25 @@ def sheet_png(tables: Sequence[Table], initial: Image.Image | None = None, most_
         RGB picture that is shown once, at the top left.
     most_bytes
         Largest size of the PNG in bytes, unless pictures would fall below 24 pixels.
+    beside
+        Tables on a line, at least 1; as many as fit when not given.
 
     Returns
     -------
     bytes
         A PNG, RGBA on a transparent ground, readable on light and dark pages.
     """
-    side = fitting_side(tables, most_bytes)
-    content = png_bytes(axis_sheet(tables, initial, side))
+    side = fitting_side(tables, most_bytes, beside)
+    content = png_bytes(axis_sheet(tables, initial, side, beside))
     while len(content) > most_bytes and side > SMALLEST:
         side = max(SMALLEST, int(side * min(0.9, math.sqrt(most_bytes / len(content)))))
-        content = png_bytes(axis_sheet(tables, initial, side))
+        content = png_bytes(axis_sheet(tables, initial, side, beside))
     return content
 
 
-def axis_sheet(tables: Sequence[Table], initial: Image.Image | None = None, side: int = 128) -> Image.Image:
+def axis_sheet(
+    tables: Sequence[Table], initial: Image.Image | None = None, side: int = 128, beside: int | None = None
+) -> Image.Image:
     """Draw tables beside one another while they fit, then below.
 
     Parameters
@@ -126,6 +138,8 @@ def axis_sheet(tables: Sequence[Table], initial: Image.Image | None = None, side
         RGB picture that is shown once, at the top left, or None.
     side
         Longer side of each picture, in [24, 256] pixels.
+    beside
+        Tables on a line, at least 1; as many as fit when not given.
 
     Returns
     -------
@@ -137,7 +151,7 @@ def axis_sheet(tables: Sequence[Table], initial: Image.Image | None = None, side
     box = max(width for width, _ in sizes), max(height for _, height in sizes)
     left = box[0] + 3 * GAP if initial else 0
     drawn = [_table(table, box, side) for table in tables]
-    places, (width, height) = _flowed([picture.size for picture in drawn], WIDEST - left)
+    places, (width, height) = _flowed([picture.size for picture in drawn], WIDEST - left, beside)
     sheet = Image.new("RGBA", (left + width, max(height, box[1] + LINE) if initial else height), (0, 0, 0, 0))
     if initial:
         sheet.paste(enlarged(initial, side), (0, LINE))
@@ -147,12 +161,12 @@ def axis_sheet(tables: Sequence[Table], initial: Image.Image | None = None, side
     return sheet
 
 
-def _flowed(sizes: Sequence[tuple[int, int]], room: int) -> tuple[list[tuple[int, int]], tuple[int, int]]:
-    """Place boxes beside one another while they fit; return their corners and the size of it all."""
+def _flowed(sizes: Sequence[tuple[int, int]], room: int, beside: int | None) -> tuple[list[tuple[int, int]], tuple[int, int]]:
+    """Place boxes beside one another, so many or while they fit; return their corners and the size of it all."""
     places = []
     left = top = widest = lowest = 0
-    for width, height in sizes:
-        if left and left + width > room:
+    for index, (width, height) in enumerate(sizes):
+        if left and (index % beside == 0 if beside else left + width > room):
             left, top = 0, lowest + 3 * GAP
         places.append((left, top))
         widest, lowest = max(widest, left + width), max(lowest, top + height)
@@ -167,8 +181,7 @@ def _scaled(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 def _table(table: Table, box: tuple[int, int], side: int) -> Image.Image:
     width, height = box
-    headers = max([_font(13).getlength(text) for text in (*table.rows, table.down)])
-    first = min(_HEADER, math.ceil(headers)) + 2 * GAP if table.rows else 0
+    first = _first_column(table)
     title = LINE if table.title else 0
     axis = LINE if table.across else 0
     top = title + axis + LINE
@@ -188,6 +201,12 @@ def _table(table: Table, box: tuple[int, int], side: int) -> Image.Image:
     return picture
 
 
+def _first_column(table: Table) -> int:
+    """Return the width of the column that names the rows, in pixels."""
+    headers = max([_font(13).getlength(text) for text in (*table.rows, table.down)])
+    return min(_HEADER, math.ceil(headers)) + 2 * GAP if table.rows else 0
+
+
 def _spot(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, spot: Spot, corner: tuple[int, int], box: tuple[int, int], side: int
 ) -> None:
@@ -199,15 +218,34 @@ def _spot(
         sheet.paste(picture, (left + (width - picture.width) // 2, top + (height - picture.height) // 2))
     if spot.note:
         size = 11 if width >= 64 else 9
-        note = _shortened(spot.note, width - 6, size)
-        bottom = top + height
-        draw.rectangle((left, bottom - size - 6, left + _font(size).getlength(note) + 5, bottom - 1), fill=_BADGE_GROUND)
-        draw.text((left + 3, bottom - size - 4), note, font=_font(size), fill=_BADGE_INK)
+        # A picture keeps most of its place; where there is none, an error may take all of it.
+        most = 1 if spot.image else max(1, (height - 6) // (size + 3))
+        lines = _wrapped(spot.note, width - 6, size, most)
+        bottom, widest = top + height, max(map(_font(size).getlength, lines))
+        upper = bottom - len(lines) * (size + 3) - 3
+        draw.rectangle((left, upper, left + widest + 5, bottom - 1), fill=_BADGE_GROUND)
+        for index, line in enumerate(lines):
+            draw.text((left + 3, upper + 2 + index * (size + 3)), line, font=_font(size), fill=_BADGE_INK)
 
 
 def _text(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, width: int) -> None:
     if text:
         draw.text((at[0], at[1] + 1), _shortened(text, width, 13), font=_font(13), fill=INK)
+
+
+def _wrapped(text: str, width: float, size: int, most: int) -> list[str]:
+    """Break text into so many lines at most; the last one is cut with an ellipsis."""
+    font, lines, words = _font(size), [""], text[:500].split()
+    for index, word in enumerate(words):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            if len(lines) == most:
+                lines[-1] = " ".join([lines[-1], *words[index:]])
+                break
+            longer = word
+            lines.append("")
+        lines[-1] = longer
+    return [_shortened(line, width, size) for line in lines]
 
 
 def _shortened(text: str, width: float, size: int) -> str:

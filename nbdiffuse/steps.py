@@ -64,16 +64,17 @@ class StepHook:
         def step(model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
             if self._total is None:
                 self._total = self._remaining(timestep)
-            kwargs["return_dict"] = False
+            as_output = kwargs.pop("return_dict", True)
             result = original_step(model_output, timestep, sample, *args, **kwargs)
             self._calls += 1
-            latents = result[0]
+            latents = result.prev_sample
             # On a GPU the check waits for the device, so there only the last step is checked.
             if (latents.device.type == "cpu" or self._calls >= self._total) and not torch.isfinite(latents).all():
                 raise NonFiniteError(f"The latents stopped being numbers at step {self._calls} of {self._total}.")
-            clean = functools.partial(self._clean_estimate, model_output, timestep, sample)
+            finished = result.get("pred_original_sample")
+            clean = functools.partial(self._clean_estimate, finished, model_output, timestep, sample)
             self._on_step(Step(self._calls, max(self._total, self._calls), latents, clean))
-            return result
+            return result if as_output else tuple(result.values())
 
         self._scheduler.step = step
         return self
@@ -89,8 +90,12 @@ class StepHook:
             begin = int(found[0]) if len(found) else 0
         return len(timesteps) - int(begin)
 
-    def _clean_estimate(self, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor) -> torch.Tensor | None:
-        """Estimate the finished latents from an epsilon prediction: x0 = (x - sqrt(1 - a) eps) / sqrt(a)."""
+    def _clean_estimate(
+        self, finished: torch.Tensor | None, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor
+    ) -> torch.Tensor | None:
+        """Return the scheduler's own estimate, else that of an epsilon prediction: x0 = (x - sqrt(1 - a) eps) / sqrt(a)."""
+        if finished is not None:
+            return finished
         cumulative = getattr(self._scheduler, "alphas_cumprod", None)
         epsilon = getattr(self._scheduler.config, "prediction_type", None) == "epsilon"
         if cumulative is None or not epsilon or model_output.shape != sample.shape or hasattr(self._scheduler, "sigmas"):

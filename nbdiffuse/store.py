@@ -5,46 +5,43 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from .chain import Chain
 from .errors import FileError, NbdiffuseError
+from .folders import cache_folder
+from .images import Picture, content_address
+from .intake import PILLOW_LIMIT
 from .metadata import CHUNK, Provenance, read
 from .recipe import Recipe
 
 LIMIT = 2_000_000_000
 """Largest size of a store, in bytes."""
+BATCH = "batch"
+"""Part of a fingerprint: the rows of the largest model call that a run shared with others, which can change last bits."""
 _TRAILER = b"\nnbdiffuse store "
 _ABANDONED = 3600
 """Seconds after which a draft belongs to nobody."""
 
 
-def default_folder() -> Path:
-    """Return where the store lives: `NBDIFFUSE_CACHE`, or this platform's folder for caches."""
-    chosen = os.environ.get("NBDIFFUSE_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "nbdiffuse"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "nbdiffuse" / "Cache"
-    xdg = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification says to ignore a relative one.
-    return (Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache") / "nbdiffuse"
+def predictable(fingerprint: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of a fingerprint that is known before a run: all but how many shared the run."""
+    return {name: value for name, value in fingerprint.items() if name != BATCH}
 
 
-def store_key(recipe: Recipe, fingerprint: Mapping[str, str]) -> str:
+def store_key(recipe: Recipe, fingerprint: Mapping[str, str], chain: Chain | None = None) -> str:
     """Return what an image is stored under.
 
     Parameters
@@ -53,13 +50,17 @@ def store_key(recipe: Recipe, fingerprint: Mapping[str, str]) -> str:
         Complete.
     fingerprint
         What else can change the pixels, by name.
+    chain
+        What it is the last step of: latents may have been handed over, so the recipe
+        alone would give other pixels.
 
     Returns
     -------
     str
-        sha256 of the recipe's digest and the fingerprint, in hexadecimal.
+        sha256 of the recipe's digest, the fingerprint and the chain, in hexadecimal.
     """
-    text = json.dumps([recipe.digest, sorted(fingerprint.items())], separators=(",", ":"))
+    parts = [recipe.digest, sorted(predictable(fingerprint).items()), *([chain.to_dict()] if chain else [])]
+    text = json.dumps(parts, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -100,11 +101,14 @@ class Kept:
         Wall time of the run, in seconds.
     notices
         Lines that a person should read.
+    fingerprint
+        What else could change the pixels, by name.
     """
 
     image: Image.Image
     seconds: float
     notices: tuple[str, ...]
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
 
 
 class Store:
@@ -116,13 +120,13 @@ class Store:
     Parameters
     ----------
     folder
-        Made with the first image; `default_folder()` when not given.
+        Made with the first image; `cache_folder()` when not given.
     limit
         Largest size of all images together, in bytes, at least 0.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, limit: int = LIMIT) -> None:
-        self.folder = default_folder() if folder is None else Path(folder).expanduser()
+        self.folder = cache_folder() if folder is None else Path(folder).expanduser()
         self.limit = limit
         self._size: int | None = None
 
@@ -148,7 +152,7 @@ class Store:
         return kept
 
     def put(self, image: Image.Image, provenance: Provenance, seconds: float, notices: tuple[str, ...] = ()) -> None:
-        """Keep a finished image.
+        """Keep a finished image, and the pictures that its run started from.
 
         Parameters
         ----------
@@ -164,18 +168,53 @@ class Store:
         FileError
             It cannot be written; what the store held before is still there.
         """
-        key = store_key(provenance.recipe, provenance.fingerprint)
+        key = store_key(provenance.recipe, provenance.fingerprint, provenance.chain)
         file, content = self._file(key), _packed(image, provenance, seconds, notices)
+        facts = {"time": round(time.time(), 3), "picture": content_address(image), "recipe": provenance.recipe.to_dict()}
         try:
+            added = self._put_given(provenance)
             file.parent.mkdir(parents=True, exist_ok=True)
             write_whole(file, content)
             # After the file: the index names nothing that is not there.
-            self._note({"key": key, "bytes": len(content), "time": round(time.time(), 3), "recipe": provenance.recipe.to_dict()})
-            self._make_room(len(content))
+            self._note({"key": key, "bytes": len(content), **facts})
+            self._make_room(len(content) + added)
         except OSError as error:
             raise FileError(
                 f"The store {self.folder} cannot be written: {error.strerror or error}. Set NBDIFFUSE_CACHE."
             ) from None
+
+    def _put_given(self, provenance: Provenance) -> int:
+        """Keep the pictures that a run started from, where their pixels are at hand; return the bytes that were added."""
+        added = 0
+        for recipe in (provenance.recipe, *(provenance.chain or ())):
+            for picture in recipe.pictures.values():
+                file = self._given(picture.address)
+                if isinstance(picture, Picture) and picture.at_hand and not file.exists():
+                    buffer = io.BytesIO()
+                    picture.image.save(buffer, "PNG", compress_level=1)
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    write_whole(file, buffer.getvalue())
+                    added += len(buffer.getvalue())
+        return added
+
+    def _given(self, address: str) -> Path:
+        digits = address.rpartition(":")[2]
+        return self.folder / "pictures" / digits[:2] / f"{digits}.png"
+
+    def given(self, address: str) -> Picture | None:
+        """Return a picture that a run started from, by its content address, or None when it is not there or damaged."""
+        try:
+            picture = Picture.of(self._given(address), "", max_pixels=PILLOW_LIMIT)
+        except (OSError, NbdiffuseError):
+            return None
+        return picture if picture.address == address else None
+
+    def load(self, entry: Mapping[str, Any]) -> tuple[Kept, Provenance] | None:
+        """Return what an entry of the index stands for, or None when it is gone or damaged."""
+        try:
+            return _unpacked(self._file(str(entry["key"])).read_bytes())
+        except (OSError, KeyError, NbdiffuseError):
+            return None
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """Yield what the index says of each image that is there whole, oldest first."""
@@ -248,7 +287,7 @@ class Store:
             self._size -= size
 
     def _files(self) -> Iterator[tuple[Path, float, int]]:
-        for file in (self.folder / "images").glob("*/*"):
+        for file in itertools.chain((self.folder / "images").glob("*/*"), (self.folder / "pictures").glob("*/*")):
             with contextlib.suppress(FileNotFoundError):
                 facts = file.stat()
                 if file.suffix == ".png":
@@ -275,8 +314,9 @@ def _unpacked(content: bytes) -> tuple[Kept, Provenance]:
         end = content.rindex(_TRAILER)
         facts = json.loads(content[end + len(_TRAILER) :])
         with Image.open(io.BytesIO(content[:end]), formats=("PNG",)) as image:
-            kept = Kept(image.convert("RGB"), float(facts["seconds"]), tuple(map(str, facts["notices"])))
             provenance = read(image).provenance
+            fingerprint = provenance.fingerprint if provenance else {}
+            kept = Kept(image.convert("RGB"), float(facts["seconds"]), tuple(map(str, facts["notices"])), fingerprint)
     except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:
         raise FileError(f"A file of the store is damaged: {type(error).__name__}.") from None
     if provenance is None:

@@ -7,24 +7,29 @@ import itertools
 import json
 import math
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from .axes import Axis
+from .completion import real_steps, resolve
 from .errors import ParameterError, Words, breaks_rule, did_you_mean
-from .presets import preset_of, real_steps, resolve
+from .presets import preset_of
 from .recipe import Recipe
 
 FORMAT = 1
 """Format number of a sweep's JSON."""
 MAX_CELLS = 1000
+"""Cells that need no `yes`."""
+MOST_CELLS = 100_000
 STRENGTH_IS_START = frozenset(
     {
         "StableDiffusionImg2ImgPipeline",
         "StableDiffusionXLImg2ImgPipeline",
         "StableDiffusionControlNetImg2ImgPipeline",
-        "KandinskyV22Img2ImgPipeline",
+        "StableDiffusionInpaintPipeline",
+        "StableDiffusionXLInpaintPipeline",
+        "KandinskyV22Img2ImgCombinedPipeline",
     }
 )
 """diffusers pipelines that use `strength` in `get_timesteps` alone: the same step count is the same image."""
@@ -52,7 +57,7 @@ class SweepCell:
     def picture_key(self) -> str:
         """sha256 in hexadecimal of what decides the image: equal for strengths that run the same steps."""
         values = self.recipe.to_dict()
-        pipeline = preset_of(self.recipe.model).pipelines[self.recipe.task]
+        pipeline = preset_of(self.recipe.model).pipeline(self.recipe)
         if pipeline in STRENGTH_IS_START:
             values["strength"] = f"{real_steps(self.recipe)} steps"
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
@@ -71,41 +76,50 @@ class Sweep:
     axes
         The last one runs along a row, the one before down the rows, others from table
         to table.
+    yes
+        Whether more than 1000 cells are meant; not compared.
 
     Raises
     ------
     ParameterError
-        An axis or a cell breaks a rule, or there are more than 1000 cells.
+        An axis or a cell breaks a rule, or there are more than 1000 cells without
+        `yes`, or more than 100 000.
     """
 
     base: Recipe
     axes: tuple[Axis, ...] = ()
+    yes: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         names = [axis.name for axis in self.axes]
         for name in names:
             if names.count(name) > 1:
                 raise ParameterError(breaks_rule(name, "on one axis", Words("two"), "Put all its values on one."))
-        count = math.prod(len(axis.values) for axis in self.axes)
-        if count > MAX_CELLS:
-            shape = " x ".join(str(len(axis.values)) for axis in self.axes)
-            raise ParameterError(
-                breaks_rule(
-                    "axes", f"at most {MAX_CELLS} cells", Words(f"{shape} = {count}"), "Split the sweep, or take values out."
-                )
-            )
+        self._check_count()
         if self.base.seed is None and "seed" not in names:
             object.__setattr__(self, "base", self.base.replace(seed=secrets.randbelow(2**32)))
         self.cells()
 
+    def _check_count(self) -> None:
+        count = math.prod(self.shape)
+        most = MOST_CELLS if self.yes else MAX_CELLS
+        if count > most:
+            size = " x ".join(map(str, self.shape))
+            way_out = "Split the sweep, or take values out."
+            if count <= MOST_CELLS:
+                way_out = "If you mean it, add `--yes` (in Python `yes=True`); else take values out."
+            raise ParameterError(breaks_rule("axes", f"at most {most} cells", Words(f"{size} = {count}"), way_out))
+
     @classmethod
-    def of(cls, recipe: Recipe, **axes: Any) -> Sweep:
+    def of(cls, recipe: Recipe, yes: bool = False, /, **axes: Any) -> Sweep:
         """Make a sweep from values by field.
 
         Parameters
         ----------
         recipe
             The base.
+        yes
+            Whether more than 1000 cells are meant.
         **axes
             For each field an iterable of values, or their text such as "0.2:1:0.2".
 
@@ -116,7 +130,7 @@ class Sweep:
         """
         if not isinstance(recipe, Recipe):
             raise ParameterError(breaks_rule("recipe", "a Recipe", recipe, "Write Recipe(prompt=..., image=...)."))
-        return cls(recipe, tuple(Axis(name, values) for name, values in axes.items()))
+        return cls(recipe, tuple(Axis(name, values) for name, values in axes.items()), yes)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -154,7 +168,7 @@ class Sweep:
             else:
                 base = base.replace(**{name: axis.find(wanted)})
                 del axes[name]
-        return Sweep(base, tuple(axes.values()))
+        return Sweep(base, tuple(axes.values()), self.yes)
 
     def extend(self, **axes: Any) -> Sweep:
         """Return the sweep with more values on its axes; those already there stand once.
@@ -168,7 +182,7 @@ class Sweep:
         for name, values in axes.items():
             own, new = self.axis(name).values, Axis(name, values).values
             grown[name] = Axis(name, own + tuple(value for value in new if value not in own))
-        return Sweep(self.base, tuple(grown.values()))
+        return Sweep(self.base, tuple(grown.values()), self.yes)
 
     def pivot(self, *names: str) -> Sweep:
         """Return the same cells with other rows and columns.
@@ -185,7 +199,7 @@ class Sweep:
             There is no such axis, or it is named twice.
         """
         last = tuple(self.axis(name) for name in names) or self.axes[::-1]
-        return Sweep(self.base, tuple(axis for axis in self.axes if axis not in last) + last)
+        return Sweep(self.base, tuple(axis for axis in self.axes if axis not in last) + last, self.yes)
 
     def cells(self) -> tuple[SweepCell, ...]:
         """Return every cell with its complete recipe, the last axis changing fastest."""
@@ -252,7 +266,7 @@ class Sweep:
         return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str) -> Sweep:
+    def from_json(cls, text: str, yes: bool = False) -> Sweep:
         """Read what `to_json` wrote; this process must have seen the pictures."""
         try:
             values = json.loads(text)
@@ -264,7 +278,7 @@ class Sweep:
             if isinstance(error, ParameterError):
                 raise
             raise ParameterError(f"A sweep must be JSON with a base and axes: {type(error).__name__}.") from None
-        return cls(base, axes)
+        return cls(base, axes, yes)
 
 
 def _count(number: int, noun: str) -> str:

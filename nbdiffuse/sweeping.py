@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import importlib
-import json
 import os
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from .errors import Interrupted, NbdiffuseError, ParameterError, breaks_rule
+from .completion import real_steps
+from .errors import Interrupted, ParameterError, breaks_rule
 from .exhibits import save, sheet
+from .heatmaps import Heatmap
 from .ledger import Failed, Fingerprints, Ledger
-from .presets import real_steps
-from .recipe import PARAMS, Recipe
+from .measures import Measures, checked
+from .metrics import metric_of
+from .recipe import PARAMS
+from .records import frame, records
 from .results import Result
+from .runners import ExecutorRunner
 from .session import Session, get_session
 from .store import Store
 from .sweep import Sweep, SweepCell
@@ -26,8 +30,9 @@ from .sweep import Sweep, SweepCell
 class Grid:
     """A sweep whose cells are run when they are asked for, each distinct one once.
 
-    Iterating runs and yields the cells in order; `run` runs them all; indexing runs
-    one. What is finished stays: an interrupted grid goes on where it stopped.
+    Iterating runs a few cells ahead and yields them in order; `run` runs them all;
+    indexing runs one. Cells that are run together share model calls. What is finished
+    stays: an interrupted grid goes on where it stopped.
 
     Parameters
     ----------
@@ -39,7 +44,15 @@ class Grid:
         Where finished images are looked for and kept; None keeps them in memory only.
     fingerprints
         Returns the fingerprint that a complete recipe's result will have; asked of
-        the session when not given.
+        the session or the executor when not given.
+    executor
+        A `concurrent.futures.Executor` that runs the cells, a task each, instead of the
+        session; see `remote`.
+
+    Raises
+    ------
+    ParameterError
+        `executor` is none.
     """
 
     def __init__(
@@ -48,20 +61,26 @@ class Grid:
         session: Session | None = None,
         store: Store | None = None,
         fingerprints: Fingerprints | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self.sweep = sweep
-        self._ledger = Ledger(session or get_session(), store, fingerprints)
+        runner = None if executor is None else ExecutorRunner(executor)
+        self._ledger = Ledger(session or get_session(), store, fingerprints, runner)
+        self._measures = Measures(self._ledger)
         self._unfinished: str | None = None
 
     def _sharing(self, sweep: Sweep) -> Grid:
         grid = Grid.__new__(Grid)
-        grid.sweep, grid._ledger, grid._unfinished = sweep, self._ledger, None
+        grid.sweep, grid._ledger, grid._measures, grid._unfinished = sweep, self._ledger, self._measures, None
         return grid
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Lines that a person should read, such as that the store cannot be written."""
-        return tuple(self._ledger.notices)
+        """Lines that a person should read: that the store cannot be written, and why cells failed."""
+        outcomes = [self._outcome(group[0]) for group in self.sweep.distinct()]
+        lines = Counter(str(outcome.error) for outcome in outcomes if isinstance(outcome, Failed))
+        failures = [f"{count} of {len(outcomes)} distinct images failed: {line}" for line, count in lines.items()]
+        return (*self._ledger.notices, *failures)
 
     @property
     def missing(self) -> int:
@@ -81,24 +100,26 @@ class Grid:
         Interrupted
             Finished cells stay; run it again for the rest.
         """
-        for _ in self._work(while_waiting or _nothing):
+        for _ in self._work(while_waiting or _nothing, len(self.sweep.distinct())):
             pass
         return self
 
-    def _work(self, while_waiting: Callable[[], None]) -> Iterator[None]:
+    def _work(self, while_waiting: Callable[[], None], together: int) -> Iterator[Sequence[tuple[SweepCell, ...]]]:
+        """Settle the distinct images, so many at a time, and yield the groups of cells that have been tried."""
         store = self._ledger.store
         if store is not None and self._unfinished:
             store.remember(self._unfinished, str(self.sweep.base.seed))
-        for group in self.sweep.distinct():
-            if not isinstance(self._outcome(group[0]), Result):
-                self._settle(group, while_waiting)
-            yield
+        groups = self.sweep.distinct()
+        for start in range(0, len(groups), together):
+            part = groups[start : start + together]
+            self._settle([group for group in part if not isinstance(self._outcome(group[0]), Result)], while_waiting)
+            yield part
         if store is not None and self._unfinished:
             store.forget(self._unfinished)
 
-    def _settle(self, group: tuple[SweepCell, ...], while_waiting: Callable[[], None]) -> None:
+    def _settle(self, groups: Sequence[tuple[SweepCell, ...]], while_waiting: Callable[[], None]) -> None:
         try:
-            self._ledger.settle(group, while_waiting)
+            self._ledger.settle(groups, while_waiting)
             while_waiting()
             return
         except (Interrupted, KeyboardInterrupt):
@@ -110,9 +131,8 @@ class Grid:
         waiting = iter(self.sweep.cells())
         cell = next(waiting, None)
         tried: set[str] = set()
-        groups = self.sweep.distinct()
-        for group, _ in zip(groups, self._work(_nothing), strict=True):
-            tried.add(group[0].picture_key)
+        for part in self._work(_nothing, self._ledger.runner.ahead):
+            tried |= {group[0].picture_key for group in part}
             # In the order of the sweep, whatever order the work has.
             while cell is not None and cell.picture_key in tried:
                 yield self._own(cell)
@@ -124,7 +144,7 @@ class Grid:
     def __getitem__(self, index: int) -> Result | Failed:
         cell = self.sweep.cells()[index]
         if self._outcome(cell) is None:
-            self._settle(self.sweep.group_of(cell), _nothing)
+            self._settle([self.sweep.group_of(cell)], _nothing)
         return self._own(cell)
 
     def _outcome(self, cell: SweepCell) -> Result | Failed | None:
@@ -181,20 +201,65 @@ class Grid:
         pace = statistics.median(result.seconds / max(1, real_steps(result.recipe)) for result in past) if past else None
         return self.sweep.plan_line(pace)
 
-    def records(self) -> list[dict[str, Any]]:
-        """Return a row for each cell: its coordinates, steps, seconds, where its image comes from, and its error."""
-        return [self._record(cell) for cell in self.sweep.cells()]
+    def measure(self, *metrics: str, scorer: str | None = None) -> Grid:
+        """Measure the finished cells and return this grid; `records` and `to_frame` then have the values.
 
-    def _record(self, cell: SweepCell) -> dict[str, Any]:
-        outcome, first = self._outcome(cell), self.sweep.group_of(cell)[0]
-        source = self._ledger.sources.get(cell.picture_key, "missing")
-        return {
-            **dict(cell.coordinates),
-            "steps": real_steps(cell.recipe),
-            "seconds": outcome.seconds if isinstance(outcome, Result) else None,
-            "source": source if cell is first else f"equal to {first.index}",
-            "error": str(outcome.error) if isinstance(outcome, Failed) else None,
-        }
+        Parameters
+        ----------
+        *metrics
+            Of "ssim" and "structure" (which need the extra `metrics`), "lpips" (where
+            that package is installed) and "prompt_score".
+        scorer
+            CLIP for "prompt_score": an embedded name, a hub id or a directory; by default
+            one that knows what the checkpoint draws.
+
+        Raises
+        ------
+        ParameterError
+            There is no such metric, or no initial picture to compare with.
+        NbdiffuseError, CheckpointError
+            A library or a model that judges is missing; the line says how to get it.
+        """
+        self.check(*metrics, scorer=scorer)
+        for name in metrics:
+            self._measures.of(name, self._finished(), scorer if name == "prompt_score" else None)
+        return self
+
+    def check(self, *metrics: str, scorer: str | None = None) -> None:
+        """Say, before anything runs, why metrics cannot be measured; parameters and errors as for `measure`."""
+        checked(metrics, self.sweep.cells(), scorer)
+
+    def best(self, by: str | Callable[[Result], float], scorer: str | None = None) -> Result:
+        """Return the best finished cell; of several equal ones, the first.
+
+        Parameters
+        ----------
+        by
+            A metric, see `measure`, or a function of a result whose largest value wins.
+        scorer
+            See `measure`.
+
+        Raises
+        ------
+        ParameterError
+            No cell is finished, `by` is neither, or its value is no number.
+        """
+        cell = self._measures.best(by, self._finished(), scorer)
+        return dataclasses.replace(self._measures.finished([cell])[cell.picture_key], recipe=cell.recipe)
+
+    def heatmap(self, metric: str, scorer: str | None = None) -> Heatmap:
+        """Measure the finished cells and show the values beside the pictures; parameters and errors as for `measure`."""
+        return Heatmap(self.sweep, self._ledger, metric_of(metric), self._measures.of(metric, self._finished(), scorer))
+
+    def _finished(self) -> list[SweepCell]:
+        finished = [cell for cell in self.sweep.cells() if isinstance(self._outcome(cell), Result)]
+        if not finished:
+            raise ParameterError("No cell of the grid is finished, so there is nothing to measure. Run it first: `grid.run()`.")
+        return finished
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return a row for each cell, see `records.records`."""
+        return records(self.sweep, self._ledger, self._measures)
 
     def to_frame(self) -> Any:
         """Return `records` as a `pandas.DataFrame`.
@@ -204,11 +269,7 @@ class Grid:
         NbdiffuseError
             pandas is not installed.
         """
-        try:
-            pandas = importlib.import_module("pandas")
-        except ImportError:
-            raise NbdiffuseError("`to_frame` needs pandas, which is not installed. Install it, or use records().") from None
-        return pandas.DataFrame(self.records())
+        return frame(self.records())
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the finished pictures in full size and a page that works without a kernel.
@@ -240,40 +301,3 @@ class Grid:
 
 def _nothing() -> None:
     return None
-
-
-def sweep(recipe: Recipe, store: Store | None = None, /, **axes: Any) -> Grid:
-    """Vary a recipe along axes in this process's session; nothing runs before it is asked for.
-
-    Parameters
-    ----------
-    recipe
-        The base. An open seed is drawn once for all cells; after an interrupt the
-        same call draws the same one, so that it goes on where it stopped.
-    store
-        Where finished images are looked for and kept; `Store()` when not given.
-    **axes
-        For each field an iterable of values, or their text such as "0.2:1:0.2".
-
-    Returns
-    -------
-    Grid
-        Iterate over it, or call `run`.
-
-    Raises
-    ------
-    ParameterError, ImageInputError
-        An axis or a cell breaks a rule.
-    """
-    kept = store or Store()
-    value = Sweep.of(recipe, **axes)
-    if recipe.seed is not None or "seed" in axes:
-        return Grid(value, store=kept)
-    open_text = json.dumps({**json.loads(value.to_json()), "base": recipe.to_dict()}, sort_keys=True)
-    name = hashlib.sha256(open_text.encode()).hexdigest()
-    drawn = kept.recall(name) or ""
-    if drawn.isdecimal() and int(drawn) < 2**32:
-        value = Sweep(value.base.replace(seed=int(drawn)), value.axes)
-    grid = Grid(value, store=kept)
-    grid._unfinished = name
-    return grid

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
-from .axes import Axis
 from .sheets import Spot, Table
 from .sweep import Sweep, SweepCell
 
@@ -13,7 +13,36 @@ ROW = 8
 """Pictures in a row of a sweep along one axis."""
 
 
-def tables_of(sweep: Sweep, spot: Callable[[SweepCell], Spot]) -> list[Table]:
+class Headed(Protocol):
+    """An axis as a table shows it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def values(self) -> tuple[Any, ...]: ...
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+
+class Placed(Protocol):
+    """A cell of a sweep of recipes or of chains."""
+
+    @property
+    def coordinates(self) -> tuple[tuple[str, Any], ...]: ...
+
+
+PlacedCell = TypeVar("PlacedCell", bound=Placed, covariant=True)
+
+
+class Laid(Protocol[PlacedCell]):
+    """A sweep of recipes or of chains."""
+
+    @property
+    def axes(self) -> Sequence[Headed]: ...
+    def cells(self) -> tuple[PlacedCell, ...]: ...
+
+
+def tables_of(sweep: Laid[PlacedCell], spot: Callable[[PlacedCell], Spot]) -> list[Table]:
     """Lay a sweep out.
 
     Parameters
@@ -42,7 +71,7 @@ def tables_of(sweep: Sweep, spot: Callable[[SweepCell], Spot]) -> list[Table]:
     ]
 
 
-def _rows(axis: Axis, spots: tuple[Spot, ...]) -> list[Table]:
+def _rows(axis: Headed, spots: tuple[Spot, ...]) -> list[Table]:
     rows = -(-len(spots) // ROW)
     # 9 pictures are 5 and 4, not 8 and 1.
     length = -(-len(spots) // rows)
@@ -52,7 +81,7 @@ def _rows(axis: Axis, spots: tuple[Spot, ...]) -> list[Table]:
     ]
 
 
-def coordinates_text(sweep: Sweep, cell: SweepCell) -> str:
+def coordinates_text(sweep: Laid[Placed], cell: Placed) -> str:
     """Say where a cell stands, such as "strength 0.4, seed 1"."""
     labels = [axis.labels[axis.values.index(value)] for axis, (_, value) in zip(sweep.axes, cell.coordinates, strict=True)]
     return ", ".join(f"{axis.name} {label}" for axis, label in zip(sweep.axes, labels, strict=True))

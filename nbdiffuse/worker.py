@@ -73,6 +73,11 @@ class Worker:
                 self._thread.start()
         return job
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there are jobs behind the one under way."""
+        return not self._jobs.empty()
+
     def _loop(self) -> None:
         while True:
             job = self._jobs.get()
@@ -93,7 +98,7 @@ def _execute(job: Job[Any]) -> None:
     try:
         result = work(job.stop_flag)
     except BaseException as error:  # the worker outlives whatever a pipeline throws
-        failure = _detached(error)
+        failure = detached(error)
     del work
     if failure is None:
         job.future.set_result(result)
@@ -101,7 +106,7 @@ def _execute(job: Job[Any]) -> None:
         job.future.set_exception(failure)
 
 
-def _detached(error: BaseException) -> NbdiffuseError:
+def detached(error: BaseException) -> NbdiffuseError:
     """Free every frame of the failed run, so that no tensor of it stays reachable, and keep the text."""
     details = "".join(traceback.format_exception(error))
     chain: BaseException | None = error
@@ -115,5 +120,5 @@ def _detached(error: BaseException) -> NbdiffuseError:
         clean = error
     else:
         clean = RunError(f"{type(error).__name__} while the pipeline ran: {error}")
-    clean.details = details
+    clean.details = clean.details or details
     return clean

@@ -9,12 +9,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hub import Hub
 from hypothesis import settings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores; set before torch is imported, and heard by every process that a test starts.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What an earlier version stored must not answer for this one.
 os.environ["NBDIFFUSE_CACHE"] = tempfile.mkdtemp(prefix="nbdiffuse-tests-")
 settings.register_profile("quick", max_examples=60, deadline=None)
@@ -54,6 +59,34 @@ def raw() -> Callable[[str], Any]:
         return loaded[name]
 
     return get
+
+
+@pytest.fixture(scope="session")
+def guide_repos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Tiny twins of the guide's repositories, by id."""
+    import guide
+
+    return guide.write(tmp_path_factory.mktemp("guide"))
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """An empty hub on loopback that this process's client asks, with a cache of its own."""
+    from huggingface_hub import constants, hf_api
+
+    server = Hub()
+    for name, value in {
+        "ENDPOINT": server.url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": server.url + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(tmp_path / "hub-cache"),
+        "HF_HUB_OFFLINE": False,
+        "HF_HUB_DISABLE_TELEMETRY": True,
+    }.items():
+        monkeypatch.setattr(constants, name, value)
+    monkeypatch.setattr(hf_api.api, "endpoint", server.url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    yield server
+    server.close()
 
 
 @dataclass
@@ -106,10 +139,25 @@ class Kernel:
                 outputs.append({"type": kind, **content})
         for timer in timers:
             timer.cancel()
-        reply = self.client.get_shell_msg(timeout=timeout)
-        while reply["parent_header"].get("msg_id") != message:
-            reply = self.client.get_shell_msg(timeout=timeout)
-        return Outcome(reply["content"], outputs, time.monotonic() - started)
+        assert idle, f"no end after {timeout} s: {code}"
+        return Outcome(self._reply(message, timeout, bool(interrupts)), outputs, time.monotonic() - started)
+
+    def _reply(self, message: str, timeout: float, interrupted: bool) -> dict[str, Any]:
+        """Return the reply to a message.
+
+        An interrupt that comes when the cell has just ended strikes ipykernel's own
+        code, which logs it and sends no reply; that is an interrupt, too.
+        """
+        while True:
+            try:
+                reply = self.client.get_shell_msg(timeout=15 if interrupted else timeout)
+            except queue.Empty:
+                if not interrupted:
+                    raise
+                return {"status": "error", "ename": "KeyboardInterrupt", "evalue": "the kernel sent no reply"}
+            if reply["parent_header"].get("msg_id") == message:
+                content: dict[str, Any] = reply["content"]
+                return content
 
     def close(self) -> None:
         self.client.stop_channels()

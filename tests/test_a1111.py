@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from nbdiffuse import Recipe, resolve
-from nbdiffuse.a1111 import SAMPLERS, generation_text, parse
+from nbdiffuse.a1111 import SAMPLERS, generation_text, looks_like_generation_text, parse
+from nbdiffuse.errors import ParameterError
 from nbdiffuse.recipe import PARAMS
 
 IMAGE = Image.new("RGB", (64, 64), "teal")
@@ -86,3 +89,134 @@ def test_values_out_of_range_are_left_out_with_their_rule() -> None:
     parsed = parse("a cat\nSteps: 0, CFG scale: nan, Seed: -1, Size: 510x512, Denoising strength: 7")
     assert parsed.values == {"prompt": "a cat"}
     assert len(parsed.left_out) == 5 and all("must be" in line for line in parsed.left_out)
+
+
+LINE = "Steps: 20, Sampler: DDIM, CFG scale: 7, Seed: 5"
+
+
+def test_numbers_are_written_as_short_as_they_can_be() -> None:
+    text = generation_text(resolve(Recipe(prompt="a cat", image=IMAGE, strength=0.8, guidance_scale=7, seed=1)), "1")
+    assert "CFG scale: 7, " in text and "Denoising strength: 0.8, " in text
+
+
+def test_a_model_hash_stands_before_the_model() -> None:
+    recipe = resolve(Recipe(prompt="a cat", seed=1))
+    assert "Size: 128x128, Model hash: 6ce0161689, Model: sd15, RNG" in generation_text(recipe, "1", model_hash="6ce0161689")
+    assert "Model hash" not in generation_text(recipe, "1")
+
+
+def test_an_incomplete_recipe_has_no_text() -> None:
+    with pytest.raises(ParameterError, match="resolve"):
+        generation_text(Recipe(prompt="a cat"), "1")
+
+
+@pytest.mark.parametrize("prompt", [f"a cat\n{LINE}", LINE, "", "  indented\n\n  twice", 'say "a: b", c'])
+@pytest.mark.parametrize("negative", ["", "ugly", f"ugly\n{LINE}", "Negative prompt: twice"])
+def test_prompts_that_look_like_parameters_are_read_back(prompt: str, negative: str) -> None:
+    values = parse(generation_text(resolve(Recipe(prompt=prompt, negative_prompt=negative, seed=3)), "1")).values
+    assert (values["prompt"], values.get("negative_prompt", ""), values["seed"]) == (prompt.strip(), negative, 3)
+
+
+@pytest.mark.parametrize("model", ["sd15", 'a, "b": c', " blank ", "Steps: 9, Seed: 9, CFG scale: 9", "512x512", "\\", '"'])
+@pytest.mark.parametrize("scheduler", ["DDIM", "KDPM2Discrete", "LMSDiscrete"])
+def test_our_own_text_brings_back_its_model_and_any_scheduler(model: str, scheduler: str) -> None:
+    recipe = Recipe(prompt="a cat", model=model, scheduler=scheduler, num_inference_steps=5, seed=1)
+    parsed = parse(generation_text(recipe, "1"))
+    assert (parsed.values["model"], parsed.values["scheduler"], parsed.values["seed"]) == (model, scheduler, 1)
+
+
+@pytest.mark.parametrize("text", [f"a cat\n{LINE}\n", f"\n a cat \n{LINE}  \n\n", f"a cat\r\n{LINE}\r\n"])
+def test_blank_space_and_windows_line_ends_around_a_paste_do_no_harm(text: str) -> None:
+    assert parse(text).values["prompt"] == "a cat" and parse(text).values["num_inference_steps"] == 20
+    assert looks_like_generation_text(text)
+
+
+@pytest.mark.parametrize("text", ["Subject: cat, Style: oil, Mood: calm", "a cat\nSteps: 20", "", "a cat, a dog, a hat"])
+def test_a_prompt_with_colons_stays_a_prompt(text: str) -> None:
+    assert parse(text).values == {"prompt": text} and not looks_like_generation_text(text)
+
+
+def test_a_missing_negative_prompt_is_not_an_empty_one() -> None:
+    assert "negative_prompt" not in parse(f"a cat\n{LINE}").values
+    assert parse(f"a cat\nNegative prompt:\n{LINE}").values["negative_prompt"] == ""
+
+
+@pytest.mark.parametrize("number", ["1_0", "٣", "0x10", "1e1", "10.5", "9" * 5000, "", "-"])
+def test_only_plain_digits_are_a_whole_number(number: str) -> None:
+    parsed = parse(f"a cat\nSteps: {number}, Sampler: DDIM, Seed: 5")
+    assert "num_inference_steps" not in parsed.values and "must be a whole number" in parsed.left_out[0]
+
+
+def test_the_strength_of_a_hires_pass_is_not_ours() -> None:
+    parsed = parse(f"a cat\n{LINE}, Denoising strength: 0.7, Hires upscale: 2")
+    assert "strength" not in parsed.values and "second pass" in parsed.left_out[0]
+
+
+def test_what_changes_nothing_is_not_reported_and_the_rest_is() -> None:
+    assert parse(f"a cat\n{LINE}, RNG: CPU, Clip skip: 1, Schedule type: Automatic").left_out == ()
+    lines = parse(f'a cat\n{LINE}, RNG: NV, Schedule type: Karras, Foo/bar 2: "a, \\"b\\""').left_out
+    assert [line.removeprefix("Not carried over: ") for line in lines] == [
+        "RNG: 'NV'.",
+        "Schedule type: 'Karras'.",
+        "Foo/bar 2: 'a, \"b\"'.",
+    ]
+
+
+def test_a_sampler_that_nothing_here_does_is_named() -> None:
+    parsed = parse("a cat\nSteps: 20, Sampler: DPM fast, Seed: 5")
+    assert "scheduler" not in parsed.values and "DPM fast" in parsed.left_out[0]
+
+
+def test_a_character_that_is_no_unicode_is_replaced_and_reported() -> None:
+    parsed = parse("a \ud800 cat")
+    assert parsed.values == {"prompt": "a ? cat"} and len(parsed.left_out) == 1
+
+
+PIECES = st.sampled_from(
+    [
+        "Steps: 20",
+        "Seed: ",
+        '"\\ud800"',
+        '"',
+        "\\",
+        ",",
+        ":",
+        "\n",
+        "x",
+        "Size: 1x1",
+        "Model: ",
+        "Version: nbdiffuse",
+        " ",
+        "é\u2028",
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=30).map("".join) | st.text(st.characters(), max_size=200))
+def test_hostile_text_gives_values_a_recipe_takes_and_lines_of_one_line(text: str) -> None:
+    parsed = parse(text)
+    Recipe(**parsed.values)
+    assert all(len(line.splitlines()) == 1 and len(line) < 400 for line in parsed.left_out)
+
+
+@pytest.mark.parametrize("unit", ["a", " ", ", ", "a,", "a: ", 'a:"', 'a: "\\",', "a b-", "\n", "Steps: 1, "])
+def test_a_megabyte_of_text_is_read_in_seconds(unit: str) -> None:
+    started = time.process_time()
+    parsed = parse("Steps: 1, Seed: 1, CFG scale: 1, " + unit * (1_000_000 // len(unit)))
+    assert time.process_time() - started < 3 and len(parsed.left_out) <= 21
+
+
+def test_many_unknown_entries_are_counted() -> None:
+    parsed = parse(f"a cat\n{LINE}, " + ", ".join(f"key {index}: 1" for index in range(50)))
+    assert len(parsed.left_out) == 21 and "30 more" in parsed.left_out[-1]
+
+
+@pytest.mark.parametrize("dialect", ["none", "compel", "a1111"])
+def test_the_dialect_of_the_prompt_comes_back_and_the_prompt_is_as_typed(dialect: str) -> None:
+    recipe = resolve(Recipe(prompt="a (cat:1.3), jungle++", negative_prompt="[x]", weighting=dialect, seed=1))
+    text = generation_text(recipe, "1.0")
+    assert text.startswith("a (cat:1.3), jungle++\nNegative prompt: [x]\n")
+    parsed = parse(text)
+    assert parsed.values.get("weighting", "none") == dialect and parsed.left_out == ()
+    assert "weighting" not in parse("a (cat:1.3)\nSteps: 20, CFG scale: 7, Seed: 1, Version: v1.9.4").values
+    assert "must be one of" in parse("a cat\nSteps: 20, Weighting: x, Seed: 1").left_out[0]

@@ -13,9 +13,7 @@ from PIL import Image
 
 from nbdiffuse.encodings import Encodings
 from nbdiffuse.pipelines import Pipelines
-from nbdiffuse.presets import PRESETS
 
-PRESET = PRESETS["sd15"]
 PROMPT = "cat wizard, gandalf, lord of the rings, detailed, fantasy, cute"
 SETTINGS: list[dict[str, Any]] = [
     {"guidance_scale": 7.5},
@@ -64,7 +62,7 @@ def counted(pipeline: Any) -> Iterator[dict[str, int]]:
 
 @pytest.fixture(scope="module")
 def pipeline() -> Any:
-    return Pipelines("cpu").acquire(PRESET, "img2img", "PNDM")
+    return Pipelines("cpu").acquire("sd15", "StableDiffusionImg2ImgPipeline", "PNDM")
 
 
 def test_pixels_equal_the_plain_call_when_everything_is_new_and_when_all_is_kept(
@@ -80,7 +78,7 @@ def test_pixels_equal_the_plain_call_when_everything_is_new_and_when_all_is_kept
 
 
 def test_text_to_image_is_the_same_too(raw: Callable[[str], Any]) -> None:
-    pipeline, encodings = Pipelines("cpu").acquire(PRESET, "txt2img", "PNDM"), Encodings()
+    pipeline, encodings = Pipelines("cpu").acquire("sd15", "StableDiffusionPipeline", "PNDM"), Encodings()
 
     def run(one: Any) -> Any:
         generator = torch.Generator("cpu").manual_seed(5)

@@ -42,7 +42,7 @@ def test_nothing_but_the_picture_changes_while_a_cell_runs(kernel: Any) -> None:
         ("%%img2img start\n \n", "`prompt` must be the body of the cell"),
         ("%%img2img start --save out.xyz\na cat", "out.xyz"),
         ("%%img2img start -s 0.01 -n 5\na cat", "= 0 steps"),
-        ("%%img2img start --model sdxI\na cat", "Did you mean 'sd15'"),
+        ("%%img2img start --model sd14\na cat", "Did you mean 'sd15'"),
     ],
 )
 def test_a_mistake_is_one_red_line_and_fails_the_notebook(kernel: Any, code: str, line: str) -> None:
@@ -100,14 +100,31 @@ def test_several_values_make_a_grid_that_fills_in_and_is_never_computed_twice(ke
     assert kernel.run("print(len(nbdiffuse.get_session().history) - before, len(grid), grid.missing)").stream.strip() == "0 6 0"
     single = kernel.run("%%img2img start --strength 0.6 --guidance-scale 7.5 -n 4 --seed 7 --out one\na cat in the snow")
     assert single.ok
-    same = "print(grid.sel(strength=0.6, guidance_scale=7.5)[0].image.tobytes() == one.image.tobytes())"
-    assert kernel.run(same).stream.strip() == "True"
+    pictures = "grid.sel(strength=0.6, guidance_scale=7.5)[0].image, one.image"
+    worst = f"from PIL import ImageChops; print(max(high for _, high in ImageChops.difference({pictures}).getextrema()))"
+    assert int(kernel.run(worst).stream) <= 1
+
+
+def test_a_grid_is_measured_in_the_cell_and_what_cannot_be_is_refused_before_it_runs(kernel: Any) -> None:
+    cell = "%%img2img start --strength 0.5,1.0 -n 4 --seed 8 --measure ssim,prompt_score --out grid\na cat in the snow"
+    outcome = kernel.run(cell)
+    assert outcome.ok and outcome.texts()[-2:] == ["heat map of ssim: strength", "heat map of prompt_score: strength"]
+    assert kernel.run("print(all(0 < row['ssim'] < 1 for row in grid.records()))").stream.strip() == "True"
+    kernel.run("before = len(nbdiffuse.get_session().history)")
+    for wrong, line in [
+        (cell.replace("ssim", "ssimm"), "`metric` must be one of ssim, structure, lpips, prompt_score, got 'ssimm'."),
+        (cell.replace("0.5,1.0", "0.5"), "`--measure` must go with several values of an option"),
+        ("%%txt2img -n 2 --seed 1..2 --measure structure\na cat", "`structure` needs an initial picture to compare with."),
+    ]:
+        (error,) = kernel.run(wrong).outputs
+        assert line in error["traceback"][0] and len(error["traceback"]) == 1
+    assert kernel.run("print(len(nbdiffuse.get_session().history) - before)").stream.strip() == "0"
 
 
 def test_diffuse_looks_after_the_models_in_memory(kernel: Any) -> None:
     kernel.run(RUN)
     header, row = kernel.run("%diffuse pipelines").texts()[0].split("\n")
-    assert header.split() == ["checkpoint", "size", "device", "dtype", "components"] and row.startswith("sd15")
+    assert header.split()[:5] == ["checkpoint", "size", "device", "dtype", "components"] and row.startswith("sd15")
     assert kernel.run("%diffuse budget 8GB").texts() == ["budget: 8.0 GB"]
     assert kernel.run("%diffuse unload sd15").texts()[0].endswith("freed")
     assert kernel.run("%diffuse pipelines").texts() == ["nothing is loaded"]
@@ -115,6 +132,30 @@ def test_diffuse_looks_after_the_models_in_memory(kernel: Any) -> None:
         (error,) = kernel.run(line).outputs
         assert error["ename"] == "ParameterError" and len(error["traceback"]) == 1
     assert kernel.run(RUN).ok
+
+
+CHAIN = """%%chain start --seed 7 --num-inference-steps 6 --out strip
+[sd15 --strength 0.5]
+a cat in the snow
+[sd15 --strength 0.4]
+"""
+
+
+def test_a_chain_cell_shows_its_strip_and_binds_every_step(kernel: Any) -> None:
+    outcome = kernel.run(CHAIN)
+    assert outcome.ok and {text for text in outcome.texts() if text.startswith("chain")} >= {"chain: 2 of 2 steps"}
+    assert kernel.run("print(len(strip), strip.arrows, strip.image.size)").stream.strip() == "2 ['latents'] (128, 128)"
+    error = kernel.run(CHAIN.replace("0.4", "4"))
+    assert not error.ok and "Step 2: `strength` must be a number in [0, 1], got 4" in error.outputs[-1]["traceback"][0]
+
+
+def test_a_loopback_cell_shows_its_passes(kernel: Any, tmp_path: Any) -> None:
+    cell = f"%%loopback start --seed 7 -n 6 -s 0.6 --passes 2 --curve lazy --save {tmp_path}/loop.gif --out loop\na cat"
+    outcome = kernel.run(cell)
+    assert outcome.ok and outcome.texts()[-1] == "loopback: 2 of 2 passes" and (tmp_path / "loop.gif").exists()
+    assert kernel.run("print([recipe.seed for recipe in loop.recipes])").stream.strip() == "[7, 8]"
+    error = kernel.run(cell.replace("--passes 2", "--passes two"))
+    assert "`--passes` must be a whole number, got 'two'" in error.outputs[-1]["traceback"][0]
 
 
 INTERRUPTS = [pytest.param(20), pytest.param(200, marks=pytest.mark.slow)]

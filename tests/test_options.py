@@ -94,7 +94,7 @@ def test_any_line_and_body_give_values_or_our_error(line: str, body: str) -> Non
 
 
 def test_choices_are_completed() -> None:
-    assert completions("img2img", "%%img2img cat.png --model sd") == ["sd15"]
+    assert completions("img2img", "%%img2img cat.png --model sd") == ["sd15", "sdxl", "sdxl-refiner"]
     assert "DDIM" in (completions("img2img", "%%img2img cat.png --scheduler ") or [])
     assert completions("img2img", "%%img2img ca") is None
 

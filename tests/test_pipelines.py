@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import hashlib
 import json
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,11 +17,13 @@ import torch
 from nbdiffuse import embedded
 from nbdiffuse.errors import CheckpointError, ParameterError
 from nbdiffuse.pipelines import Pipelines
-from nbdiffuse.presets import PRESETS, Preset
 
-BASE = PRESETS["sd15"]
-TASKS = {**BASE.pipelines, "control": "StableDiffusionControlNetImg2ImgPipeline"}
-PRESET = dataclasses.replace(BASE, pipelines=MappingProxyType(TASKS))
+BASE = "sd15"
+TASKS = {
+    "txt2img": "StableDiffusionPipeline",
+    "img2img": "StableDiffusionImg2ImgPipeline",
+    "control": "StableDiffusionControlNetImg2ImgPipeline",
+}
 TASKS_BUT_CONTROL = ("txt2img", "img2img")
 
 
@@ -39,11 +39,11 @@ def controlnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def copies(tmp_path: Path) -> Callable[[str], Preset]:
-    """Make presets of other checkpoints: the embedded base with another weight, under a name."""
+def copies(tmp_path: Path) -> Callable[[str], str]:
+    """Make other checkpoints: the embedded base with another weight, under a name."""
     from safetensors.torch import load_file, save_file
 
-    def make(name: str) -> Preset:
+    def make(name: str) -> str:
         target = tmp_path / name
         for file in embedded.path("sd15").rglob("*"):
             if file.is_file():
@@ -54,7 +54,7 @@ def copies(tmp_path: Path) -> Callable[[str], Preset]:
         state = load_file(weights)
         state["conv_out.bias"] += len(name) / 100
         save_file(state, weights)
-        return dataclasses.replace(PRESET, name=str(target))
+        return str(target)
 
     return make
 
@@ -94,8 +94,8 @@ def test_a_checkpoint_is_loaded_once_for_all_its_tasks(monkeypatch: pytest.Monke
     load = nbdiffuse.loading.load
     monkeypatch.setattr(nbdiffuse.loading, "load", lambda one, *rest: (loads.append(one.name), load(one, *rest))[1])
     pipelines = Pipelines("cpu")
-    made = [pipelines.acquire(PRESET, task, "PNDM") for task in TASKS_BUT_CONTROL * 2]
-    made.append(pipelines.acquire(PRESET, "control", "PNDM", {"controlnet": str(controlnet)}))
+    made = [pipelines.acquire(BASE, TASKS[task], "PNDM") for task in TASKS_BUT_CONTROL * 2]
+    made.append(pipelines.acquire(BASE, TASKS["control"], "PNDM", {"controlnet": str(controlnet)}))
     assert loads == ["sd15", str(controlnet)]
     for name in ("unet", "vae", "text_encoder", "tokenizer"):
         assert len({id(getattr(pipeline, name)) for pipeline in made}) == 1, name
@@ -105,9 +105,9 @@ def test_a_checkpoint_is_loaded_once_for_all_its_tasks(monkeypatch: pytest.Monke
 def test_three_tasks_take_the_memory_of_one_and_the_controlnet(controlnet: Path) -> None:
     pipelines = Pipelines("cpu")
     for task in TASKS_BUT_CONTROL:
-        pipelines.acquire(PRESET, task, "PNDM")
+        pipelines.acquire(BASE, TASKS[task], "PNDM")
     one = sum(row.size for row in pipelines.table())
-    control = pipelines.acquire(PRESET, "control", "PNDM", {"controlnet": str(controlnet)})
+    control = pipelines.acquire(BASE, TASKS["control"], "PNDM", {"controlnet": str(controlnet)})
     added = sum(p.nbytes for p in control.controlnet.parameters())
     assert sum(row.size for row in pipelines.table()) <= 1.02 * one + added
     storages = {
@@ -123,7 +123,7 @@ def test_making_one_pipeline_from_another_changes_nothing_in_it(first: str, seco
 
     def make(task: str, scheduler: str) -> Any:
         extras = {"controlnet": str(controlnet)} if task == "control" else {}
-        return pipelines.acquire(PRESET, task, scheduler, extras)
+        return pipelines.acquire(BASE, TASKS[task], scheduler, extras)
 
     def run(pipeline: Any, task: str) -> bytes:
         image = {} if task == "txt2img" else {"image": scene.image}
@@ -141,8 +141,8 @@ def test_making_one_pipeline_from_another_changes_nothing_in_it(first: str, seco
 def test_the_dtype_survives_sharing() -> None:
     pipelines = Pipelines("cpu")
     pipelines.dtype = pipelines._residents.dtype = torch.bfloat16
-    a = pipelines.acquire(PRESET, "txt2img", "PNDM")
-    pipelines.acquire(PRESET, "img2img", "PNDM")
+    a = pipelines.acquire(BASE, TASKS["txt2img"], "PNDM")
+    pipelines.acquire(BASE, TASKS["img2img"], "PNDM")
     assert {p.dtype for part in (a.unet, a.vae, a.text_encoder) for p in part.parameters()} == {torch.bfloat16}
 
 
@@ -176,7 +176,7 @@ def test_a_load_that_fails_after_any_component_leaves_nothing_and_the_next_one_w
 
                 patch.setattr(owner, "from_pretrained", load)
             with pytest.raises((CheckpointError, torch.OutOfMemoryError, KeyboardInterrupt)) as caught:
-                pipelines.acquire(PRESET, "txt2img", "PNDM")
+                pipelines.acquire(BASE, TASKS["txt2img"], "PNDM")
             if isinstance(failure, (RuntimeError, OSError)) and not isinstance(failure, torch.OutOfMemoryError):
                 assert isinstance(caught.value, CheckpointError) and "sd15" in str(caught.value)
         del caught
@@ -184,40 +184,40 @@ def test_a_load_that_fails_after_any_component_leaves_nothing_and_the_next_one_w
         gc.collect()
         assert len(loaded) == k and pipelines.table() == [] and not any(model() is not None for model in loaded)
         loaded.clear()
-    assert call(pipelines.acquire(PRESET, "txt2img", "PNDM"), height=64, width=64) == expected
+    assert call(pipelines.acquire(BASE, TASKS["txt2img"], "PNDM"), height=64, width=64) == expected
 
 
 def test_the_table_says_what_is_held(controlnet: Path) -> None:
     pipelines = Pipelines("cpu")
-    pipelines.acquire(PRESET, "txt2img", "PNDM")
-    pipelines.acquire(PRESET, "control", "PNDM", {"controlnet": str(controlnet)})
-    pipelines.acquire(PRESET, "img2img", "PNDM")
+    pipelines.acquire(BASE, TASKS["txt2img"], "PNDM")
+    pipelines.acquire(BASE, TASKS["control"], "PNDM", {"controlnet": str(controlnet)})
+    pipelines.acquire(BASE, TASKS["img2img"], "PNDM")
     base, control = pipelines.table()
     assert (base.checkpoint, base.components) == ("sd15", ("text_encoder", "unet", "vae"))
-    assert base.shared == ("sd15 control", "sd15 img2img", "sd15 txt2img") and control.shared == ("sd15 control",)
+    assert base.shared == tuple(sorted(TASKS.values())) and control.shared == (TASKS["control"],)
     parts = pipelines.components("sd15")
     assert base.size == sum(p.nbytes for name in base.components for p in (*parts[name].parameters(), *parts[name].buffers()))
     assert (base.device, base.dtype) == ("cpu", "float32") and base.when >= control.when > 0
 
 
-def test_over_budget_the_least_recently_used_goes(copies: Callable[[str], Preset]) -> None:
+def test_over_budget_the_least_recently_used_goes(copies: Callable[[str], str]) -> None:
     pipelines = Pipelines("cpu")
     first, second, third = (copies(name) for name in ("a", "bb", "ccc"))
-    pipelines.acquire(first, "txt2img", "PNDM")
+    pipelines.acquire(first, TASKS["txt2img"], "PNDM")
     pipelines.set_budget(int(2.5 * pipelines.table()[0].size))
-    pipelines.acquire(second, "txt2img", "PNDM")
-    pipelines.acquire(first, "img2img", "PNDM")
-    gone = weakref.ref(pipelines.components(second.name)["unet"])
-    pipelines.acquire(third, "txt2img", "PNDM")
-    assert [row.checkpoint for row in pipelines.table()] == [third.name, first.name]
+    pipelines.acquire(second, TASKS["txt2img"], "PNDM")
+    pipelines.acquire(first, TASKS["img2img"], "PNDM")
+    gone = weakref.ref(pipelines.components(second)["unet"])
+    pipelines.acquire(third, TASKS["txt2img"], "PNDM")
+    assert [row.checkpoint for row in pipelines.table()] == [third, first]
     assert gone() is None
     assert sum(row.size for row in pipelines.table()) <= pipelines.budget
 
 
-def test_a_smaller_budget_acts_at_once_and_one_that_nothing_fits_refuses(copies: Callable[[str], Preset]) -> None:
+def test_a_smaller_budget_acts_at_once_and_one_that_nothing_fits_refuses(copies: Callable[[str], str]) -> None:
     pipelines = Pipelines("cpu")
     for name in ("a", "bb"):
-        pipelines.acquire(copies(name), "txt2img", "PNDM")
+        pipelines.acquire(copies(name), TASKS["txt2img"], "PNDM")
     size = pipelines.table()[0].size
     pipelines.set_budget(size)
     assert len(pipelines.table()) == 1
@@ -226,22 +226,22 @@ def test_a_smaller_budget_acts_at_once_and_one_that_nothing_fits_refuses(copies:
     with pytest.raises(
         CheckpointError, match=r"sd15 needs 30\.\d MB and the budget is 15\.\d MB\. Raise it with `%diffuse budget"
     ):
-        pipelines.acquire(PRESET, "txt2img", "PNDM")
+        pipelines.acquire(BASE, TASKS["txt2img"], "PNDM")
     pipelines.set_budget(None)
-    pipelines.acquire(PRESET, "txt2img", "PNDM")
+    pipelines.acquire(BASE, TASKS["txt2img"], "PNDM")
 
 
 def test_what_a_pipeline_is_made_of_does_not_push_itself_out(controlnet: Path) -> None:
     pipelines = Pipelines("cpu")
-    pipelines.acquire(PRESET, "txt2img", "PNDM")
+    pipelines.acquire(BASE, TASKS["txt2img"], "PNDM")
     pipelines.set_budget(pipelines.table()[0].size + 1)
-    made = pipelines.acquire(PRESET, "control", "PNDM", {"controlnet": str(controlnet)})
+    made = pipelines.acquire(BASE, TASKS["control"], "PNDM", {"controlnet": str(controlnet)})
     assert made.unet is pipelines.components("sd15")["unet"]
 
 
 def test_an_unloaded_checkpoint_is_free_and_loads_again() -> None:
     pipelines = Pipelines("cpu")
-    unet = weakref.ref(pipelines.acquire(PRESET, "txt2img", "PNDM").unet)
+    unet = weakref.ref(pipelines.acquire(BASE, TASKS["txt2img"], "PNDM").unet)
     size = pipelines.table()[0].size
     with pytest.raises(ParameterError, match=r"`unload` must name a checkpoint in memory, got 'sd14'\. Did you mean 'sd15'\?"):
         pipelines.unload("sd14")
@@ -249,22 +249,37 @@ def test_an_unloaded_checkpoint_is_free_and_loads_again() -> None:
     gc.collect()
     assert unet() is None
     assert pipelines.unload() == 0
-    pipelines.acquire(PRESET, "txt2img", "PNDM")
+    pipelines.acquire(BASE, TASKS["txt2img"], "PNDM")
     assert pipelines.table()[0].size == size
 
 
-def test_other_weights_have_another_identity_and_other_pixels(copies: Callable[[str], Preset]) -> None:
+def test_other_weights_have_another_identity_and_other_pixels(copies: Callable[[str], str]) -> None:
     pipelines = Pipelines("cpu")
     first, second = copies("a"), copies("bb")
-    assert len({pipelines.identity(one) for one in (PRESET, first, second)}) == 3
-    made = [call(pipelines.acquire(one, "txt2img", "DDIM"), height=64, width=64) for one in (first, second, first)]
+    assert len({pipelines.identity(one) for one in (BASE, first, second)}) == 3
+    made = [call(pipelines.acquire(one, TASKS["txt2img"], "DDIM"), height=64, width=64) for one in (first, second, first)]
     assert made[0] == made[2] != made[1]
 
 
-def test_what_a_name_stands_for_is_chosen_and_named() -> None:
+def test_a_relative_path_means_the_directory_that_it_meant_where_it_was_typed(
+    copies: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipelines = Pipelines("cpu")
-    with pytest.raises(ParameterError, match=r"`use` must be one of tiny, hub, got 'hug'\. Did you mean 'hub'\?"):
-        pipelines.use("hug")
-    pipelines.use("hub")
-    with pytest.raises(CheckpointError, match=r"^stable-diffusion-v1-5/stable-diffusion-v1-5 is not complete on this disk"):
-        pipelines.acquire(PRESET, "txt2img", "PNDM")
+    for place in ("one", "another one"):
+        copies(f"{place}/mine")
+    monkeypatch.chdir(tmp_path / "one")
+    first = pipelines.identity("mine")
+    monkeypatch.chdir(tmp_path / "another one")
+    assert pipelines.identity("mine") != first
+
+
+def test_a_checkpoint_is_unloaded_by_any_word_that_it_was_asked_for_by(
+    copies: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipelines = Pipelines("cpu")
+    whole = copies("mine")
+    monkeypatch.chdir(tmp_path)
+    pipelines.acquire(whole, TASKS["txt2img"], "DDIM")
+    pipelines.acquire("./mine", TASKS["txt2img"], "DDIM")
+    assert len(pipelines.table()) == 1
+    assert pipelines.unload("./mine") > 0 and pipelines.table() == []

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nbdiffuse import Recipe, resolve
+from nbdiffuse.completion import real_steps, steps_line
 from nbdiffuse.errors import ParameterError
-from nbdiffuse.presets import PRESETS, real_steps, steps_line
+from nbdiffuse.presets import PRESETS
 
 IMAGE = Image.new("RGB", (128, 128), "teal")
 
@@ -18,7 +19,8 @@ IMAGE = Image.new("RGB", (128, 128), "teal")
 def test_a_complete_recipe_stays_as_it_is(name: str) -> None:
     complete = resolve(Recipe(prompt="a cat", image=IMAGE, model=name))
     assert resolve(complete) == complete
-    assert complete.seed is not None and complete.width == complete.height == 128
+    side = 128 * PRESETS[name].scale
+    assert complete.seed is not None and complete.width == complete.height == side
 
 
 def test_an_open_seed_is_drawn_anew() -> None:
@@ -32,11 +34,15 @@ def test_defaults_are_those_of_the_diffusers_pipeline() -> None:
     import diffusers
 
     for preset in PRESETS.values():
-        for task, pipeline in preset.pipelines.items():
+        for way, pipeline in preset.pipelines.items():
+            defaults = preset.defaults_for(way)
             signature = inspect.signature(getattr(diffusers, pipeline).__call__)
-            for name in ("strength", "guidance_scale", "num_inference_steps"):
-                if name in signature.parameters:
-                    assert signature.parameters[name].default == preset.defaults[name], (preset.name, task, name)
+            for name, value in defaults.items():
+                default = signature.parameters[name].default if name in signature.parameters else None
+                if default is not None:
+                    assert default == value, (preset.name, way, name)
+            for name in ("guidance_scale", "num_inference_steps"):
+                assert name in signature.parameters and name in defaults
 
 
 @given(st.integers(1, 1000), st.floats(0, 1))

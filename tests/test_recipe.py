@@ -18,7 +18,7 @@ from nbdiffuse.recipe import PARAMS, Param
 
 
 def values_of(name: str, param: Param) -> st.SearchStrategy[object]:
-    if name == "image":
+    if PARAMS[name].kind is Picture:
         return st.builds(lambda shade: Picture.of(Image.new("RGB", (64, 64), (shade, 0, 0))), st.integers(0, 255))
     if param.choices:
         return st.sampled_from(param.choices)

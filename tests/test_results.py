@@ -12,7 +12,7 @@ from PIL import Image
 from nbdiffuse import Recipe, metadata, resolve
 from nbdiffuse.errors import NbdiffuseError
 from nbdiffuse.grids import Cell, contact_sheet, enlarged
-from nbdiffuse.results import Result, initial_label, result_label
+from nbdiffuse.results import Result, picture_label, result_label
 
 IMAGE = Image.new("RGB", (100, 60), "teal")
 
@@ -30,8 +30,8 @@ def test_a_result_shows_one_picture_and_a_text_without_model_time_or_size(result
 
 
 def test_labels_say_what_was_done(result: Result) -> None:
-    assert result_label(result.recipe) == "strength 0.4  guidance 7.5  seed 7"
-    assert initial_label(result.recipe) == "initial image  100x60 > 104x64"
+    assert result_label(result.recipe) == "strength 0.4  guidance 7.5  seed 7\nsd15 (embedded)"
+    assert picture_label(result.recipe, "image") == "initial image  100x60 > 104x64"
 
 
 def test_a_saved_result_carries_its_recipe(result: Result, tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nbdiffuse import Recipe, metadata, resolve
+from nbdiffuse import Chain, Recipe, metadata, resolve
 from nbdiffuse.errors import FileError
+from nbdiffuse.folders import cache_folder
+from nbdiffuse.images import Picture
 from nbdiffuse.metadata import Provenance
-from nbdiffuse.store import Store, default_folder, store_key, write_whole
+from nbdiffuse.store import Store, store_key, write_whole
 
 FINGERPRINT = {"torch": "2.10", "checkpoint": "ab" * 32}
 
@@ -232,15 +234,51 @@ def test_notes_about_unfinished_work_are_kept_until_forgotten(store: Store) -> N
 
 def test_the_folder_is_the_chosen_one_or_the_platforms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NBDIFFUSE_CACHE", str(tmp_path))
-    assert default_folder() == tmp_path
+    assert cache_folder() == tmp_path
     monkeypatch.delenv("NBDIFFUSE_CACHE")
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert default_folder() == Path.home() / ".cache" / "nbdiffuse"
+    assert cache_folder() == Path.home() / ".cache" / "nbdiffuse"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert default_folder() == tmp_path / "nbdiffuse"
+    assert cache_folder() == tmp_path / "nbdiffuse"
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert default_folder() == Path.home() / "Library" / "Caches" / "nbdiffuse"
+    assert cache_folder() == Path.home() / "Library" / "Caches" / "nbdiffuse"
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
-    assert default_folder() == tmp_path / "nbdiffuse" / "Cache"
+    assert cache_folder() == tmp_path / "nbdiffuse" / "Cache"
+
+
+def with_start(seed: int) -> tuple[Image.Image, Provenance, Picture]:
+    image, _ = made(seed)
+    start = Picture.of(Image.effect_noise((64, 64), 60 + seed).convert("RGB"))
+    return image, Provenance(resolve(Recipe(prompt="a cat", image=start, seed=seed)), FINGERPRINT), start
+
+
+def test_the_pictures_that_a_run_started_from_are_kept_once_and_count_for_the_limit(store: Store) -> None:
+    image, provenance, start = with_start(1)
+    store.put(image, provenance, 0.5)
+    store.put(image, Provenance(provenance.recipe.replace(seed=2), FINGERPRINT), 0.5)
+    assert len(list((store.folder / "pictures").glob("*/*.png"))) == 1
+    found = store.given(start.address)
+    assert found is not None and found.image.tobytes() == start.image.tobytes()
+    full = Store(store.folder, limit=1)
+    full.put(*made(3), seconds=0.5)
+    assert full.given(start.address) is None
+
+
+def test_a_kept_picture_that_was_altered_is_not_believed(store: Store) -> None:
+    image, provenance, start = with_start(1)
+    store.put(image, provenance, 0.5)
+    (file,) = (store.folder / "pictures").glob("*/*.png")
+    image.save(file)
+    assert store.given(start.address) is None and store.given("sha256:../../x") is None
+
+
+def test_a_chains_last_picture_does_not_answer_for_its_recipe_alone(store: Store) -> None:
+    image, provenance = made(1)
+    chain = Chain((provenance.recipe, Recipe(prompt="a house", seed=1)))
+    store.put(image, Provenance(provenance.recipe, FINGERPRINT, chain=chain), 0.5)
+    assert found(store, 1) is None
+    (entry,) = store.entries()
+    loaded = store.load(entry)
+    assert loaded is not None and loaded[1].chain == chain

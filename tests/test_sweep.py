@@ -12,8 +12,8 @@ from PIL import Image
 
 from nbdiffuse import Recipe, resolve
 from nbdiffuse.axes import Axis
+from nbdiffuse.completion import real_steps
 from nbdiffuse.errors import NbdiffuseError, ParameterError
-from nbdiffuse.presets import real_steps
 from nbdiffuse.sweep import Sweep
 
 START = Image.new("RGB", (96, 64), "teal")
@@ -69,7 +69,10 @@ def test_anything_else_that_differs_is_another_image(recipe: Recipe) -> None:
         ({"strength": [0.01]}, "at least one step"),
         ({"scheduler": ["DDIM", "Eulr"]}, "one that sd15 takes, got 'Eulr'"),
         ({"model": ["sd15", "sd16"]}, "Did you mean 'sd15'"),
-        ({"seed": range(50), "guidance_scale": range(50)}, "50 x 50 = 2500. Split"),
+        (
+            {"seed": range(50), "guidance_scale": range(50)},
+            r"at most 1000 cells, got 50 x 50 = 2500. If you mean it, add `--yes` \(in Python `yes=True`\)",
+        ),
         ({"seed": itertools.count()}, "at most 1000 values"),
         ({"guidance_scale": "5:1:-1"}, "step above 0"),
     ],

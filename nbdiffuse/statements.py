@@ -1,0 +1,92 @@
+"""Python source as text: literals, calls and imports, laid out as `ruff format` leaves them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+WIDTH = 88
+"""Columns of a line, ruff's own default."""
+_STANDARD = ("itertools", "importlib.util", "pathlib", "typing")
+
+
+def literal(value: Any) -> str:
+    """Write a number, a text, None, or a tuple or list of these; a text is always one literal, whatever it holds."""
+    if isinstance(value, Path):
+        value = str(value)
+    if isinstance(value, tuple):
+        inner = ", ".join(map(literal, value))
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
+    if not isinstance(value, str):
+        return repr(value)
+    quote = "'" if value.count('"') > value.count("'") else '"'
+    # `repr` of one character escapes what is not printable, direction marks included.
+    inner = "".join(f"\\{quote}" if char == quote else repr(char)[1:-1] for char in value)
+    return f"{quote}{inner}{quote}"
+
+
+def call(head: str, arguments: Iterable[str], tail: str = "", indent: str = "") -> list[str]:
+    """Write a call on one line where it fits, else with an argument on each line.
+
+    Parameters
+    ----------
+    head
+        What stands before the bracket, such as `image = pipeline`.
+    arguments
+        Each as source; one with a comment behind it puts all on lines of their own.
+    tail
+        What stands behind the bracket, such as `.images[0]`.
+    indent
+        Blanks before every line.
+    """
+    given = list(arguments)
+    line = f"{indent}{head}({', '.join(given)}){tail}"
+    if len(line) <= WIDTH and not any("  # " in one for one in given):
+        return [line]
+    return exploded(head, given, tail, indent)
+
+
+def exploded(head: str, arguments: Iterable[str], tail: str = "", indent: str = "") -> list[str]:
+    """Write a call with an argument on each line."""
+    return [f"{indent}{head}(", *(f"{indent}    {_with_comma(one)}" for one in arguments), f"{indent}){tail}"]
+
+
+def _with_comma(argument: str) -> str:
+    source, mark, comment = argument.rpartition("  # ") if "  # " in argument else (argument, "", "")
+    return f"{source},{mark}{comment}"
+
+
+def import_block(modules: Iterable[str], names: Mapping[str, Iterable[str]]) -> list[str]:
+    """Write imports in ruff's order.
+
+    Parameters
+    ----------
+    modules
+        Imported whole.
+    names
+        For each module what is imported from it.
+    """
+    groups = []
+    for standard in (True, False):
+        whole = [f"import {one}" for one in sorted(modules) if (one in _STANDARD) is standard]
+        part: list[str] = []
+        for module in sorted(names, key=str.lower):
+            if (module in _STANDARD) is standard and names[module]:
+                part += _import_from(module, sorted(names[module], key=_place))
+        groups.append([*whole, *part])
+    return [*groups[0], *([""] if all(groups) else []), *groups[1]]
+
+
+def _place(name: str) -> tuple[bool, bool, str]:
+    """Order as isort does: CONSTANTS, Classes, then the rest, each without regard to case."""
+    return not name.isupper(), not name[0].isupper(), name.lower()
+
+
+def _import_from(module: str, names: list[str]) -> list[str]:
+    line = f"from {module} import {', '.join(names)}"
+    if len(line) <= WIDTH:
+        return [line]
+    return [f"from {module} import (", *(f"    {name}," for name in names), ")"]

@@ -1,0 +1,207 @@
+"""Every family of the guide runs through one engine, with the pixels of diffusers' own call."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from PIL import Image
+
+from nbdiffuse import Picture, Recipe, Session, embedded, presets, resolve
+from nbdiffuse.errors import ParameterError
+
+PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("families")
+    for name in tiny.MAKERS:
+        tiny.write(name, directory)
+    return directory
+
+
+def raw_images(directory: Path, pipeline: str, components: dict[str, Any], **call: Any) -> list[Image.Image]:
+    """Make the call as a person would by hand."""
+    import diffusers
+
+    made = getattr(diffusers, pipeline).from_pretrained(directory, **components)
+    made.set_progress_bar_config(disable=True)
+    images: list[Image.Image] = made(PROMPT, generator=torch.Generator("cpu").manual_seed(7), **call).images
+    return images
+
+
+CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
+    "sdxl txt2img": ("sdxl", "StableDiffusionXLPipeline", {"width": 64, "height": 96}, {}),
+    "sdxl img2img": ("sdxl", "StableDiffusionXLImg2ImgPipeline", {"strength": 0.5}, {}),
+    "sdxl two prompts": ("sdxl", "StableDiffusionXLImg2ImgPipeline", {"prompt_2": "a cat", "negative_prompt_2": "snow"}, {}),
+    "refiner": ("sdxl-refiner", "StableDiffusionXLImg2ImgPipeline", {"strength": 0.5, "aesthetic_score": 7.5}, {}),
+    "refiner defaults": ("sdxl-refiner", "StableDiffusionXLImg2ImgPipeline", {"negative_prompt": "jungle"}, {}),
+    "kandinsky txt2img": (
+        "kandinsky22",
+        "KandinskyV22CombinedPipeline",
+        {"width": 128, "height": 64, "prior_num_inference_steps": 3},
+        {},
+    ),
+    "kandinsky img2img": (
+        "kandinsky22",
+        "KandinskyV22Img2ImgCombinedPipeline",
+        {"strength": 0.6, "prior_num_inference_steps": 3, "negative_prompt": "ugly"},
+        {"width": 128, "height": 128},
+    ),
+    "x2": ("x2-upscaler", "StableDiffusionLatentUpscalePipeline", {"guidance_scale": 3.0}, {}),
+    "x4": ("x4-upscaler", "StableDiffusionUpscalePipeline", {"noise_level": 50}, {}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pixels_equal_the_raw_call(case: str, checkpoints: Path, session: Session, scene: Any) -> None:
+    model, pipeline, values, sizes = CASES[case]
+    given = {} if "txt2img" in case else {"image": scene.image}
+    steps = {"num_inference_steps": 4}
+    directory = checkpoints / model
+    mine = session.run(Recipe(prompt=PROMPT, model=model, checkpoint=str(directory), seed=7, **given, **steps, **values))
+    theirs = raw_images(directory, pipeline, {}, **given, **steps, **values, **sizes)
+    assert mine.image.tobytes() == theirs[0].tobytes()
+    assert mine.image.size == (mine.recipe.width, mine.recipe.height)
+
+
+def noted(calls: list[str], original: Any) -> Any:
+    """Return a method that notes each call and makes it."""
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append(type(self).__name__)
+        return original(self, *args, **kwargs)
+
+    return call
+
+
+WARM = [case for case in CASES if "txt2img" not in case and case != "refiner defaults"]
+
+
+@pytest.mark.parametrize("case", WARM)
+def test_another_guidance_scale_encodes_no_text_and_no_picture_again(
+    case: str, checkpoints: Path, session: Session, scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers import AutoencoderKL, VQModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+    model, pipeline, values, sizes = CASES[case]
+    given = {"image": scene.image, "num_inference_steps": 4, **values}
+    recipe = Recipe(prompt=PROMPT, model=model, checkpoint=str(checkpoints / model), seed=7, **given)
+    session.run(recipe.replace(guidance_scale=3.5))
+    calls: list[str] = []
+    for owner, name in (
+        (CLIPTextModel, "forward"),
+        (CLIPTextModelWithProjection, "forward"),
+        (AutoencoderKL, "_encode"),
+        (VQModel, "encode"),
+    ):
+        monkeypatch.setattr(owner, name, noted(calls, getattr(owner, name)))
+    mine = session.run(recipe.replace(guidance_scale=4.5))
+    assert calls == []
+    theirs = raw_images(checkpoints / model, pipeline, {}, **{**given, "guidance_scale": 4.5}, **sizes)
+    assert calls, "the count counts"
+    assert mine.image.tobytes() == theirs[0].tobytes()
+
+
+def control_recipe(checkpoints: Path, monkeypatch: pytest.MonkeyPatch, scene: Any, **values: Any) -> Recipe:
+    net = presets.CONTROLNETS["depth"]
+    origin = dataclasses.replace(net.tiny, checkpoint=str(checkpoints / "controlnet-depth"))
+    monkeypatch.setattr(presets, "CONTROLNETS", {"depth": dataclasses.replace(net, tiny=origin)})
+    monkeypatch.setattr("nbdiffuse.engine.CONTROLNETS", presets.CONTROLNETS)
+    fields = {"controlnet": "depth", "control_image": scene.depth, "num_inference_steps": 4, "seed": 7, **values}
+    return Recipe(prompt=PROMPT, **fields)
+
+
+@pytest.mark.parametrize("way", ["txt2img", "img2img"])
+@pytest.mark.parametrize("values", [{}, {"controlnet_conditioning_scale": 0.3, "control_guidance_end": 0.5}], ids=str)
+def test_a_controlnet_call_equals_the_raw_one(
+    way: str, values: dict[str, Any], checkpoints: Path, session: Session, scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers import ControlNetModel
+
+    image = {"image": scene.image} if way == "img2img" else {}
+    mine = session.run(control_recipe(checkpoints, monkeypatch, scene, **image, **values))
+    control = {"control_image" if image else "image": scene.depth.convert("RGB")}
+    pipeline = "StableDiffusionControlNetImg2ImgPipeline" if image else "StableDiffusionControlNetPipeline"
+    components = {"controlnet": ControlNetModel.from_pretrained(checkpoints / "controlnet-depth")}
+    theirs = raw_images(embedded.path("sd15"), pipeline, components, num_inference_steps=4, **image, **control, **values)
+    assert mine.image.tobytes() == theirs[0].tobytes()
+    assert "controlnet" in mine.fingerprint
+
+
+def test_inpainting_gives_a_picture_of_its_own_shape_back(session: Session, scene: Any) -> None:
+    image, mask = scene.image.resize((128, 64)), scene.mask.resize((128, 64))
+    values = {"num_inference_steps": 2, "strength": 1.0, "seed": 7}
+    assert session.run(Recipe(prompt=PROMPT, image=image, mask_image=mask, **values)).image.size == (128, 64)
+
+
+def test_inpainting_keeps_what_the_mask_keeps(session: Session, scene: Any) -> None:
+    recipe = Recipe(prompt=PROMPT, image=scene.image, mask_image=scene.mask, num_inference_steps=4, strength=0.8, seed=7)
+    mine = session.run(recipe)
+    theirs = raw_images(
+        embedded.path("sd15"),
+        "StableDiffusionInpaintPipeline",
+        {},
+        image=scene.image,
+        mask_image=scene.mask,
+        strength=0.8,
+        num_inference_steps=4,
+        width=128,
+        height=128,
+    )
+    assert mine.image.tobytes() == theirs[0].tobytes()
+
+
+def test_upscalers_size_their_result_and_refuse_sizes_between(scene: Any) -> None:
+    recipe = Recipe(prompt="a cat", image=scene.image, model="x4-upscaler", seed=1)
+    assert (resolve(recipe).width, resolve(recipe).height) == (512, 512)
+    assert resolve(recipe.replace(width=256)).height == 256
+    with pytest.raises(ParameterError, match=r"`width` must be a multiple of 32 for x4-upscaler, got 200. The nearest is 192"):
+        resolve(recipe.replace(width=200))
+    with pytest.raises(ParameterError, match=r"`strength` is not taken by x4-upscaler"):
+        resolve(recipe.replace(strength=0.5))
+    with pytest.raises(ParameterError, match=r"`image` must be given: x4 upscaler only redraws pictures"):
+        resolve(Recipe(prompt="a cat", model="x4-upscaler"))
+
+
+def test_a_kandinsky_picture_that_is_not_square_stays_upright(checkpoints: Path, session: Session) -> None:
+    picture = Image.new("RGB", (256, 128), "red")
+    directory = str(checkpoints / "kandinsky22")
+    values = {"num_inference_steps": 4, "prior_num_inference_steps": 2, "seed": 1, "width": 128}
+    result = session.run(Recipe(prompt="a cat", image=picture, model="kandinsky22", checkpoint=directory, **values))
+    assert result.image.size == (128, 64) == (result.recipe.width, result.recipe.height)
+
+
+def test_a_kandinsky_size_that_is_no_multiple_of_64_is_fitted_before_it_runs() -> None:
+    picture = Picture.of(Image.new("RGB", (120, 90)))
+    complete = resolve(Recipe(prompt="a cat", image=picture, model="kandinsky22", seed=1))
+    assert (complete.width, complete.height) == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"controlnet": "dept", "control_image": "x"}, r"`controlnet` must be the name of a ControlNet, got 'dept'"),
+        ({"controlnet": "depth", "control_image": "x", "model": "sdxl"}, r"`controlnet` is not taken by sdxl"),
+        ({"controlnet": "depth"}, r"`control_image` must be given with `controlnet`"),
+        ({"control_guidance_end": 0.5}, r"`controlnet` must be given with `control_guidance_end`. sd15 has: depth"),
+        (
+            {"controlnet": "depth", "control_image": "x", "control_guidance_start": 0.7, "control_guidance_end": 0.5},
+            r"`control_guidance_start` must be below `control_guidance_end`, got 0.7 and 0.5",
+        ),
+        ({"controlnet": "depth", "control_image": "x", "mask_image": "x", "image": "x"}, "cannot be combined"),
+        ({"mask_image": "x"}, r"`mask_image` needs an initial picture"),
+        ({"noise_level": 20}, r"`noise_level` is not taken by sd15"),
+    ],
+    ids=str,
+)
+def test_combinations_that_cannot_be_are_one_line(values: dict[str, Any], line: str, scene: Any) -> None:
+    given = {name: scene.image if value == "x" else value for name, value in values.items()}
+    with pytest.raises(ParameterError, match=line):
+        resolve(Recipe(prompt="a cat", **given))

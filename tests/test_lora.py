@@ -1,0 +1,162 @@
+"""LoRA is added to weights of its own: the pixels are those of diffusers' own call, and nothing shared is bent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import tiny
+import torch
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import save_file
+
+from nbdiffuse import Recipe, Session, embedded, lora, resolve
+from nbdiffuse.completion import weights_label
+from nbdiffuse.errors import CheckpointError, ParameterError
+
+PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
+LAYERS = ["to_q", "to_k", "to_v", "to_out.0"]
+
+
+def write_lora(folder: Path, name: str, unet: Any, seed: int, text_encoder: Any = None) -> Path:
+    """Train nothing: write a LoRA whose values are drawn, as diffusers saves one."""
+    torch.manual_seed(seed)
+    states = {}
+    for part, model, layers in (("unet", unet, LAYERS), ("text_encoder", text_encoder, ["q_proj", "v_proj"])):
+        if model is None:
+            continue
+        model.add_adapter(LoraConfig(r=4, lora_alpha=8, init_lora_weights="gaussian", target_modules=layers))
+        state = get_peft_model_state_dict(model)
+        states[f"{part}_lora_layers"] = {key: 0.2 * torch.randn_like(value) for key, value in state.items()}
+    diffusers.StableDiffusionPipeline.save_lora_weights(folder, weight_name=name, safe_serialization=True, **states)
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two LoRA for the embedded base, and one for another architecture."""
+    folder = tmp_path_factory.mktemp("lora")
+    for seed, name in enumerate(("ink.safetensors", "fog.safetensors")):
+        base = diffusers.StableDiffusionPipeline.from_pretrained(embedded.path("sd15"))
+        write_lora(folder, name, base.unet, seed, base.text_encoder if seed == 0 else None)
+    other = tiny.MAKERS["sdxl-refiner"]()
+    write_lora(folder, "other.safetensors", other.unet, 5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(scene: Any) -> Recipe:
+    return Recipe(prompt=PROMPT, image=scene.image, num_inference_steps=4, seed=7)
+
+
+def by_hand(scene: Any, *added: tuple[Path, float]) -> bytes:
+    pipeline = diffusers.StableDiffusionImg2ImgPipeline.from_pretrained(embedded.path("sd15"))
+    pipeline.set_progress_bar_config(disable=True)
+    for file, weight in added:
+        pipeline.load_lora_weights(str(file.parent), weight_name=file.name)
+        pipeline.fuse_lora(lora_scale=weight)
+        pipeline.unload_lora_weights()
+    generator = torch.Generator("cpu").manual_seed(7)
+    return pipeline(PROMPT, image=scene.image, num_inference_steps=4, generator=generator).images[0].tobytes()
+
+
+@pytest.mark.parametrize("added", [[("ink", 1.0)], [("ink", 0.5)], [("ink", 0.7), ("fog", -0.4)]], ids=str)
+def test_pixels_equal_the_raw_call(
+    added: list[tuple[str, float]], files: Path, recipe: Recipe, session: Session, scene: Any
+) -> None:
+    chosen = [(files / f"{name}.safetensors", weight) for name, weight in added]
+    text = lora.JOINT.join(f"{file}:{weight:g}" for file, weight in chosen)
+    assert session.run(recipe.replace(lora=text)).image.tobytes() == by_hand(scene, *chosen)
+
+
+def test_the_base_stays_as_it_was(files: Path, recipe: Recipe, session: Session, scene: Any) -> None:
+    before = session.run(recipe)
+    changed = session.run(recipe.replace(lora=str(files / "ink.safetensors")))
+    after = session.run(recipe)
+    assert before.image.tobytes() == after.image.tobytes() == by_hand(scene)
+    assert changed.image.tobytes() != before.image.tobytes()
+    assert changed.fingerprint["checkpoint"].startswith(before.fingerprint["checkpoint"] + "+")
+
+
+def test_another_weight_has_another_identity(files: Path, recipe: Recipe, session: Session) -> None:
+    marks = {session.fingerprint(resolve(recipe.replace(lora=f"{files}/ink.safetensors:{w}")))["checkpoint"] for w in (0.5, 0.6)}
+    assert len(marks) == 2
+
+
+def test_a_picture_with_lora_says_so_and_names_no_folder(files: Path, recipe: Recipe, session: Session, tmp_path: Path) -> None:
+    made = session.run(recipe.replace(lora=f"{files}/ink.safetensors:0.5"))
+    assert weights_label(made.recipe) == "sd15 (embedded) + ink.safetensors:0.5"
+    made.save(tmp_path / "made.png")
+    assert str(files).encode() not in (tmp_path / "made.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "text", ["style.ckpt", "style.safetensors:9", "style.safetensors:nan", "style.safetensors:x", "a.safetensors + ", ""]
+)
+def test_what_is_no_lora_is_refused_before_anything_is_loaded(text: str, recipe: Recipe) -> None:
+    with pytest.raises(ParameterError, match=r"^`lora` must be") as caught:
+        resolve(recipe.replace(lora=text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_drive_letter_is_no_weight() -> None:
+    assert lora.read(r"C:\my\style.safetensors") == (lora.Lora(r"C:\my\style.safetensors"),)
+    assert lora.read(r"C:\my\style.safetensors:0.5") == (lora.Lora(r"C:\my\style.safetensors", 0.5),)
+
+
+def test_families_without_loaders_do_not_take_it(scene: Any) -> None:
+    with pytest.raises(ParameterError, match="`lora` is not taken by kandinsky22"):
+        resolve(Recipe(prompt=PROMPT, model="kandinsky22", lora="style.safetensors"))
+
+
+def damaged(folder: Path) -> str:
+    whole = (folder / "ink.safetensors").read_bytes()
+    (folder / "damaged.safetensors").write_bytes(whole[: len(whole) // 2])
+    return "damaged.safetensors"
+
+
+def no_lora(folder: Path) -> str:
+    save_file({"conv_in.weight": torch.zeros(4, 4, 3, 3)}, folder / "plain.safetensors")
+    return "plain.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda folder: "other.safetensors", r"The LoRA other\.safetensors does not fit sd15: "),
+        (no_lora, r"The LoRA plain\.safetensors does not fit sd15: "),
+        (damaged, r"damaged\.safetensors is damaged"),
+        (lambda folder: "missing.safetensors", r"The LoRA .*missing\.safetensors is no file here"),
+    ],
+    ids=["another architecture", "no lora", "damaged", "missing"],
+)
+def test_what_does_not_fit_is_one_line_and_the_next_run_works(
+    make: Any, line: str, files: Path, recipe: Recipe, session: Session, scene: Any
+) -> None:
+    with pytest.raises(CheckpointError, match=line) as caught:
+        session.run(recipe.replace(lora=str(files / make(files))))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+    assert session.run(recipe).image.tobytes() == by_hand(scene)
+
+
+def test_a_grid_over_weights_moves_away_from_the_base(files: Path, recipe: Recipe) -> None:
+    from nbdiffuse import sweep
+
+    grid = sweep(recipe, lora=[f"{files}/ink.safetensors:{weight}" for weight in (0.1, 0.4, 1.2)]).run()
+    base = np.asarray(sweep(recipe, seed=[7]).run()[0].image, float)
+    distances = [np.abs(np.asarray(result.image, float) - base).mean() for result in grid]
+    assert distances == sorted(distances)
+
+
+def test_a_program_says_it_too_and_makes_the_same_bytes(files: Path, recipe: Recipe, session: Session) -> None:
+    from nbdiffuse.script import script_of
+    from nbdiffuse.script_checking import check
+
+    made = session.run(recipe.replace(lora=f"{files}/ink.safetensors:0.5"))
+    script = script_of(made)
+    assert "lora_scale=0.5" in script.text
+    assert repr(check(script, made.images)) == "same pixels"
