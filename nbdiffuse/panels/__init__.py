@@ -1,0 +1,102 @@
+"""Panels: the notebook's sliders, over the same recipe and session as its cells."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from IPython import get_ipython
+
+from ..chain import Chain
+from ..chaining import ChainRun
+from ..errors import ParameterError
+from ..recipe import Recipe
+from ..results import Result
+from ..variables import find_picture
+from .chains import ChainPanel
+from .frame import Frame
+from .single import Panel
+
+__all__ = ["ChainPanel", "Panel", "follow", "panel"]
+
+_newest: dict[type[Frame], weakref.ReferenceType[Frame]] = {}
+
+
+def panel(image: Any = None, /, **fields: Any) -> Panel | ChainPanel:
+    """Open sliders for a recipe, or for a chain.
+
+    Parameters
+    ----------
+    image
+        Initial picture, as `Picture.of` takes it, or the name of a variable that
+        holds one; or a whole `Recipe`, a `Result`, a `Chain`, or a chain's run.
+    **fields
+        Further fields of the recipe, under diffusers' names; none for a chain.
+
+    Returns
+    -------
+    Panel or ChainPanel
+        Shown by being the last value of a cell; its `recipe` or `chain` is what the controls ask for.
+
+    Raises
+    ------
+    ParameterError, ImageInputError
+        A field breaks its rule, or the picture cannot be taken in.
+    """
+    shell = get_ipython()
+    names: dict[str, Any] = shell.user_ns if shell is not None else {}
+    held = names.get(image) if isinstance(image, str) else None
+    if isinstance(held, Chain):
+        image = held
+    made = _for_chain(image, names, fields) if isinstance(image, (Chain, ChainRun)) else _for_recipe(image, names, fields)
+    if shell is not None:
+        _offer_names_after_cells(shell, made)
+    _newest[type(made)] = weakref.ref(made)
+    return made
+
+
+def _for_recipe(image: Any, names: dict[str, Any], fields: dict[str, Any]) -> Panel:
+    if isinstance(image, (Recipe, Result)):
+        recipe = image if isinstance(image, Recipe) else image.recipe
+    else:
+        recipe = Recipe(image=find_picture(image, names) if isinstance(image, str) else image)
+    made = Panel(recipe.replace(**fields), names=names)
+    if isinstance(image, Result):
+        made.show(made.recipe, image)
+    return made
+
+
+def _for_chain(link: Chain | ChainRun, names: dict[str, Any], fields: dict[str, Any]) -> ChainPanel:
+    if fields:
+        raise ParameterError(f"`{next(iter(fields))}` must stand in a step of the chain. Use `chain.replace(1, ...)`.")
+    chain = link if isinstance(link, Chain) else link.chain
+    made = ChainPanel(chain, names=names)
+    if isinstance(link, ChainRun):
+        made.show(chain, link)
+    return made
+
+
+def follow(link: Recipe | Chain, made: Result | ChainRun | None = None) -> Panel | ChainPanel | None:
+    """Move the newest panel of its kind to a recipe or a chain; return a new panel where there is none."""
+    kind = ChainPanel if isinstance(link, Chain) else Panel
+    known = _newest.get(kind)
+    current: Any = known() if known is not None else None
+    opened = None
+    if current is None:
+        current = opened = panel(link)
+    current.show(link, made)
+    return opened
+
+
+def _offer_names_after_cells(shell: Any, made: Frame) -> None:
+    """Let a panel know of new variables for as long as it lives."""
+    known = weakref.ref(made)
+
+    def after_cell(*given: Any) -> None:
+        alive = known()
+        if alive is None:
+            shell.events.unregister("post_run_cell", after_cell)
+        else:
+            alive.offer_names()
+
+    shell.events.register("post_run_cell", after_cell)

@@ -1,0 +1,285 @@
+"""The chain panel: a set of controls for each step, one stage, and the strip of what the steps made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ipywidgets as widgets
+
+from ..chain import Chain
+from ..chaining import ChainRun
+from ..completion import BLANK, resolve_chain, settable
+from ..errors import NbdiffuseError, ParameterError
+from ..recipe import PARAMS, Recipe
+from ..session import Session
+from . import lines
+from .actions import Actions, button
+from .arrivals import arrival_of
+from .controls import Controls, check_taken
+from .exports import chain_cell_of, program_of
+from .frame import Frame
+from .hearing import press
+from .running import begin_waiting
+from .single import without_latents
+from .steps import StepBox
+from .thumbnails import encoded
+
+SIDE = 256
+"""Longer side of a step's picture in the strip, at most, in pixels."""
+
+
+class ChainPanel(Frame):
+    """Sliders for a chain: each step redraws what the one before made.
+
+    Parameters
+    ----------
+    chain
+        What the controls begin with, complete or not.
+    session
+        Runs it; this process's session when not given.
+    names
+        The notebook's variables, by name.
+
+    Attributes
+    ----------
+    last_error
+        The newest error that the panel showed, or None.
+
+    Raises
+    ------
+    ParameterError
+        A preset does not take one of its step's fields.
+    """
+
+    def __init__(self, chain: Chain, session: Session | None = None, names: Mapping[str, Any] | None = None) -> None:
+        super().__init__(session, names)
+        self._steps: list[StepBox] = []
+        self._running: ChainRun | None = None
+        self._made: ChainRun | None = None
+        self._painted: tuple[ChainRun | None, int] = (None, 0)
+        self._stack = widgets.VBox().add_class("nbd-steps")
+        self._add = button("Add a step", "plus", "redraw what the last step makes")
+        self._sheet = widgets.HTML()
+        self._actions = Actions(self._desk, self)
+        press(self._add, self._desk, self.guarded(self._append))
+        controls = widgets.VBox([self._stack, widgets.HBox([self._add]).add_class("nbd-buttons")]).add_class("nbd-chain")
+        self.widget = self._framed(controls, [self._actions.widget, self._sheet])
+        self._enable_runs()
+        self.show(chain)
+
+    @property
+    def chain(self) -> Chain:
+        """What the controls ask for; fields that nobody set are open.
+
+        Raises
+        ------
+        ParameterError, ImageInputError
+            What stands in a control breaks its rule.
+        """
+        return self._desk.call(self._asked)
+
+    @property
+    def result(self) -> ChainRun | None:
+        """The newest run that came to its end, or None."""
+        return self._desk.call(lambda: self._made)
+
+    @property
+    def cell(self) -> str:
+        """The cell that makes what is shown; a picture that has no name is written beside the notebook for it."""
+        return self._desk.call(lambda: self.as_cell()[0])
+
+    def show(self, chain: Chain, result: ChainRun | None = None) -> None:
+        """Move the controls to a chain, and put its run on the stage.
+
+        Raises
+        ------
+        ParameterError
+            A preset does not take one of its step's fields; nothing moves.
+        """
+
+        def move() -> None:
+            steps = [without_latents(step) for step in chain]
+            for number, step in enumerate(steps, start=1):
+                try:
+                    check_taken(step if number == 1 else step.replace(image=BLANK))
+                except ParameterError as error:
+                    raise ParameterError(f"Step {number}: {error}") from None
+            self._stacked(steps)
+            if result is not None and result.results:
+                self._adopt(result)
+
+        self._desk.call(move)
+
+    def _stacked(self, recipes: list[Recipe]) -> None:
+        """Have a step for each recipe; those that are there already are moved."""
+        while len(self._steps) < len(recipes):
+            controls = self._new_controls(self._restore, follows=bool(self._steps))
+            self._steps.append(StepBox(self._desk, controls, self.guarded(self._take_out)))
+        del self._steps[len(recipes) :]
+        for step, recipe in zip(self._steps, recipes, strict=True):
+            step.controls.show(recipe)
+        if len(self._stack.children) == 0:
+            self._steps[0].unfold(True)
+        children = tuple(step.widget for step in self._steps)
+        if self._stack.children != children:
+            self._stack.children = children
+        self._told()
+
+    def _append(self) -> None:
+        last = self._steps[-1].recipe
+        follower = Recipe(prompt=last.prompt, model=last.model)
+        self._stacked([*self._asked(), follower])
+        for step in self._steps:
+            step.unfold(step is self._steps[-1])
+        self._changed("prompt")
+
+    def _take_out(self, step: StepBox) -> None:
+        first, *others = [other.recipe for other in self._steps if other is not step]
+        # What the chain begins with stays, whichever step does the first redrawing.
+        beginning = first.replace(image=self._steps[0].recipe.image)
+        taken = settable(beginning)
+        untaken = [name for name in PARAMS if name not in taken and getattr(beginning, name) is not None]
+        self._stacked([beginning.replace(**dict.fromkeys(untaken)), *others])
+        self._changed("prompt")
+
+    # What the runner tells, at the desk.
+
+    def started(self) -> None:
+        """A run begins."""
+        super().started()
+        if self._running is not None:
+            self._stage.begin(self._running.chain[0])
+
+    def moved(self, progress: Any, waited: float) -> None:
+        """A run is where `progress` says, or waits since `waited` seconds."""
+        if not isinstance(progress, ChainRun):
+            self._stage.waits(self._running.chain[0].model if self._running else "the chain", waited)
+            return
+        total, done, step = len(progress.chain), len(progress), progress.progress
+        where = f"{min(done + 1, total)} of {total}, {progress.under_way.partition('  ')[2]}"
+        if step is None:
+            self._stage.moves_to(done / total, where)
+        else:
+            self._stage.moves(step, f"{where}: ", (done + step.step / step.steps) / total)
+        self._paint(progress)
+
+    def _came_to_an_end(self, made: Any) -> None:
+        if isinstance(made, ChainRun):
+            self._adopt(made)
+            self._keep(made.results[-1])
+        elif self._running is not None:
+            # The steps that were finished before the stop stay in sight.
+            self._paint(self._running)
+
+    def _adopt(self, run: ChainRun) -> None:
+        self._made, self.shown = run, run.results[-1]
+        self._still.update(run)
+        self._show_again()
+        seconds = sum(result.seconds for result in run.results)
+        self._stage.say(f"{run!r}, seed {run.chain[0].seed}, {seconds:.1f} s")
+        self._enable_runs()
+
+    def _show_again(self) -> None:
+        if self._made is None:
+            super()._show_again()
+            return
+        first, *_, last = (self._made.results[0], *self._made.results)
+        self._stage.finish(last, before=first.initial)
+        self._paint(self._made)
+
+    def _paint(self, run: ChainRun) -> None:
+        """Show the strip of steps as far as it is there."""
+        if not run.results or self._painted == (run, len(run)):
+            return
+        self._painted = (run, len(run))
+        figures = (lines.figure(encoded(cell.image, SIDE), cell.label) for cell in run.cells() if cell.image is not None)
+        self._sheet.value = f'<div class="nbd-strip-of-steps" aria-label="{lines.safe(repr(run))}">{"".join(figures)}</div>'
+
+    # What a person does, at the desk.
+
+    def _asked(self) -> Chain:
+        recipes = []
+        for number, step in enumerate(self._steps, start=1):
+            try:
+                recipes.append(step.recipe)
+            except NbdiffuseError as error:
+                raise type(error)(f"Step {number}: {error}") from None
+        return Chain(tuple(recipes))
+
+    def _told(self) -> None:
+        for number, step in enumerate(self._steps, start=1):
+            step.describe(number, len(self._steps) == 1)
+        if self._runner.busy:
+            return
+        problems = [(number, step.problem) for number, step in enumerate(self._steps, start=1) if step.problem is not None]
+        if problems:
+            self._stage.problem(ParameterError(f"Step {problems[0][0]}: {problems[0][1]}"))
+        else:
+            self._stage.say(f"{len(self._steps)} step{'' if len(self._steps) == 1 else 's'}: press Run")
+
+    def _run(self) -> None:
+        self._begin(resolve_chain(self._asked()))
+
+    def _begin(self, complete: Chain) -> None:
+        run = ChainRun(complete, self._session)
+        begin = begin_waiting(run, lambda: len(run))
+
+        def begun(note: Any) -> Any:
+            # Only now: what ran before may have had to end first.
+            self._running = run
+            for step, recipe in zip(self._steps, run.chain, strict=False):
+                if recipe.seed is not None:
+                    step.controls.show_drawn(recipe.seed)
+            return begin(note)
+
+        self._runner.run(begun)
+
+    def _run_live(self) -> None:
+        complete = resolve_chain(self._asked())
+        now = self._running if self._runner.busy else self._made
+        if now is None or now.chain != complete:
+            self._begin(complete)
+
+    def _go_live(self) -> None:
+        asked = self._asked()
+        if all(step.seed is None for step in asked):
+            # Steps without a seed share the first one's.
+            seed = self._made.chain[0].seed if self._made is not None else resolve_chain(asked)[0].seed
+            self._steps[0].controls.set("seed", seed)
+        self._run_live()
+
+    def _restore(self, name: str, content: bytes) -> bool:
+        arrival = arrival_of(name, content)
+        if arrival is None:
+            return False
+        self._stacked([arrival.recipe, *self._asked().steps[1:]])
+        self._stage.say(" ".join(arrival.lines))
+        return True
+
+    def _sets(self) -> list[Controls]:
+        return [step.controls for step in self._steps]
+
+    def _enable(self) -> None:
+        self._actions.enable(self.shown is not None)
+
+    # What the actions ask, at the desk.
+
+    def written(self) -> Chain:
+        """What the controls ask for, with the seed of the newest run where the rest is what made it."""
+        asked, made = self._asked(), self._made
+        if made is not None and all(step.seed is None for step in asked):
+            seeded = asked.replace(1, seed=made.chain[0].seed)
+            if resolve_chain(seeded) == made.chain:
+                return seeded
+        return asked
+
+    def as_cell(self) -> tuple[str, list[str]]:
+        """The cell of what is shown, and which files were written for it."""
+        words = [{name: step.controls.word(name) for name in step.recipe.pictures} for step in self._steps]
+        return chain_cell_of(self.written(), words, self.names)
+
+    def as_program(self) -> tuple[str, list[str]]:
+        """The program that gives the same pixels, and which files it opens."""
+        written, made = self.written(), self._made
+        return program_of(made if made is not None and resolve_chain(written) == made.chain else written)

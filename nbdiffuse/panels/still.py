@@ -1,0 +1,50 @@
+"""What stays in a saved notebook: the last result as a plain picture, which shows without a kernel."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import ipywidgets as widgets
+from IPython.display import display
+
+VIEW = "application/vnd.jupyter.widget-view+json"
+NAME = "nbdiffuse panel"
+GONE = "<em>nbdiffuse panel: run this cell to open it again.</em>"
+
+
+class Shown(Protocol):
+    """What has a picture of itself for a notebook."""
+
+    def _repr_mimebundle_(self) -> dict[str, Any]: ...
+
+
+class Still:
+    """The panel's outputs: the panel itself, and below it the last result.
+
+    The second is a widget that shows nothing, so that the page has the result once
+    while the panel lives. Without a kernel the page falls back to the picture beside it.
+    """
+
+    def __init__(self) -> None:
+        self._nothing = widgets.Box(layout={"display": "none"})
+        self._bundle = self._with_view({"text/plain": NAME}, self._nothing)
+        self._handles: list[Any] = []
+
+    def display(self, widget: widgets.Widget) -> None:
+        """Show the panel, with the place for its last result below."""
+        display(self._with_view({"text/html": GONE, "text/plain": NAME}, widget), raw=True)
+        handle = display(self._bundle, raw=True, display_id=True)
+        if handle is not None:
+            self._handles.append(handle)
+
+    def update(self, made: Shown) -> None:
+        """Put another result into the saved notebook."""
+        own = made._repr_mimebundle_()
+        # The text is the same for every result: stored notebooks compare equal.
+        self._bundle = self._with_view({"image/png": own["image/png"], "text/plain": NAME}, self._nothing)
+        for handle in self._handles:
+            handle.update(self._bundle, raw=True)
+
+    def _with_view(self, bundle: dict[str, Any], widget: widgets.Widget) -> dict[str, Any]:
+        view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+        return {**bundle, VIEW: view}

@@ -1,0 +1,22 @@
+"""The README's option reference is made from the declarations, and is the one they make today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nbdiffuse.options import fields_of, flag
+from nbdiffuse.presets import PRESETS
+from nbdiffuse.reference import reference
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_readme_holds_the_reference_that_the_declarations_make() -> None:
+    _, _, rest = README.read_text().partition("<!-- made by `python -m nbdiffuse.reference` -->\n\n")
+    assert rest.partition("\n\n<!-- end -->")[0] == reference(), "put in what `python -m nbdiffuse.reference` prints"
+
+
+def test_the_reference_names_every_option_and_every_model() -> None:
+    text = reference()
+    assert all(f"`{flag(name)}`" in text for task in ("txt2img", "img2img") for name in fields_of(task))
+    assert all(f"`{name}`" in text and preset.hub.checkpoint in text for name, preset in PRESETS.items())
