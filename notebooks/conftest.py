@@ -13,6 +13,8 @@ import nbval.plugin
 from nbformat import NotebookNode
 from PIL import Image, ImageChops, ImageStat
 
+from nbdiffuse import origins
+
 # What an earlier version stored must not answer for this one.
 os.environ["NBDIFFUSE_CACHE"] = tempfile.mkdtemp(prefix="nbdiffuse-notebooks-")
 
@@ -62,13 +64,18 @@ def pictures(outputs: Any) -> list[Image.Image]:
 
 
 def compare_outputs(cell: Any, test: Any, ref: Any, skip_compare: Any = None) -> bool:
-    """Compare as nbval does, then the pictures, within `TOLERANCE`."""
-    if not _compare(cell, test, ref, skip_compare):
+    """Compare as nbval does, then the pictures: their number, and on the embedded family what they show, within `TOLERANCE`.
+
+    HTML is left out: what it shows, such as a program, names the checkpoint. The text beside it does not.
+    """
+    if not _compare(cell, test, ref, (*(skip_compare or cell.parent.skip_compare), "text/html")):
         return False
     fresh, stored = pictures(test), pictures(ref)
     if len(fresh) != len(stored):
         cell.comparison_traceback.append(f"{len(fresh)} pictures, stored {len(stored)}")
         return False
+    if origins.source() != "tiny":
+        return True
     for index, (a, b) in enumerate(zip(fresh, stored, strict=True)):
         worst = max(ImageStat.Stat(ImageChops.difference(a, b)).mean) if a.size == b.size else 255.0
         if worst > TOLERANCE:
