@@ -176,11 +176,11 @@ def _x2_upscaler(training: Training) -> None:
 
 def _x4_upscaler(training: Training) -> None:
     seeds = range(training.seed, training.seed + STYLED // 3)
-    pool = render_pool(seeds, 512)
+    pools = [render_pool(seeds, size) for size in (256, 512)]
     parts = training.text_encoder(), training.tokenizer()
-    model = x4_upscaler.train_vae(pool, training.file("x4-vae"), training.steps * 2 // 3, training.seed)
+    model = x4_upscaler.train_vae(pools, training.file("x4-vae"), training.steps * 2 // 3, training.seed)
     scenes = [sample(seed) for seed in seeds]
-    unet = x4_upscaler.train(pool, scenes, model, *parts, training.file("x4-upscaler"), training.steps, training.seed)
+    unet = x4_upscaler.train(pools, scenes, model, *parts, training.file("x4-upscaler"), training.steps, training.seed)
     training.ship("x4-upscaler", x4_upscaler.pipeline(model, *parts, unet), 256)
 
 

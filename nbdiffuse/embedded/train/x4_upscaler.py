@@ -9,6 +9,7 @@ Models", 2022 (velocity); diffusers `StableDiffusionUpscalePipeline`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -79,8 +80,9 @@ def new_scheduler() -> DDIMScheduler:
     return DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1, prediction_type="v_prediction", **BETAS)
 
 
-def _crops(pool: Tensor, count: int, generator: torch.Generator, side: int = CROP) -> tuple[list[int], Tensor]:
-    """Draw crops of large pictures, on multiples of 4; return scene indices and pixels in [-1, 1]."""
+def _crops(pools: Sequence[Tensor], count: int, generator: torch.Generator, side: int = CROP) -> tuple[list[int], Tensor]:
+    """Draw crops of one pool's pictures, on multiples of 4; return scene indices and pixels in [-1, 1]."""
+    pool = pools[int(torch.randint(len(pools), (1,), generator=generator))]
     chosen = torch.randint(len(pool), (count,), generator=generator).tolist()
     corners = (torch.randint((pool.shape[-1] - side) // 4 + 1, (count, 2), generator=generator) * 4).tolist()
     return chosen, to_unit(
@@ -88,25 +90,34 @@ def _crops(pool: Tensor, count: int, generator: torch.Generator, side: int = CRO
     )
 
 
-def train_vae(pool: Tensor, state_file: Path, steps: int, seed: int = 0) -> AutoencoderKL:
-    """Train the VAE on crops of large renders; `pool` is uint8, shape (n, 3, side, side)."""
+def _crop_of(step: int, steps: int, count: int) -> tuple[int, int]:
+    """Return how many crops a step has and their side: whole small renders in the last third.
+
+    Group normalisation takes its statistics from what it is given: a network that saw only crops draws whole pictures pale.
+    """
+    return (count, CROP) if step < steps * 2 // 3 else (count // 4, 2 * CROP)
+
+
+def train_vae(pools: Sequence[Tensor], state_file: Path, steps: int, seed: int = 0) -> AutoencoderKL:
+    """Train the VAE on renders of at least 256 pixels a side; each pool is uint8, shape (n, 3, side, side)."""
     from .vae import normalize
 
     device = training_device()
 
     def loss_of(model: nn.Module, generator: torch.Generator, step: int) -> Tensor:
-        _, images = _crops(pool, 8, generator, CROP // 2)
+        count, side = _crop_of(step, steps, 4)
+        _, images = _crops(pools, count, generator, side)
         return autoencoding_loss(model, images.to(device, memory_format=torch.channels_last))
 
     torch.manual_seed(seed)
     vae = new_vae().to(device, memory_format=torch.channels_last)
     average = fit(vae, loss_of, Plan(steps=steps, learning_rate=2e-3, seed=seed, weight_decay=0.0), state_file)
-    normalize(average, _crops(pool, 96, torch.Generator().manual_seed(seed))[1].to(device))
+    normalize(average, _crops(pools, 96, torch.Generator().manual_seed(seed))[1].to(device))
     return average
 
 
 def train(
-    pool: Tensor,
+    pools: Sequence[Tensor],
     scenes: list[Scene],
     vae: AutoencoderKL,
     text_encoder: CLIPTextModel,
@@ -115,12 +126,12 @@ def train(
     steps: int,
     seed: int = 0,
 ) -> nn.Module:
-    """Train the denoiser on crops of large renders.
+    """Train the denoiser on crops of renders, then on whole ones.
 
     Parameters
     ----------
-    pool, scenes
-        Renders, uint8, shape (n, 3, side, side), and what they show.
+    pools, scenes
+        Renders of the same scenes in several sizes, uint8, shape (n, 3, side, side), and what they show.
     vae
         From `train_vae`.
     text_encoder, tokenizer, state_file, steps, seed
@@ -135,15 +146,16 @@ def train(
     prepare(unet, device)
 
     def loss_of(model: nn.Module, generator: torch.Generator, step: int) -> Tensor:
-        chosen, images = _crops(pool, BATCH, generator)
+        count, side = _crop_of(step, steps, BATCH)
+        chosen, images = _crops(pools, count, generator, side)
         with torch.no_grad():
             posterior = vae.encode(images.to(device)).latent_dist
             clean = posterior.sample(generator).float().cpu() * SCALING_FACTOR
         # Most use is near the default of 20; what was drawn by a model gains from more.
-        levels = (torch.rand(BATCH, generator=generator) ** 2 * 350).long()
+        levels = (torch.rand(count, generator=generator) ** 2 * 350).long()
         low = nn.functional.avg_pool2d(images, 4)
         low = low_schedule.add_noise(low, torch.randn(low.shape, generator=generator), levels)
-        spread = (torch.arange(BATCH) + torch.rand(BATCH, generator=generator)) / BATCH
+        spread = (torch.arange(count) + torch.rand(count, generator=generator)) / count
         timesteps = (spread * 1000).long()
         noise = torch.randn(clean.shape, generator=generator)
         noisy = schedule.add_noise(clean, noise, timesteps)
