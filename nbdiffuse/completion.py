@@ -145,15 +145,20 @@ def _check_control(recipe: Recipe, preset: Preset) -> None:
             names = ", ".join(preset.controlnets)
             raise ParameterError(f"`controlnet` must be given with `{given}`. {preset.name} has: {names}.")
         return
-    if recipe.controlnet not in preset.controlnets:
+    if recipe.controlnet not in preset.controlnets and not _may_be_a_checkpoint(recipe.controlnet):
         elsewhere = recipe.controlnet in CONTROLNETS
         advice = did_you_mean(recipe.controlnet, preset.controlnets)
-        reason = f"one made for {preset.name}" if elsewhere else "the name of a ControlNet"
+        reason = f"one made for {preset.name}" if elsewhere else "the name of a ControlNet, a hub id or a directory"
         raise ParameterError(f"`controlnet` must be {reason}, got {recipe.controlnet!r}. {advice}")
     if recipe.mask_image is not None:
         raise ParameterError("`mask_image` and `controlnet` cannot be combined here. Leave one out.")
     if recipe.control_image is None:
         raise ParameterError("`control_image` must be given with `controlnet`. Give a picture, or `auto` to make one.")
+
+
+def _may_be_a_checkpoint(word: str) -> bool:
+    """Tell a hub id or a directory from a name that is misspelt; whether it is there is found out when it is loaded."""
+    return "/" in word or Path(word).expanduser().is_dir()
 
 
 def _check_choices(complete: Recipe, preset: Preset) -> None:

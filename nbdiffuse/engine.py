@@ -26,7 +26,7 @@ from .errors import Interrupted, NonFiniteError, ParameterError, RunError
 from .images import Picture
 from .latents import Latents
 from .pipelines import Pipelines
-from .presets import CONTROLNETS, Preset, preset_of
+from .presets import Preset, controlnet_of, preset_of
 from .recipe import Recipe
 from .rescue import DEAD_LINE, GuardedDecode, is_device_dead, is_out_of_memory, out_of_memory_line
 from .results import Result
@@ -214,7 +214,7 @@ def _extras(recipe: Recipe, preset: Preset) -> dict[str, str]:
     """Return the checkpoints of components that the base checkpoint does not hold."""
     if not recipe.controlnet:
         return {}
-    return {"controlnet": CONTROLNETS[recipe.controlnet].checkpoint(str(recipe.checkpoint), preset)}
+    return {"controlnet": controlnet_of(recipe.controlnet).checkpoint(str(recipe.checkpoint), preset)}
 
 
 @contextmanager

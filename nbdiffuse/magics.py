@@ -26,6 +26,7 @@ from .live import LiveGrid, LiveRun, LiveRuns
 from .loopback import FORMATS, Loopback
 from .metadata import SUFFIXES, check_suffix
 from .options import CHAIN_HELP, LOOP_HELP, Cell, ChainCell, completions, help_text, parse_cell, parse_chain, parse_loopback
+from .presets import controlnet_of
 from .recipe import PARAMS, Recipe
 from .results import Result
 from .session import get_session, wait
@@ -240,6 +241,9 @@ class DiffusionMagics(Magics):
         if taken.get("control_image") == AUTO:
             if "image" not in taken:
                 raise ParameterError(f"`control_image` must be a picture where there is no initial one, got {AUTO!r}.")
+            net = taken.get("controlnet")
+            if net and not controlnet_of(str(net)).estimator:
+                raise ParameterError(f"`control_image` must be a picture for {net}: `{AUTO}` makes depth maps, for `depth`.")
             taken["control_image"] = get_session().depth_map(taken["image"])
         return Recipe.from_dict(taken)
 

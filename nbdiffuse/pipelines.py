@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from . import checkpoints, embedded, loading
+from .building import build, fitting
 from .checkpoints import Checkpoint
 from .levers import Levers, pull
 from .memory import component_bytes
@@ -65,8 +65,8 @@ class Pipelines:
         for resident in (base, *added):
             resident.users.add(pipeline)
             pull(resident.components, self.levers)
-        more = {name: one.components["."] for name, one in zip(extras, added, strict=True)}
-        return _build(getattr(diffusers, pipeline), base, more, scheduler)
+        more = {name: fitting(name, one, base) for name, one in zip(extras, added, strict=True)}
+        return build(getattr(diffusers, pipeline), base, more, scheduler)
 
     def rest(self) -> None:
         """Send back to RAM what offloading left on the device."""
@@ -176,18 +176,3 @@ def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> Resident:
     components = dict(loaded.components)
     options = {name: value for name, value in loaded.config.items() if name not in components and not name.startswith("_")}
     return Resident(checkpoint, components, options, component_bytes(components))
-
-
-def _build(pipeline_class: Any, base: Resident, more: Mapping[str, Any], scheduler: str) -> Any:
-    """Make a pipeline around resident components.
-
-    `from_pipe` would do the same and cast the shared weights to float32 on the way
-    (diffusers issue 12754); the constructor leaves them alone.
-    """
-    # A pipeline's constructor rewrites the config of the scheduler it is given, so it gets its own.
-    fresh = getattr(diffusers, f"{scheduler}Scheduler").from_config(base.components["scheduler"].config)
-    accepted = inspect.signature(pipeline_class.__init__).parameters
-    given = {**base.options, **base.components, **more, "scheduler": fresh, "add_watermarker": False}
-    pipeline = pipeline_class(**{name: value for name, value in given.items() if name in accepted})
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline

@@ -147,6 +147,14 @@ CONTROLNETS: Mapping[str, ControlNet] = MappingProxyType(
     }
 )
 """Every ControlNet, by name."""
+
+
+def controlnet_of(word: str) -> ControlNet:
+    """Return what a recipe's `controlnet` stands for: one of `CONTROLNETS`, or any other by its hub id or directory."""
+    origin = Origin(checkpoint=word, native_size=512)
+    return CONTROLNETS.get(word) or ControlNet(name=word, tiny=origin, hub=origin, estimator={})
+
+
 _WHOLE_RUN = {"control_guidance_start": 0.0, "control_guidance_end": 1.0}
 CONTROL_FIELDS = frozenset({"controlnet", "control_image", "controlnet_conditioning_scale", *_WHOLE_RUN})
 """Fields that only mean something with a ControlNet."""

@@ -146,7 +146,7 @@ class Recipe(Link):
     mask_image
         Inpainting: white is redrawn, black stays; any mode and size.
     controlnet
-        Name of a ControlNet, see `presets.CONTROLNETS`.
+        Name of a ControlNet, see `presets.CONTROLNETS`; or any other one by its hub id or directory.
     control_image
         What the ControlNet follows, such as a depth map; any mode and size.
     controlnet_conditioning_scale
@@ -193,7 +193,7 @@ class Recipe(Link):
     resize_mode: str | None = declared(None, Param(str, "how the initial picture meets the size", choices=("fit", "crop", "pad")))
     checkpoint: str | None = declared(None, Param(str, "weights: an embedded name, a hub id, or a directory"))
     mask_image: Any = declared(None, Param(Picture, "inpainting mask: white is redrawn"))
-    controlnet: str | None = declared(None, Param(str, "ControlNet that keeps the layout, such as depth"))
+    controlnet: str | None = declared(None, Param(str, "ControlNet that keeps the layout: depth, a hub id or a directory"))
     control_image: Any = declared(None, Param(Picture, "what the ControlNet follows, such as a depth map"))
     controlnet_conditioning_scale: float | None = declared(None, Param(float, "weight of the ControlNet", 0, 2, 0.05))
     control_guidance_start: float | None = declared(None, Param(float, "part of the steps where it begins", 0, 1, 0.05))

@@ -11,7 +11,7 @@ from huggingface_hub import try_to_load_from_cache
 
 from . import embedded, lora
 from .listing import Listing
-from .presets import CONTROLNETS, MOVED, preset_of
+from .presets import MOVED, controlnet_of, preset_of
 from .recipe import Recipe
 from .statements import literal
 
@@ -48,7 +48,7 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
     more = [*half, *(["add_watermarker=False"] if "XL" in pipeline else [])]
     if recipe.controlnet:
         listing.use("diffusers", "ControlNetModel")
-        control = CONTROLNETS[recipe.controlnet].checkpoint(word, preset_of(recipe.model))
+        control = controlnet_of(recipe.controlnet).checkpoint(word, preset_of(recipe.model))
         given = [*_located(listing, control, machine.get("controlnet", "")), *half]
         listing.assign("controlnet", "ControlNetModel.from_pretrained", given)
         more.insert(0, "controlnet=controlnet")

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from nbdiffuse import Picture, Recipe, Session, embedded, presets, resolve
-from nbdiffuse.errors import ParameterError
+from nbdiffuse.errors import CheckpointError, ParameterError
 
 PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
 
@@ -113,7 +113,6 @@ def control_recipe(checkpoints: Path, monkeypatch: pytest.MonkeyPatch, scene: An
     net = presets.CONTROLNETS["depth"]
     origin = dataclasses.replace(net.tiny, checkpoint=str(checkpoints / "controlnet-depth"))
     monkeypatch.setattr(presets, "CONTROLNETS", {"depth": dataclasses.replace(net, tiny=origin)})
-    monkeypatch.setattr("nbdiffuse.engine.CONTROLNETS", presets.CONTROLNETS)
     fields = {"controlnet": "depth", "control_image": scene.depth, "num_inference_steps": 4, "seed": 7, **values}
     return Recipe(prompt=PROMPT, **fields)
 
@@ -133,6 +132,33 @@ def test_a_controlnet_call_equals_the_raw_one(
     theirs = raw_images(embedded.path("sd15"), pipeline, components, num_inference_steps=4, **image, **control, **values)
     assert mine.image.tobytes() == theirs[0].tobytes()
     assert "controlnet" in mine.fingerprint
+
+
+def test_any_controlnet_is_reached_by_its_directory(checkpoints: Path, session: Session, scene: Any) -> None:
+    from diffusers import ControlNetModel
+
+    directory = checkpoints / "controlnet-depth"
+    values = {"num_inference_steps": 4, "controlnet_conditioning_scale": 0.3}
+    mine = session.run(Recipe(prompt=PROMPT, controlnet=str(directory), control_image=scene.depth, seed=7, **values))
+    components = {"controlnet": ControlNetModel.from_pretrained(directory)}
+    given = {"image": scene.depth.convert("RGB"), **values}
+    theirs = raw_images(embedded.path("sd15"), "StableDiffusionControlNetPipeline", components, **given)
+    assert mine.image.tobytes() == theirs[0].tobytes()
+
+
+def test_a_controlnet_that_does_not_fit_is_one_line(checkpoints: Path, session: Session, scene: Any, tmp_path: Path) -> None:
+    from diffusers import ControlNetModel
+
+    config = ControlNetModel.load_config(checkpoints / "controlnet-depth")
+    ControlNetModel.from_config(config, cross_attention_dim=64).save_pretrained(tmp_path / "other")
+    given = {"prompt": PROMPT, "control_image": scene.depth, "num_inference_steps": 2, "seed": 7}
+    for net, line in {
+        str(tmp_path / "other"): r"other was made for another family than sd15: its `cross_attention_dim` is 64, not 96\. Give",
+        str(embedded.path("sd15")): r"sd15 is a whole pipeline, not a ControlNet\. Give `controlnet` the directory",
+        str(embedded.path("depth-estimator")): r"is DepthAnythingForDepthEstimation, not a ControlNet",
+    }.items():
+        with pytest.raises(CheckpointError, match=line):
+            session.run(Recipe(controlnet=net, **given))
 
 
 def test_inpainting_gives_a_picture_of_its_own_shape_back(session: Session, scene: Any) -> None:
@@ -187,7 +213,10 @@ def test_a_kandinsky_size_that_is_no_multiple_of_64_is_fitted_before_it_runs() -
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ({"controlnet": "dept", "control_image": "x"}, r"`controlnet` must be the name of a ControlNet, got 'dept'"),
+        (
+            {"controlnet": "dept", "control_image": "x"},
+            r"must be the name of a ControlNet, a hub id or a directory, got 'dept'",
+        ),
         ({"controlnet": "depth", "control_image": "x", "model": "sdxl"}, r"`controlnet` is not taken by sdxl"),
         ({"controlnet": "depth"}, r"`control_image` must be given with `controlnet`"),
         ({"control_guidance_end": 0.5}, r"`controlnet` must be given with `control_guidance_end`. sd15 has: depth"),

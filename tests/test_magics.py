@@ -134,6 +134,14 @@ def test_diffuse_looks_after_the_models_in_memory(kernel: Any) -> None:
     assert kernel.run(RUN).ok
 
 
+def test_a_control_image_is_estimated_for_the_controlnet_that_follows_depth_and_for_no_other(kernel: Any) -> None:
+    cell = "%%img2img start -n 2 --seed 1 --controlnet depth --control-image auto --out controlled\na cat"
+    assert kernel.run(cell).ok
+    assert kernel.run("print(controlled.recipe.control_image.label)").stream.strip() == "estimated depth"
+    (error,) = kernel.run(cell.replace("--controlnet depth", "--controlnet some/canny")).outputs
+    assert "`control_image` must be a picture for some/canny: `auto` makes depth maps" in error["traceback"][0]
+
+
 CHAIN = """%%chain start --seed 7 --num-inference-steps 6 --out strip
 [sd15 --strength 0.5]
 a cat in the snow
