@@ -45,10 +45,11 @@ def test_a_replay_without_a_change_gives_the_same_bytes(line: list[Result], tmp_
 
 
 def test_a_change_of_the_last_step_runs_only_that(line: list[Result]) -> None:
-    before = len(nbdiffuse.get_session().history)
+    history = nbdiffuse.get_session().history
+    before = history[-1]
     changed = replay(line[1], prompt="a cat at night")
     assert (changed.recipe.prompt, changed.recipe.image) == ("a cat at night", line[1].recipe.image)
-    assert len(nbdiffuse.get_session().history) == before + 1
+    assert history[-2] is before
     assert same(changed, nbdiffuse.run(line[1].recipe.replace(prompt="a cat at night")))
 
 

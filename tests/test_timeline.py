@@ -30,7 +30,7 @@ nbdiffuse.run(nbdiffuse.Recipe(prompt="a lighthouse of earlier", num_inference_s
 def made(scene: Any) -> Result:
     """A result of this session, of a prompt of its own."""
     return nbdiffuse.run(
-        Recipe(prompt="a zebra under <b>glass</b>", image=scene.image, num_inference_steps=2, strength=0.5, seed=3)
+        Recipe(prompt="an okapi under <b>glass</b>", image=scene.image, num_inference_steps=2, strength=0.5, seed=3)
     )
 
 
@@ -42,11 +42,11 @@ def earlier(made: Result) -> None:
 
 def test_the_newest_result_is_the_last_one(made: Result) -> None:
     assert nbdiffuse.history[-1].image.tobytes() == nbdiffuse.get_session().history[-1].image.tobytes()
-    assert nbdiffuse.history.find("zebra")[-1].recipe == made.recipe
+    assert nbdiffuse.history.find("okapi")[-1].recipe == made.recipe
 
 
 def test_a_result_of_this_session_stands_there_once_although_the_store_has_it_too(made: Result) -> None:
-    assert len(nbdiffuse.history.find("zebra")) == 1
+    assert len(nbdiffuse.history.find("okapi")) == 1
 
 
 def test_results_of_other_kernels_are_there_with_their_pictures(earlier: None) -> None:
@@ -66,7 +66,7 @@ def test_the_initial_picture_comes_back_with_a_result_of_another_kernel(made: Re
     assert done.stdout.split(maxsplit=2)[:2] == [made.recipe.image.address, "True"]
 
 
-@pytest.mark.parametrize("word", ["zebra", "ZEBRA", "sd15"])
+@pytest.mark.parametrize("word", ["okapi", "OKAPI", "sd15"])
 def test_words_are_the_model_the_date_or_part_of_the_prompt(made: Result, word: str) -> None:
     year = datetime.datetime.now().strftime("%Y-%m")
     assert made.recipe in [result.recipe for result in nbdiffuse.history.find(word, year, "glass")]
@@ -96,4 +96,4 @@ def test_a_damaged_index_costs_only_its_line(made: Result, tmp_path: Path) -> No
     keep(made, store)
     with (tmp_path / "index.jsonl").open("ab") as index:
         index.write(b'{"key": "' + b"0" * 64 + b'", "bytes": 1, "recipe": 3, "time": "x"}\n{"key": 7}\n')
-    assert [result.recipe.seed for result in Timeline(("zebra",), store)] == [3]
+    assert [result.recipe.seed for result in Timeline(("okapi",), store)] == [3]
