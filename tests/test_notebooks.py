@@ -60,13 +60,9 @@ def test_a_notebook_is_light(file: Path) -> None:
 def test_each_section_of_the_guide_has_its_plain_program_folded_and_checked(file: Path) -> None:
     cells = [cell for cell in read(file).cells if cell.cell_type == "code"]
     checked = [cell.outputs[0] for cell in cells if re.fullmatch(r"%diffuse script \w+ --check", cell.source)]
-    by_hand = [index for index, cell in enumerate(cells) if "plain-diffusers" in cell.metadata.get("tags", [])]
-    assert checked or by_hand
+    assert checked
     for output in checked:
         assert output.data["text/plain"] == "same pixels" and "<details>" in output.data["text/html"]
-    for index in by_hand:
-        assert cells[index].metadata["jupyter"]["source_hidden"]
-        assert "same pixels: True" in cells[index + 1].outputs[0].text
 
 
 def test_the_table_of_notebooks_names_each_one_once() -> None:
