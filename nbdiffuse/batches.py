@@ -240,7 +240,7 @@ def _rows(recipe: Recipe) -> int:
 
 
 def _weights(recipe: Recipe) -> tuple[Any, ...]:
-    return recipe.checkpoint, recipe.lora, recipe.controlnet, preset_of(recipe.model).pipeline(recipe)
+    return recipe.checkpoint, recipe.lora, recipe.controlnet, recipe.controlnet_2, preset_of(recipe.model).pipeline(recipe)
 
 
 def _room(call: Call) -> int:

@@ -22,9 +22,9 @@ def fitting(name: str, resident: Resident, base: Resident) -> Any:
     """
     word = resident.checkpoint.name
     model: Any = resident.components.get(".")
-    if name == "controlnet" and not isinstance(model, diffusers.ControlNetModel):
+    if not isinstance(model, diffusers.ControlNetModel):
         found = type(model).__name__ if model is not None else "a whole pipeline"
-        raise CheckpointError(f"{word} is {found}, not a ControlNet. Give `controlnet` the directory or hub id of one.")
+        raise CheckpointError(f"{word} is {found}, not a ControlNet. Give `{name}` the directory or hub id of one.")
     theirs = base.components["unet"].config
     for setting in ("cross_attention_dim", "in_channels", "block_out_channels"):
         # A config read from a file has lists where one made in Python has tuples.
@@ -32,7 +32,7 @@ def fitting(name: str, resident: Resident, base: Resident) -> Any:
         if own != other:
             raise CheckpointError(
                 f"{word} was made for another family than {base.checkpoint.name}: its `{setting}` is {own}, "
-                f"not {other}. Give a `controlnet` made for it."
+                f"not {other}. Give a `{name}` made for it."
             )
     return model
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from .fitting import fit, fitted_size
 from .images import Picture
 from .latents import Latents
 from .origins import Origin, source
-from .presets import CONTROL_FIELDS, CONTROLNETS, Preset, preset_of, way
+from .presets import CONTROL_FIELDS, CONTROLNETS, SECOND, Preset, preset_of, way
 from .recipe import PARAMS, PROMPTS, Recipe
 from .strengths import run_steps
 
@@ -50,8 +50,7 @@ def resolve(recipe: Recipe) -> Recipe:
     recipe = with_weights(recipe, preset)
     _refuse_what_it_does_not_take(recipe, preset)
     _check_control(recipe, preset)
-    defaults = preset.defaults_for(way(recipe))
-    values: dict[str, Any] = {name: value for name, value in defaults.items() if getattr(recipe, name) is None}
+    values: dict[str, Any] = {name: value for name, value in preset.values_for(recipe).items() if getattr(recipe, name) is None}
     if recipe.seed is None:
         values["seed"] = secrets.randbelow(2**32)
     values["width"], values["height"] = _size(recipe, preset, preset.origin_of(str(recipe.checkpoint)))
@@ -110,7 +109,7 @@ def _refuse_what_it_does_not_take(recipe: Recipe, preset: Preset) -> None:
 def _taken(preset: Preset) -> set[str]:
     taken = {*ALWAYS, *preset.defaults}
     if preset.controlnets:
-        taken |= CONTROL_FIELDS
+        taken |= {*CONTROL_FIELDS, *SECOND.values()}
     if "img2img+mask" in preset.pipelines:
         taken |= {"mask_image"}
     return taken
@@ -120,7 +119,7 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
     """Return the fields that may be set beside what a recipe already says, in the order of their declaration.
 
     Each by itself: a ControlNet and a mask are both there until one of them is chosen,
-    and what only a ControlNet takes is there once it is.
+    and what only a ControlNet takes, a second one among it, is there once it is.
 
     Raises
     ------
@@ -128,32 +127,42 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
         `model` names no preset.
     """
     preset = preset_of(recipe.model)
-    taken = _taken(preset) - (CONTROL_FIELDS if recipe.mask_image is not None else set())
+    control, second = {*CONTROL_FIELDS, *SECOND.values()}, set(SECOND.values())
+    taken = _taken(preset) - (control if recipe.mask_image is not None else set())
     if recipe.task == "txt2img":
         taken -= preset.only_img2img - ({"image"} if "img2img" in preset.tasks else set())
     if recipe.controlnet is None:
-        taken -= CONTROL_FIELDS - {"controlnet"}
+        taken -= control - {"controlnet"}
     else:
-        taken -= {"mask_image"}
+        taken -= {"mask_image"} if recipe.controlnet_2 else {"mask_image", *second} - {"controlnet_2"}
     return tuple(name for name in PARAMS if name in taken)
 
 
 def _check_control(recipe: Recipe, preset: Preset) -> None:
-    if recipe.controlnet is None:
-        given = next((name for name in PARAMS if name in CONTROL_FIELDS and getattr(recipe, name) is not None), None)
+    _check_one_control(recipe, preset, {name: name for name in CONTROL_FIELDS})
+    _check_one_control(recipe, preset, SECOND)
+    if recipe.controlnet_2 and recipe.controlnet is None:
+        raise ParameterError("`controlnet` must be given with `controlnet_2`. Leave the `_2` out where there is only one.")
+    if recipe.controlnet and recipe.mask_image is not None:
+        raise ParameterError("`mask_image` and `controlnet` cannot be combined here. Leave one out.")
+
+
+def _check_one_control(recipe: Recipe, preset: Preset, fields: Mapping[str, str]) -> None:
+    """Check what is said about the first ControlNet or the second; `fields` are its fields."""
+    field = fields["controlnet"]
+    net = getattr(recipe, field)
+    if net is None:
+        given = next((name for name in PARAMS if name in fields.values() and getattr(recipe, name) is not None), None)
         if given:
             names = ", ".join(preset.controlnets)
-            raise ParameterError(f"`controlnet` must be given with `{given}`. {preset.name} has: {names}.")
+            raise ParameterError(f"`{field}` must be given with `{given}`. {preset.name} has: {names}.")
         return
-    if recipe.controlnet not in preset.controlnets and not _may_be_a_checkpoint(recipe.controlnet):
-        elsewhere = recipe.controlnet in CONTROLNETS
-        advice = did_you_mean(recipe.controlnet, preset.controlnets)
-        reason = f"one made for {preset.name}" if elsewhere else "the name of a ControlNet, a hub id or a directory"
-        raise ParameterError(f"`controlnet` must be {reason}, got {recipe.controlnet!r}. {advice}")
-    if recipe.mask_image is not None:
-        raise ParameterError("`mask_image` and `controlnet` cannot be combined here. Leave one out.")
-    if recipe.control_image is None:
-        raise ParameterError("`control_image` must be given with `controlnet`. Give a picture, or `auto` to make one.")
+    if net not in preset.controlnets and not _may_be_a_checkpoint(net):
+        advice = did_you_mean(net, preset.controlnets)
+        reason = f"one made for {preset.name}" if net in CONTROLNETS else "the name of a ControlNet, a hub id or a directory"
+        raise ParameterError(f"`{field}` must be {reason}, got {net!r}. {advice}")
+    if getattr(recipe, fields["control_image"]) is None:
+        raise ParameterError(f"`{fields['control_image']}` must be given with `{field}`. Give a picture, or `auto` to make one.")
 
 
 def _may_be_a_checkpoint(word: str) -> bool:
@@ -165,9 +174,11 @@ def _check_choices(complete: Recipe, preset: Preset) -> None:
     if complete.scheduler not in preset.schedulers:
         advice = did_you_mean(str(complete.scheduler), preset.schedulers)
         raise ParameterError(f"`scheduler` must be one that {preset.name} takes, got {complete.scheduler!r}. {advice}")
-    start, end = complete.control_guidance_start, complete.control_guidance_end
-    if start is not None and end is not None and start >= end:
-        raise ParameterError(f"`control_guidance_start` must be below `control_guidance_end`, got {start:g} and {end:g}.")
+    for which in ("", "_2"):
+        begin, finish = f"control_guidance_start{which}", f"control_guidance_end{which}"
+        start, end = getattr(complete, begin), getattr(complete, finish)
+        if start is not None and end is not None and start >= end:
+            raise ParameterError(f"`{begin}` must be below `{finish}`, got {start:g} and {end:g}.")
     if real_steps(complete) == 0:
         raise ParameterError(_no_steps(complete))
 
@@ -270,8 +281,13 @@ def call_fields(recipe: Recipe, accepted: Iterable[str]) -> dict[str, str]:
     sized_by_picture = recipe.image is not None and recipe.mask_image is None
     sizes = preset_of(recipe.model).size_arguments if sized_by_picture else {"width": "width", "height": "height"}
     fields = {name: field for name, field in fields.items() if name not in ("width", "height")} | dict(sizes)
-    # Text-to-image with a ControlNet takes the control picture as `image`.
-    return fields | {name if name in accepted else "image": name for name in recipe.pictures}
+    # Text-to-image with a ControlNet takes the control picture as `image`; a second one goes with the first.
+    return fields | {name if name in accepted else "image": name for name in recipe.pictures if name != SECOND["control_image"]}
+
+
+def second_fields(recipe: Recipe) -> Mapping[str, str]:
+    """Return for which fields a complete recipe gives two values, and where the second is; empty without a second ControlNet."""
+    return SECOND if recipe.controlnet_2 else {}
 
 
 def notices(recipe: Recipe) -> tuple[str, ...]:
@@ -340,6 +356,7 @@ __all__ = [
     "real_steps",
     "reduced",
     "resolve",
+    "second_fields",
     "settable",
     "steps_line",
     "way",

@@ -20,14 +20,14 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
 from . import conditioning, dialects
-from .completion import call_fields, fitted_pictures, real_steps, weights_word
+from .completion import call_fields, fitted_pictures, real_steps, second_fields, weights_word
 from .encodings import Encodings
 from .errors import Interrupted, NonFiniteError, ParameterError, RunError
 from .images import Picture
 from .latents import Latents
 from .pipelines import Pipelines
 from .presets import Preset, controlnet_of, preset_of
-from .recipe import Recipe
+from .recipe import PARAMS, Recipe
 from .rescue import DEAD_LINE, GuardedDecode, is_device_dead, is_out_of_memory, out_of_memory_line
 from .results import Result
 from .spaces import vae_of
@@ -161,7 +161,10 @@ class Engine:
     def _arguments(self, recipe: Recipe, pipeline: Any, pictures: Mapping[str, Image.Image]) -> dict[str, Any]:
         """Return the pipeline call's arguments: the recipe's fields that the call takes, under diffusers' names."""
         fields = call_fields(recipe, inspect.signature(pipeline.__call__).parameters)
-        arguments = {name: pictures[field] if field in pictures else getattr(recipe, field) for name, field in fields.items()}
+        values = {field: pictures.get(field, getattr(recipe, field)) for field in PARAMS}
+        second = second_fields(recipe)
+        both = {field: [values[field], values[second[field]]] if field in second else values[field] for field in fields.values()}
+        arguments = {name: both[field] for name, field in fields.items()}
         if isinstance(recipe.image, Latents):
             arguments["image"] = self._accepted_latents(recipe, recipe.image)
         prompts: dict[str, Any] = {"negative_prompt": recipe.negative_prompt or None}
@@ -212,9 +215,8 @@ def _weighs(recipe: Recipe) -> bool:
 
 def _extras(recipe: Recipe, preset: Preset) -> dict[str, str]:
     """Return the checkpoints of components that the base checkpoint does not hold."""
-    if not recipe.controlnet:
-        return {}
-    return {"controlnet": controlnet_of(recipe.controlnet).checkpoint(str(recipe.checkpoint), preset)}
+    nets = {"controlnet": recipe.controlnet, "controlnet_2": recipe.controlnet_2}
+    return {name: controlnet_of(net).checkpoint(str(recipe.checkpoint), preset) for name, net in nets.items() if net}
 
 
 @contextmanager

@@ -19,9 +19,15 @@ from .recipe import Recipe
 
 THUMBNAIL = 128
 """Longer side of a thumbnail, in pixels."""
+GIVEN = {
+    "image": "initial image",
+    "mask_image": "mask",
+    "control_image": "control image",
+    "control_image_2": "second control image",
+}
+"""What people call the pictures that a recipe starts from."""
 MAX_DEPTH = 100
 """Steps that are followed back; a line that goes round in a circle ends there too."""
-_GIVEN = {"image": "initial image", "mask_image": "mask", "control_image": "control image"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +82,7 @@ class Lineage:
         head = f"{role}: " if role else ""
         yield "  " * depth + head + " | ".join(_printable(self.caption).splitlines())
         for field, parent in self.parents:
-            yield from parent._lines(_GIVEN[field], depth + 1)
+            yield from parent._lines(GIVEN[field], depth + 1)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/html": self.to_html(), "text/plain": repr(self)}
@@ -86,7 +92,7 @@ class Lineage:
         return f'<div style="overflow-x:auto;padding:.3em 0">{self._html("")}</div>'
 
     def _html(self, role: str) -> str:
-        before = "".join(parent._html(_GIVEN[field]) for field, parent in self.parents)
+        before = "".join(parent._html(GIVEN[field]) for field, parent in self.parents)
         arrow = f'<div aria-hidden="true" style="opacity:.6;font-size:1.4em;line-height:{THUMBNAIL}px">→</div>'
         left = (
             f'<div style="display:flex;flex-direction:column;gap:.8em;align-items:flex-end">{before}</div>{arrow}'
@@ -97,7 +103,7 @@ class Lineage:
 
     def _figure(self, role: str) -> str:
         # That a result was the next one's initial image is what the arrow says.
-        named = role and (self.recipe is None or role != _GIVEN["image"])
+        named = role and (self.recipe is None or role != GIVEN["image"])
         lines = [f'<b style="font-weight:600">{html.escape(role)}</b>'] if named else []
         lines += [html.escape(_printable(line)) for line in self.caption.splitlines()]
         shown = "".join(f'<div style="overflow-wrap:anywhere">{line}</div>' for line in lines)

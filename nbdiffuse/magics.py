@@ -238,13 +238,15 @@ class DiffusionMagics(Magics):
             name: self._picture(value) if PARAMS[name].kind is Picture and value != AUTO else value
             for name, value in values.items()
         }
-        if taken.get("control_image") == AUTO:
+        for field, netted in (("control_image", "controlnet"), ("control_image_2", "controlnet_2")):
+            if taken.get(field) != AUTO:
+                continue
             if "image" not in taken:
-                raise ParameterError(f"`control_image` must be a picture where there is no initial one, got {AUTO!r}.")
-            net = taken.get("controlnet")
+                raise ParameterError(f"`{field}` must be a picture where there is no initial one, got {AUTO!r}.")
+            net = taken.get(netted)
             if net and not controlnet_of(str(net)).estimator:
-                raise ParameterError(f"`control_image` must be a picture for {net}: `{AUTO}` makes depth maps, for `depth`.")
-            taken["control_image"] = get_session().depth_map(taken["image"])
+                raise ParameterError(f"`{field}` must be a picture for {net}: `{AUTO}` makes depth maps, for `depth`.")
+            taken[field] = get_session().depth_map(taken["image"])
         return Recipe.from_dict(taken)
 
     def _executor(self, name: str | None) -> Any:

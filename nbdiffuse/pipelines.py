@@ -66,6 +66,8 @@ class Pipelines:
             resident.users.add(pipeline)
             pull(resident.components, self.levers)
         more = {name: fitting(name, one, base) for name, one in zip(extras, added, strict=True)}
+        if "controlnet_2" in more:
+            more = {"controlnet": [more["controlnet"], more["controlnet_2"]]}
         return build(getattr(diffusers, pipeline), base, more, scheduler)
 
     def rest(self) -> None:

@@ -99,6 +99,13 @@ class Preset:
         merged = {**self.defaults, **self.defaults_of.get(way, {})}
         return {name: value for name, value in merged.items() if not (task == "txt2img" and name in self.only_img2img)}
 
+    def values_for(self, recipe: Recipe) -> dict[str, Any]:
+        """Return the values for what a recipe leaves open."""
+        values = self.defaults_for(way(recipe))
+        if recipe.controlnet_2:
+            values |= {second: values[name] for name, second in SECOND.items() if name in values}
+        return values
+
     def pipeline(self, recipe: Recipe) -> str:
         """Return the diffusers pipeline class that runs a recipe."""
         return self.pipelines[way(recipe)]
@@ -158,6 +165,8 @@ def controlnet_of(word: str) -> ControlNet:
 _WHOLE_RUN = {"control_guidance_start": 0.0, "control_guidance_end": 1.0}
 CONTROL_FIELDS = frozenset({"controlnet", "control_image", "controlnet_conditioning_scale", *_WHOLE_RUN})
 """Fields that only mean something with a ControlNet."""
+SECOND: Mapping[str, str] = MappingProxyType({name: f"{name}_2" for name in sorted(CONTROL_FIELDS)})
+"""The same fields of a second ControlNet; diffusers takes a list of both."""
 
 OPEN_RAIL = "CreativeML OpenRAIL-M"
 _COMMON: dict[str, Any] = {"negative_prompt": "", "resize_mode": "fit"}

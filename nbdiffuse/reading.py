@@ -19,7 +19,7 @@ from .recipe import PARAMS, Recipe
 from .transcripts import cell_text
 
 OURS = "nbdiffuse"
-WORDS = {"image": "initial_image", "mask_image": "mask_image", "control_image": "control_image"}
+WORDS = {name: "initial_image" if name == "image" else name for name, param in PARAMS.items() if param.kind is Picture}
 """Name of a variable for each picture that a cell starts from."""
 _MISSING = Picture("sha256:" + 64 * "0")
 """Stands for an initial picture that another tool used and does not hand over."""

@@ -153,6 +153,8 @@ class Recipe(Link):
         Weight of the ControlNet, in [0, 2].
     control_guidance_start, control_guidance_end
         Part of the steps in which the ControlNet acts, in [0, 1].
+    controlnet_2, control_image_2, controlnet_conditioning_scale_2, control_guidance_start_2, control_guidance_end_2
+        A second ControlNet, which acts together with the first, and the same about it.
     prompt_2, negative_prompt_2
         Prompts of SDXL's second text encoder; the first ones when not given.
     aesthetic_score, negative_aesthetic_score
@@ -198,6 +200,11 @@ class Recipe(Link):
     controlnet_conditioning_scale: float | None = declared(None, Param(float, "weight of the ControlNet", 0, 2, 0.05))
     control_guidance_start: float | None = declared(None, Param(float, "part of the steps where it begins", 0, 1, 0.05))
     control_guidance_end: float | None = declared(None, Param(float, "part of the steps where it ends", 0, 1, 0.05))
+    controlnet_2: str | None = declared(None, Param(str, "second ControlNet, beside the first"))
+    control_image_2: Any = declared(None, Param(Picture, "what the second ControlNet follows"))
+    controlnet_conditioning_scale_2: float | None = declared(None, Param(float, "weight of the second ControlNet", 0, 2, 0.05))
+    control_guidance_start_2: float | None = declared(None, Param(float, "part of the steps where the second begins", 0, 1, 0.05))
+    control_guidance_end_2: float | None = declared(None, Param(float, "part of the steps where the second ends", 0, 1, 0.05))
     prompt_2: str | None = declared(None, Param(str, "prompt of SDXL's second text encoder"))
     negative_prompt_2: str | None = declared(None, Param(str, "negative prompt of SDXL's second text encoder"))
     aesthetic_score: float | None = declared(None, Param(float, "score the SDXL refiner aims at", 0, 10, 0.5))

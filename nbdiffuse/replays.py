@@ -14,10 +14,10 @@ from .completion import resolve
 from .errors import FileError, ImageInputError, ParameterError, Words, breaks_rule
 from .images import Picture
 from .latents import Latents
-from .lineage import MAX_DEPTH
+from .lineage import GIVEN, MAX_DEPTH
 from .metadata import Provenance, read
 from .recipe import Recipe
-from .results import GIVEN, Result
+from .results import Result
 from .session import get_session, wait
 from .timeline import with_pictures
 

@@ -17,11 +17,8 @@ from .completion import fitted_pictures, initial_size, weights_label
 from .grids import Cell, contact_sheet, png_bytes
 from .images import Picture
 from .latents import Latents
-from .lineage import Lineage, trace
+from .lineage import GIVEN, Lineage, trace
 from .recipe import Recipe
-
-GIVEN = {"image": "initial image", "mask_image": "mask", "control_image": "control image"}
-"""What people call the pictures that a recipe starts from."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from .origins import has_gpu
 from .recipe import Recipe
 from .results import Result
 from .script_checking import Listed, check
-from .script_writing import Script, Step
+from .script_writing import WEIGHTS, Script, Step
 from .session import get_session
 from .sweep import Sweep
 from .sweeping import Grid
@@ -151,7 +151,7 @@ def _steps(what: Any) -> list[Step]:
 def _machine_of(fingerprints: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Return what other results would have run on; without any, what this process's session will."""
     if fingerprints:
-        return {name: value for name, value in fingerprints[-1].items() if name not in ("checkpoint", "controlnet")}
+        return {name: value for name, value in fingerprints[-1].items() if name not in WEIGHTS}
     return {"device": "cuda", "dtype": "float16"} if has_gpu() else {}
 
 

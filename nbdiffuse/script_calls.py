@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .completion import call_fields, initial_size, real_steps
+from .completion import call_fields, initial_size, real_steps, second_fields
 from .fitting import crop_box, pad_place
 from .images import Picture
 from .listing import Listing
@@ -13,7 +13,7 @@ from .presets import preset_of
 from .recipe import PROMPTS, Recipe
 from .statements import call, exploded, literal
 
-VARIABLES = {"image": "initial", "mask_image": "mask", "control_image": "control"}
+VARIABLES = {"image": "initial", "mask_image": "mask", "control_image": "control", "control_image_2": "control_2"}
 """What a program calls the pictures that a recipe starts from."""
 LANCZOS = "Image.Resampling.LANCZOS"
 
@@ -79,12 +79,20 @@ def arguments(
     """
     from .signatures import call_defaults
 
-    varied = varied or {}
+    varied, second = varied or {}, second_fields(recipe)
     defaults = call_defaults(preset_of(recipe.model).pipeline(recipe))
     lines: list[str] = []
     for name, field in _in_order(call_fields(recipe, defaults)).items():
         value: Any = getattr(recipe, field)
-        if field in given:
+        other = second.get(field, "")
+        if other in given:
+            lines.append(f"{name}=[{given[field]}, {given[other]}]")
+        elif other and {field, other} & set(varied):
+            both = (varied.get(one) or literal(getattr(recipe, one)) for one in (field, other))
+            lines.append(f"{name}=[{', '.join(both)}]")
+        elif other and getattr(recipe, other) != value:
+            lines.append(f"{name}={literal([value, getattr(recipe, other)])}")
+        elif field in given:
             lines.append(f"{name}={given[field]}")
         elif embeddings is not None and field in PROMPTS:
             continue

@@ -46,12 +46,13 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
     word, pipeline = str(recipe.checkpoint), preset_of(recipe.model).pipeline(recipe)
     half = ["dtype=torch.float16"] if machine.get("dtype") == "float16" else []
     more = [*half, *(["add_watermarker=False"] if "XL" in pipeline else [])]
-    if recipe.controlnet:
+    nets = {name: net for name in ("controlnet", "controlnet_2") if (net := getattr(recipe, name))}
+    for name, net in nets.items():
         listing.use("diffusers", "ControlNetModel")
-        control = controlnet_of(recipe.controlnet).checkpoint(word, preset_of(recipe.model))
-        given = [*_located(listing, control, machine.get("controlnet", "")), *half]
-        listing.assign("controlnet", "ControlNetModel.from_pretrained", given)
-        more.insert(0, "controlnet=controlnet")
+        control = controlnet_of(net).checkpoint(word, preset_of(recipe.model))
+        listing.assign(name, "ControlNetModel.from_pretrained", [*_located(listing, control, machine.get(name, "")), *half])
+    if nets:
+        more.insert(0, f"controlnet=[{', '.join(nets)}]" if len(nets) > 1 else "controlnet=controlnet")
     if _is_file(word):
         # No model_index.json is there for the automatic classes to read.
         listing.use("diffusers", pipeline)

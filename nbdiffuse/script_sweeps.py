@@ -10,11 +10,11 @@ from . import script_calls, script_loading, script_weighting
 from .images import Picture
 from .listing import Listing
 from .recipe import PARAMS, PROMPTS, Recipe
-from .script_writing import Script, Step, refuse_what_no_program_says, size_remark
+from .script_writing import WEIGHTS, Script, Step, refuse_what_no_program_says, size_remark
 from .statements import WIDTH, call, exploded, literal
 from .sweep import Sweep, SweepCell
 
-SET_UP = ("model", "checkpoint", "lora", "scheduler", "controlnet", "weighting", "width", "height", "resize_mode")
+SET_UP = ("model", "checkpoint", "lora", "scheduler", "controlnet", "controlnet_2", "weighting", "width", "height", "resize_mode")
 """Fields that change more of a program than an argument of the call; pictures do too."""
 
 
@@ -72,7 +72,7 @@ def of_sweep(sweep: Sweep, machine: Mapping[str, str], *, own_folder: bool = Fal
     """
     blocks = _blocks(sweep)
     several = len({block.recipe.checkpoint for block in blocks}) > 1
-    known = {key: value for key, value in machine.items() if not (several and key in ("checkpoint", "controlnet"))}
+    known = {key: value for key, value in machine.items() if not (several and key in WEIGHTS)}
     listing = Listing(own_folder)
     loaded: tuple[str | None, ...] = ()
     opened: tuple[Any, ...] = ()

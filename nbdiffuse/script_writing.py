@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from . import script_calls, script_loading, script_weighting
-from .completion import call_fields, initial_size
+from .completion import call_fields, initial_size, second_fields
 from .errors import FileError, ParameterError
 from .images import Picture
 from .latents import Latents
@@ -30,9 +30,9 @@ TITLES = {
 }
 
 
-WRITTEN = frozenset(
-    {"model", "checkpoint", "lora", "scheduler", "controlnet", "weighting", "seed", "width", "height", "resize_mode"}
-)
+WEIGHTS = ("checkpoint", "controlnet", "controlnet_2")
+"""Parts of a fingerprint that say whose weights were used."""
+WRITTEN = frozenset({"model", *WEIGHTS, "lora", "scheduler", "weighting", "seed", "width", "height", "resize_mode"})
 """Fields that a program says elsewhere than in the call."""
 
 
@@ -99,7 +99,8 @@ class Step:
     def setup(self) -> tuple[str | None, ...]:
         """What has to be loaded for it."""
         recipe = self.recipe
-        return preset_of(recipe.model).pipeline(recipe), recipe.checkpoint, recipe.lora, recipe.controlnet, recipe.scheduler
+        nets = recipe.controlnet, recipe.controlnet_2
+        return preset_of(recipe.model).pipeline(recipe), recipe.checkpoint, recipe.lora, *nets, recipe.scheduler
 
 
 def of_steps(steps: Sequence[Step], *, own_folder: bool = False, name: str = "result") -> Script:
@@ -172,7 +173,8 @@ def refuse_what_no_program_says(recipe: Recipe) -> None:
     if isinstance(recipe.image, Latents):
         way_out = "Give the whole chain, or the decoded picture: `result.image`."
         raise ParameterError(f"`image` must be a picture in a program, got latents. {way_out}")
-    said = WRITTEN | set(call_fields(recipe, call_defaults(preset_of(recipe.model).pipeline(recipe))).values())
+    called = set(call_fields(recipe, call_defaults(preset_of(recipe.model).pipeline(recipe))).values())
+    said = WRITTEN | called | {second for field, second in second_fields(recipe).items() if field in called}
     for field in PARAMS:
         if field not in said and getattr(recipe, field) is not None:
             raise ParameterError(f"`{field}` must be left out in a program, which does not say it yet.")

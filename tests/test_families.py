@@ -134,6 +134,33 @@ def test_a_controlnet_call_equals_the_raw_one(
     assert "controlnet" in mine.fingerprint
 
 
+@pytest.mark.parametrize("way", ["txt2img", "img2img"])
+def test_two_controlnets_act_together_as_in_the_raw_call(
+    way: str, checkpoints: Path, session: Session, scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers import ControlNetModel
+
+    image, other = ({"image": scene.image} if way == "img2img" else {}), scene.depth.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    directory = checkpoints / "controlnet-depth"
+    second = {"controlnet_2": str(directory), "control_image_2": other, "controlnet_conditioning_scale_2": 0.4}
+    recipe = control_recipe(checkpoints, monkeypatch, scene, **image, **second, control_guidance_end_2=0.5)
+    mine = session.run(recipe)
+    scale = 0.8 if image else 1.0
+    theirs = raw_images(
+        embedded.path("sd15"),
+        "StableDiffusionControlNetImg2ImgPipeline" if image else "StableDiffusionControlNetPipeline",
+        {"controlnet": [ControlNetModel.from_pretrained(directory), ControlNetModel.from_pretrained(directory)]},
+        num_inference_steps=4,
+        controlnet_conditioning_scale=[scale, 0.4],
+        control_guidance_end=[1.0, 0.5],
+        **image,
+        **{"control_image" if image else "image": [scene.depth.convert("RGB"), other.convert("RGB")]},
+    )
+    assert mine.image.tobytes() == theirs[0].tobytes()
+    assert mine.image.tobytes() != session.run(recipe.replace(controlnet_conditioning_scale_2=0.8)).image.tobytes()
+    assert {"controlnet", "controlnet_2"} <= set(mine.fingerprint)
+
+
 def test_any_controlnet_is_reached_by_its_directory(checkpoints: Path, session: Session, scene: Any) -> None:
     from diffusers import ControlNetModel
 
@@ -225,6 +252,9 @@ def test_a_kandinsky_size_that_is_no_multiple_of_64_is_fitted_before_it_runs() -
             r"`control_guidance_start` must be below `control_guidance_end`, got 0.7 and 0.5",
         ),
         ({"controlnet": "depth", "control_image": "x", "mask_image": "x", "image": "x"}, "cannot be combined"),
+        ({"controlnet_2": "depth", "control_image_2": "x"}, r"`controlnet` must be given with `controlnet_2`"),
+        ({"controlnet": "depth", "control_image": "x", "controlnet_2": "depth"}, r"`control_image_2` must be given"),
+        ({"controlnet": "depth", "control_image": "x", "control_image_2": "x"}, r"`controlnet_2` must be given with"),
         ({"mask_image": "x"}, r"`mask_image` needs an initial picture"),
         ({"noise_level": 20}, r"`noise_level` is not taken by sd15"),
     ],

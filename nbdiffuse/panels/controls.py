@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ..completion import BLANK, resolve, settable, way
+from ..completion import BLANK, resolve, settable
 from ..errors import NbdiffuseError, ParameterError
 from ..images import Picture
 from ..presets import PRESETS, preset_of
@@ -20,8 +20,12 @@ from .wells import PictureControl, Surroundings
 
 FIRST = ("image", "prompt", "negative_prompt", "model", "strength", "guidance_scale", "num_inference_steps", "seed")
 """Fields that are always in sight; the others stand below "More settings"."""
-KEPT = frozenset({"image", "prompt", "model", "mask_image", "control_image", "controlnet", "checkpoint"})
+KEPT = frozenset(
+    {"image", "prompt", "model", "mask_image", "control_image", "controlnet", "control_image_2", "controlnet_2", "checkpoint"}
+)
 """Fields that "Defaults" leaves alone."""
+CHOSEN = frozenset({"model", "scheduler", "controlnet", "controlnet_2"})
+"""Fields whose choices are the preset's."""
 
 
 class Controls:
@@ -151,12 +155,12 @@ class Controls:
         except NbdiffuseError as error:
             self.outlook = error
         asked, preset = self.asked, preset_of(self.asked.model)
-        defaults = preset.defaults_for(way(asked))
+        defaults = preset.values_for(asked)
         visible = [name for name in settable(asked) if name not in self._given]
         values = {name: defaults.get(name) if getattr(asked, name) is None else getattr(asked, name) for name in visible}
         for name, value in values.items():
             control = self._control(name)
-            if name in ("model", "scheduler", "controlnet"):
+            if name in CHOSEN:
                 control.offer(self._choices(name), value)
             elif name in ("width", "height"):
                 known = isinstance(self.outlook, Recipe) and not self._given
@@ -173,7 +177,7 @@ class Controls:
 
     def _choices(self, name: str) -> tuple[str, ...]:
         preset = preset_of(self.asked.model)
-        return {"model": tuple(PRESETS), "scheduler": preset.schedulers, "controlnet": (OPEN, *preset.controlnets)}[name]
+        return {"model": tuple(PRESETS), "scheduler": preset.schedulers}.get(name, (OPEN, *preset.controlnets))
 
     def _place(self, box: Any, names: list[str]) -> None:
         children = tuple(self._control(name).widget for name in names)
@@ -204,7 +208,7 @@ class Controls:
             return kinds[name](name, param, self._desk, take)
         if param.kind in (int, float):
             return NumberControl(name, param, self._desk, take)
-        choice = param.choices or name in ("model", "scheduler", "controlnet")
+        choice = param.choices or name in CHOSEN
         return ChoiceControl(name, param, self._desk, take) if choice else TextControl(name, param, self._desk, take)
 
 
