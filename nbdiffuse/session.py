@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -251,7 +252,7 @@ def wait(job: Job[T], while_waiting: Callable[[], None] = lambda: None, interval
                 return job.result()
             while_waiting()
             job.future.exception(interval)
-        except TimeoutError:
+        except futures.TimeoutError:  # from Python 3.11 on the builtin
             continue
         except KeyboardInterrupt:
             interrupts += 1

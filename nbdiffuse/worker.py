@@ -48,7 +48,7 @@ class Job(Generic[T]):
 
         Raises
         ------
-        TimeoutError
+        concurrent.futures.TimeoutError
             The job still runs.
         """
         return self.future.result(timeout)
