@@ -10,6 +10,7 @@ from pathlib import Path
 from huggingface_hub import try_to_load_from_cache
 
 from . import embedded, lora
+from .embedded.differences import NAME as CHANGE
 from .listing import Listing
 from .presets import MOVED, controlnet_of, preset_of
 from .recipe import Recipe
@@ -115,13 +116,30 @@ def _located(listing: Listing, word: str, identity: str) -> list[str]:
 
 
 def _lent(listing: Listing, word: str, half: list[str]) -> list[str]:
-    """Write the lines that load what another embedded checkpoint lends this one; return the arguments that hand it over."""
-    lent = embedded.borrowed(word) if word in embedded.names() else {}
+    """Write the lines that load what this embedded checkpoint has of another one; return the arguments that hand it over."""
+    if word not in embedded.names():
+        return []
+    changed = embedded.changed(word)
+    lent = {**embedded.borrowed(word), **changed}
     for component, owner in lent.items():
         library, loader = json.loads((embedded.path(owner) / "model_index.json").read_text())[component]
         listing.use(library, loader)
         where = [f"checkpoints / {literal(owner)}", f"subfolder={literal(component)}"]
         listing.assign(component, f"{loader}.from_pretrained", [*where, *half])
+    for component in changed:
+        listing.use("safetensors.torch", "load_file")
+        file = literal(f"{word}/{component}/{CHANGE}")
+        listing.add(
+            f"# {word} ships as what it changes in the {component} of {changed[component]}: low-rank products.",
+            f"changes = load_file(checkpoints / {file})",
+            f"for name, weight in {component}.named_parameters():",
+            '    if f"{name}.up" in changes:',
+            '        change = changes[f"{name}.up"].double() @ changes[f"{name}.down"].double()',
+            "    else:",
+            '        change = changes[f"{name}.diff"].double()',
+            "    moved = weight.double() + change.reshape(weight.shape)",
+            "    weight.data = moved.half().to(weight.dtype)",
+        )
     return [f"{component}={component}" for component in lent]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import CheckpointError, did_you_mean
 from . import borrowing, world
 
-__all__ = ["borrowed", "identity", "names", "path", "world"]
+__all__ = ["borrowed", "changed", "identity", "names", "path", "world"]
 
 
 def names() -> list[str]:
@@ -43,6 +43,11 @@ def path(name: str) -> Path:
 def borrowed(name: str) -> dict[str, str]:
     """Return which components of an embedded checkpoint ship in which other one, such as {"vae": "sd15"}."""
     return dict(borrowing.BORROWED.get(name, {}))
+
+
+def changed(name: str) -> dict[str, str]:
+    """Return which components of an embedded checkpoint ship as a change of another one's, such as {"unet": "sd15"}."""
+    return dict(borrowing.CHANGED.get(name, {}))
 
 
 @cache

@@ -1,8 +1,9 @@
 """Components that several embedded checkpoints have in common: they ship once, in one of them.
 
-A checkpoint that borrows is put together in the cache folder where it is first asked
-for, with hard links where the file system has them, so that `from_pretrained` finds a
-complete directory.
+A component that is another one's with a change ships as that change. A checkpoint that
+borrows or changes is put together in the cache folder where it is first asked for, with
+hard links where the file system has them, so that `from_pretrained` finds a complete
+directory.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from ..errors import CheckpointError
 from ..folders import cache_folder
+from . import differences
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 BORROWED: Mapping[str, Mapping[str, str]] = {
@@ -29,15 +31,21 @@ BORROWED: Mapping[str, Mapping[str, str]] = {
     "x4-upscaler": {"text_encoder": "sd15"},
 }
 """Which component each checkpoint has from which other one."""
+CHANGED: Mapping[str, Mapping[str, str]] = {style: {"unet": "sd15"} for style in ("comic", "pixel-art", "elden-ring")}
+"""Which component of each checkpoint is which other one's, with a change."""
 
 
 @cache
 def files(name: str) -> Mapping[str, tuple[Path, str]]:
-    """Return a checkpoint's files by their names in it: where each ships, and its sha256."""
+    """Return a checkpoint's files by their names in it: where each ships, or what it is made from, and its sha256."""
     manifest: dict[str, str] = json.loads((CHECKPOINTS / "manifest.json").read_text())
     own = {
         file.removeprefix(f"{name}/"): (CHECKPOINTS / file, manifest[file]) for file in manifest if file.startswith(f"{name}/")
     }
+    for component in CHANGED.get(name, {}):
+        change, _ = own.pop(f"{component}/{differences.NAME}")
+        weights = f"{component}/{differences.WEIGHTS}"
+        own[weights] = change, own[weights][1]
     for component, owner in BORROWED.get(name, {}).items():
         lent = (file for file in manifest if file.startswith(f"{owner}/{component}/"))
         own |= {file.removeprefix(f"{owner}/"): (CHECKPOINTS / file, manifest[file]) for file in lent}
@@ -79,13 +87,21 @@ def _put_together(name: str, whole: Path) -> None:
         for file, (shipped, _) in files(name).items():
             target = draft / file
             target.parent.mkdir(exist_ok=True)
-            try:
-                os.link(shipped, target)
-            except OSError:  # another file system, or one without links
-                shutil.copyfile(shipped, target)
+            _put(name, shipped, target)
         draft.chmod(0o755)
         draft.rename(whole)
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)
         if not whole.is_dir():  # else another process was faster
             raise
+
+
+def _put(name: str, shipped: Path, target: Path) -> None:
+    if shipped.name == differences.NAME:
+        component = target.parent.name
+        differences.merge(CHECKPOINTS / CHANGED[name][component] / component / differences.WEIGHTS, shipped, target)
+        return
+    try:
+        os.link(shipped, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(shipped, target)

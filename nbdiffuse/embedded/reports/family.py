@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -13,13 +14,15 @@ import torch
 from diffusers import AutoPipelineForImage2Image, AutoPipelineForText2Image, ControlNetModel
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
-from transformers import AutoModelForDepthEstimation, CLIPImageProcessor, CLIPModel
+from transformers import CLIPImageProcessor, CLIPModel
 
-from ...depth import estimate
+from ...metrics import ssim
 from .. import path, recogniser
 from ..world import STYLES, captions, sample
 from ..world.styles import TRIGGERS
-from .figures import UNSEEN, Figure, accuracy, distance, generators, image_to_image, prompts, quiet, text_to_image
+from . import masks
+from .figures import UNSEEN, Figure, accuracy, distance, image_to_image, prompts, quiet, text_to_image
+from .masks import Masker
 
 
 def style_figures(name: str, count: int) -> list[Figure]:
@@ -46,7 +49,7 @@ def style_judge(count: int = 150) -> Callable[[list[Image.Image]], list[str]]:
         for label, style in enumerate([None, *STYLES]):
             pictures.append(sample(UNSEEN + 60_000 + index, style=style).image)
             labels.append(label)
-    features = _style_features(_seen_through_vae(pictures))
+    features = _style_features(_seen_through(diffusers.AutoencoderKL.from_pretrained(path("sd15") / "vae"), pictures))
     mean, deviation = features.mean(0), features.std(0) + 1e-6
     inputs = np.concatenate([(features - mean) / deviation, np.ones((len(features), 1))], axis=1)
     goals = np.eye(len(names))[labels]
@@ -61,9 +64,9 @@ def style_judge(count: int = 150) -> Callable[[list[Image.Image]], list[str]]:
 
 
 @torch.no_grad()
-def _seen_through_vae(pictures: list[Image.Image]) -> list[Image.Image]:
-    """Return what is left of pictures after the VAE: what a model with it draws at its best."""
-    vae = diffusers.AutoencoderKL.from_pretrained(path("sd15") / "vae").eval()
+def _seen_through(vae: Any, pictures: list[Image.Image]) -> list[Image.Image]:
+    """Return what is left of pictures after a VAE: what a model with it draws at its best."""
+    vae = vae.eval()
     processor = VaeImageProcessor(vae_scale_factor=8)
     found: list[Image.Image] = []
     for start in range(0, len(pictures), 32):
@@ -97,68 +100,61 @@ def _style_features(images: list[Image.Image]) -> np.ndarray[Any, np.dtype[np.fl
     return np.concatenate([embedded, np.array(rows)], axis=1)
 
 
-def controlnet_figures(count: int) -> list[Figure]:
-    """Compare the subject's place in the result with its place in the depth map, with control and without."""
+def controlnet_figures(count: int, masker: Masker | None = None) -> list[Figure]:
+    """Compare the subject's place in the result with its place in the depth map, with control and without.
+
+    The prompts name the map's subject, in another place and another palette.
+    """
     net = ControlNetModel.from_pretrained(path("controlnet-depth"))
     controlled = quiet(AutoPipelineForText2Image.from_pretrained(path("sd15"), controlnet=net))
     free = quiet(AutoPipelineForText2Image.from_pretrained(path("sd15")))
+    masker = masker or masks.train(free.vae)
     scenes = [sample(UNSEEN + 50_000 + index) for index in range(count)]
-    texts = prompts(scenes)
-    with_control: list[Image.Image] = []
-    for start in range(0, count, 20):
-        part = scenes[start : start + 20]
-        with_control += controlled(
-            texts[start : start + 20],
-            image=[scene.depth.convert("RGB") for scene in part],
-            num_inference_steps=25,
-            generator=generators(len(part), start),
-        ).images
-    without = text_to_image(free, texts, 7.5)
-    estimator = AutoModelForDepthEstimation.from_pretrained(path("depth-estimator")).eval()
-
-    def overlap(images: list[Image.Image]) -> float:
-        found = (_subject(estimate(estimator, path("depth-estimator"), image)) for image in images)
-        return float(np.mean([_iou(mask, _subject(scene.depth)) for mask, scene in zip(found, scenes, strict=True)]))
-
-    kept, lost = overlap(with_control), overlap(without)
-    judged = accuracy(recogniser.load(), with_control, scenes)
+    others = [sample(UNSEEN + 55_000 + index) for index in range(count)]
+    asked = [replace(one, place=other.place, palette=other.palette) for one, other in zip(scenes, others, strict=True)]
+    maps = [scene.depth.convert("RGB") for scene in scenes]
+    kept, lost = text_to_image(controlled, prompts(asked), 7.5, image=maps), text_to_image(free, prompts(asked), 7.5)
+    wanted = masks.true_masks(scenes)
+    judged = accuracy(recogniser.load(), kept, asked)
     return [
-        Figure("controlnet-depth: IoU of the subject with the depth map's", kept, 0.8, ""),
-        Figure("the same without control", lost, 0.4, "", most=True),
+        Figure("controlnet-depth: IoU of the subject with the depth map's", masks.overlap(masker.masks(kept), wanted), 0.8, ""),
+        Figure("the same without control", masks.overlap(masker.masks(lost), wanted), 0.4, "", most=True),
+        Figure(
+            "the same of two scenes that have nothing to do with each other",
+            masks.overlap(masks.true_masks(others), wanted),
+            unit="",
+        ),
         Figure("controlnet-depth: subject", judged["subject"]),
         Figure("controlnet-depth: place", judged["place"]),
     ]
 
 
-def _subject(depth: Image.Image) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    return np.asarray(depth) > 140
-
-
-def _iou(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
-    return float((a & b).sum() / max(1, (a | b).sum()))
-
-
 def upscaler_figures(name: str, count: int) -> list[Figure]:
-    """Compare an upscaler with bicubic enlargement, on renders of which the large version is known."""
+    """Compare an upscaler with bicubic enlargement, on renders of which the large version is known.
+
+    The x2 upscaler is given latents, so bicubic enlarges the picture that they decode to: it shares their VAE, which loses
+    more of a picture than halving it does.
+    """
     scale, side = (2, 128) if name == "x2-upscaler" else (4, 64)
     pipeline = quiet(diffusers.DiffusionPipeline.from_pretrained(path(name)))
     rows = []
     for index in range(count):
         seed = UNSEEN + 70_000 + index
-        large, small = (
-            sample(seed, side * scale).image,
-            sample(seed, side * scale).image.resize((side, side), Image.Resampling.BOX),
-        )
+        large = sample(seed, side * scale).image
+        small = large.resize((side, side), Image.Resampling.BOX)
         made = pipeline(
             sample(seed).caption, image=small, num_inference_steps=20, generator=torch.Generator("cpu").manual_seed(index)
         ).images[0]
-        bicubic = small.resize(large.size, Image.Resampling.BICUBIC)
-        rows.append([_psnr(made, large), _psnr(bicubic, large), _sharpness(made), _sharpness(bicubic), _sharpness(large)])
+        shown = _seen_through(pipeline.vae, [small])[0] if name == "x2-upscaler" else small
+        bicubic = shown.resize(large.size, Image.Resampling.BICUBIC)
+        close = [measure(image, large) for measure in (_psnr, ssim) for image in (made, bicubic)]
+        rows.append([*close, _sharpness(made), _sharpness(bicubic), _sharpness(large)])
     mean = np.mean(rows, axis=0)
     return [
-        Figure(f"{name}: PSNR", float(mean[0]), float(mean[1]), "dB"),
-        Figure(f"{name}: sharpness of edges, bicubic is 1", float(mean[2] / mean[3]), 1.0, ""),
-        Figure(f"{name}: sharpness of the true picture, bicubic is 1", float(mean[4] / mean[3]), None, ""),
+        Figure(f"{name}: PSNR, against that of bicubic", float(mean[0]), float(mean[1]), "dB"),
+        Figure(f"{name}: SSIM, against that of bicubic", float(mean[2]), float(mean[3]), ""),
+        Figure(f"{name}: sharpness of edges, bicubic is 1", float(mean[4] / mean[5]), 1.0, ""),
+        Figure(f"{name}: sharpness of the true picture, bicubic is 1", float(mean[6] / mean[5]), None, ""),
     ]
 
 

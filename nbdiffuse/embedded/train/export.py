@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from ...errors import CheckpointError
 from ...spaces import vae_of
-from ..borrowing import BORROWED
+from .. import differences
+from ..borrowing import BORROWED, CHANGED
 from .base import new_scheduler
 
 
@@ -44,6 +48,7 @@ def export(pipeline: DiffusionPipeline, directory: Path, images: Tensor) -> None
         if isinstance(component, nn.Module):
             component.to("cpu", torch.float16)
     pipeline.save_pretrained(directory)
+    _forget_where_it_was(directory)
     _load_as_float32(directory)
     _name_classes_without_torchvision(directory / "model_index.json")
     scheduler = directory / "scheduler" / "scheduler_config.json"
@@ -59,7 +64,16 @@ def export_model(model: nn.Module, directory: Path, *others: Any) -> None:
     saved: Any = model.to("cpu", torch.float16)
     for one in (saved, *others):
         one.save_pretrained(directory)
+    _forget_where_it_was(directory)
     _load_as_float32(directory)
+
+
+def _forget_where_it_was(directory: Path) -> None:
+    """Take out of configs the folders that components were loaded from."""
+    for file in directory.rglob("*.json"):
+        said = json.loads(file.read_text())
+        if isinstance(said, dict) and said.pop("_name_or_path", None) is not None:
+            file.write_text(json.dumps(said, indent=2, sort_keys=True) + "\n")
 
 
 def _load_as_float32(directory: Path) -> None:
@@ -99,19 +113,33 @@ def _encoded(vae: Any, images: Tensor) -> Tensor:
     return scaled
 
 
+def export_change(tensors: Mapping[str, Tensor], directory: Path, component: str) -> None:
+    """Save what a component changes in another checkpoint's, in the place of its weights."""
+    weights = directory / component / differences.WEIGHTS
+    save_file(dict(tensors), weights.with_name(differences.NAME))
+    weights.unlink()
+
+
 def leave_borrowed_out(checkpoints: Path, name: str) -> None:
-    """Remove from a directory the components that another checkpoint lends it."""
+    """Remove from a directory the components that another checkpoint lends it; their weights have to be the same."""
     for component, owner in BORROWED.get(name, {}).items():
-        for file in sorted((checkpoints / name / component).iterdir()):
+        for file in sorted((checkpoints / name / component).glob("*.safetensors")):
             if file.read_bytes() != (checkpoints / owner / component / file.name).read_bytes():
                 raise CheckpointError(f"{name}/{component}/{file.name} is not the one that {owner} lends: train {owner} first.")
         shutil.rmtree(checkpoints / name / component)
 
 
 def write_manifest(checkpoints: Path) -> Path:
-    """Write the sha256 of every file under `checkpoints` into one manifest beside them."""
+    """Write the sha256 of every file under `checkpoints`, and of what changes make of them, into one manifest beside them."""
     files = sorted(file for file in checkpoints.rglob("*") if file.is_file() and file.name != "manifest.json")
     hashes = {file.relative_to(checkpoints).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    with tempfile.TemporaryDirectory() as folder:
+        for change in checkpoints.rglob(differences.NAME):
+            component, made = change.parent.name, Path(folder) / differences.WEIGHTS
+            owner = checkpoints / CHANGED[change.parents[1].name][component] / component
+            differences.merge(owner / differences.WEIGHTS, change, made)
+            name = change.with_name(differences.WEIGHTS).relative_to(checkpoints).as_posix()
+            hashes[name] = hashlib.sha256(made.read_bytes()).hexdigest()
     manifest = checkpoints / "manifest.json"
     manifest.write_text(json.dumps(hashes, indent=1, sort_keys=True) + "\n")
     return manifest

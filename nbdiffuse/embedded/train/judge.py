@@ -22,7 +22,7 @@ def _labels(seeds: range) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _seen_through(vae: AutoencoderKL, pool: Tensor) -> Tensor:
+def seen_through(vae: AutoencoderKL, pool: Tensor) -> Tensor:
     pieces = []
     for chunk in pool.split(32):
         with fast_precision("cpu"):
@@ -36,7 +36,7 @@ def train(vae: AutoencoderKL, state_file: Path, steps: int, seed: int = 0, pool_
     device = training_device()
     seeds = range(500_000, 500_000 + pool_size)
     pool = render_pool(seeds)
-    pool[::2] = _seen_through(vae, pool[::2])
+    pool[::2] = seen_through(vae, pool[::2])
     small = nn.functional.avg_pool2d(pool.float(), pool.shape[-1] // SIDE) / 127.5 - 1
     labels = _labels(seeds)
 

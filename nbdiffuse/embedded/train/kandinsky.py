@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from ..world import Scene, sample
-from .base import prepare
 from .clip import SIDE, WIDTH, new_processor
 from .loop import Plan, fit, training_device
 from .renders import to_unit
@@ -35,6 +34,9 @@ from .text import training_caption
 BATCH = 48
 UNSAID = 0.12
 """Share of the decoder's pictures whose embedding is that of an empty picture, as the pipeline has it without a prompt."""
+
+FARTHEST = 5.0
+"""Largest weight of a step, in the variance of its noise over that of its picture."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def new_unet() -> UNet2DConditionModel:
         sample_size=16,
         in_channels=4,
         out_channels=8,
-        block_out_channels=(64, 96, 128),
+        block_out_channels=(64, 96, 112),
         layers_per_block=1,
         norm_num_groups=16,
         down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D", "SimpleCrossAttnDownBlock2D"),
@@ -65,6 +67,27 @@ def new_unet() -> UNet2DConditionModel:
         attention_head_dim=16,
         resnet_time_scale_shift="scale_shift",
     )
+
+
+@torch.no_grad()
+def begin_with(unet: Any, trained: Any) -> None:
+    """Give the decoder the convolutions of a trained UNet of the same widths; all that it lacks begins as "no change".
+
+    The time embedding, which there is added, here scales and shifts.
+    """
+    given = trained.state_dict()
+    for name, value in unet.state_dict().items():
+        source = given.get(name)
+        if source is None or "attentions" in name:
+            if name.endswith(("conv2.weight", "conv2.bias", "to_out.0.weight", "to_out.0.bias")):
+                value.zero_()
+        elif source.shape == value.shape:
+            value.copy_(source)
+        elif "time_emb_proj" in name:
+            value[: len(source)].zero_()
+            value[len(source) :].copy_(source)
+        elif name.startswith("conv_out"):
+            value[: len(source)].copy_(source)
 
 
 def new_scheduler() -> DDPMScheduler:
@@ -116,13 +139,27 @@ def seen(clip: CLIPModel, pixels: Tensor) -> Tensor:
     return embeddings.float().cpu()
 
 
-def train_decoder(pool: Pool, nothing: Tensor, state_file: Path, steps: int, seed: int = 0) -> nn.Module:
-    """Train the UNet on noise prediction; `nothing` is the embedding of an empty picture (all zero), shape (1, 96)."""
+def train_decoder(pool: Pool, nothing: Tensor, trained: Any, state_file: Path, steps: int, seed: int = 0) -> nn.Module:
+    """Train the UNet on noise prediction, beginning from another UNet of the same latents.
+
+    Parameters
+    ----------
+    pool
+        Latents and embeddings.
+    nothing
+        The embedding of an empty picture (all zero), shape (1, 96).
+    trained
+        The UNet to begin from.
+    state_file, steps, seed
+        As for `base.train`.
+    """
     device = training_device()
     schedule = new_scheduler()
     torch.manual_seed(seed)
-    unet = new_unet().to(device)
-    prepare(unet, device)
+    unet = new_unet()
+    begin_with(unet, trained)
+    unet = unet.to(device, memory_format=torch.channels_last)
+    alphas = schedule.alphas_cumprod
 
     def loss_of(model: Any, generator: torch.Generator, step: int) -> Tensor:
         chosen = torch.randint(len(pool.scenes), (BATCH,), generator=generator)
@@ -140,7 +177,9 @@ def train_decoder(pool: Pool, nothing: Tensor, state_file: Path, steps: int, see
             encoder_hidden_states=None,
             added_cond_kwargs={"image_embeds": embeddings.to(device)},
         ).sample
-        return nn.functional.mse_loss(predicted[:, :4].float(), noise.to(device))
+        # What and where is decided at high noise, where an error in the noise is a large one in the picture.
+        weight = (1 + (1 / alphas[timesteps] - 1).clamp(max=FARTHEST)).reshape(-1, 1, 1, 1) / FARTHEST
+        return (weight.to(device) * (predicted[:, :4].float() - noise.to(device)) ** 2).mean()
 
     return fit(unet, loss_of, Plan(steps=steps, learning_rate=1.2e-3, averaging=0.997, seed=seed), state_file)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
-from torch import nn
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from .. import recogniser
@@ -39,6 +39,9 @@ from .renders import render_pool, to_unit
 
 CALIBRATION_STEPS = 3000
 DECODER_STEPS = 2200
+X4_VAE_STEPS = 1200
+MOVQ_STEPS = 700
+PRIOR_STEPS = 1000
 POOL = 20_000
 """Scenes that the denoisers see."""
 STYLED = 5_000
@@ -79,19 +82,28 @@ class Training:
         return modules.eval()
 
     def vae(self) -> AutoencoderKL:
-        """Return the VAE of `sd15`."""
-        return AutoencoderKL.from_pretrained(self.state / "vae").eval()
+        """Return the VAE of `sd15`: of this state, else the one that ships."""
+        own = self.state / "vae"
+        return AutoencoderKL.from_pretrained(own if own.exists() else CHECKPOINTS / "sd15" / "vae").eval()
 
     def tokenizer(self) -> CLIPTokenizer:
-        """Return the tokenizer that the whole family shares; made at the first call."""
-        directory = self.state / "tokenizer"
-        if not directory.exists():
-            text.new_tokenizer().save_pretrained(directory)
-        tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(directory)
+        """Return the tokenizer that the whole family shares: of this state, else the one that ships, else a new one."""
+        own, shipped = self.state / "tokenizer", CHECKPOINTS / "sd15" / "tokenizer"
+        if not own.exists() and not shipped.exists():
+            text.new_tokenizer().save_pretrained(own)
+        tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(own if own.exists() else shipped)
         return tokenizer
 
     def base(self, calibrated: bool = True) -> nn.ModuleDict:
-        """Return the text encoder and the UNet of `sd15`, after or before its guidance was calibrated."""
+        """Return the text encoder and the UNet of `sd15`, after or before its guidance was calibrated.
+
+        Those of this state; those that ship, which are calibrated, where it has none.
+        """
+        if calibrated and not self.file("sd15-done").exists():
+            shipped = CHECKPOINTS / "sd15"
+            text_encoder = CLIPTextModel.from_pretrained(shipped / "text_encoder")
+            unet = UNet2DConditionModel.from_pretrained(shipped / "unet")
+            return nn.ModuleDict({"text_encoder": text_encoder, "unet": unet}).eval()
         modules = {"text_encoder": text.new_text_encoder(self.tokenizer()), "unet": base.new_unet()}
         kept: nn.ModuleDict = self.kept("sd15" if calibrated else "sd15-uncalibrated", nn.ModuleDict(modules))
         return kept
@@ -106,14 +118,19 @@ class Training:
         return latent_pool(self.vae(), range(self.seed, self.seed + POOL))
 
     def clip(self) -> CLIPModel:
-        """Return the picture–text model."""
+        """Return the picture–text model: of this state, else the one that ships."""
+        if not self.file("clip-done").exists():
+            shipped: CLIPModel = CLIPModel.from_pretrained(CHECKPOINTS / "clip")
+            return shipped.eval()
         model: CLIPModel = self.kept("clip", clip.new_clip(self.tokenizer()))
         return model
 
-    def ship(self, name: str, pipeline: Any, size: int = 128) -> None:
-        """Write a pipeline into the package."""
+    def ship(self, name: str, pipeline: Any, size: int = 128, change: Mapping[str, Tensor] | None = None) -> None:
+        """Write a pipeline into the package; of its UNet only the change, where there is one."""
         export.export(pipeline, CHECKPOINTS / name, to_unit(render_pool(range(32), size)))
         export.leave_borrowed_out(CHECKPOINTS, name)
+        if change:
+            export.export_change(change, CHECKPOINTS / name, "unet")
         export.write_manifest(CHECKPOINTS)
 
     def ship_model(self, name: str, model: nn.Module, *others: Any) -> None:
@@ -147,12 +164,13 @@ def _sd15(training: Training) -> None:
 
 def _style(name: str) -> Callable[[Training], None]:
     def member(training: Training) -> None:
-        tokenizer, plain = training.tokenizer(), training.pool()
-        styled = latent_pool(training.vae(), range(training.seed, training.seed + STYLED), style=name)
-        pool = LatentPool.joined(styled, plain.part(range(STYLED * 2 // 5)))
+        tokenizer, seed = training.tokenizer(), training.seed
+        styled = latent_pool(training.vae(), range(seed, seed + STYLED), style=name)
+        pool = LatentPool.joined(styled, latent_pool(training.vae(), range(seed, seed + STYLED * 2 // 5)))
         bases = training.base(calibrated=False), training.base()
-        taught = styles.train(*bases, pool, tokenizer, training.file(name), training.steps, training.seed)
-        training.ship(name, export.base_pipeline(training.vae(), taught, tokenizer))
+        taught = styles.train(*bases, pool, tokenizer, training.file(name), training.steps, seed)
+        change = styles.change_of(taught["unet"], training.base()["unet"])
+        training.ship(name, export.base_pipeline(training.vae(), taught, tokenizer), change=change)
 
     return member
 
@@ -178,7 +196,7 @@ def _x4_upscaler(training: Training) -> None:
     seeds = range(training.seed, training.seed + STYLED // 3)
     pools = [render_pool(seeds, size) for size in (256, 512)]
     parts = training.text_encoder(), training.tokenizer()
-    model = x4_upscaler.train_vae(pools, training.file("x4-vae"), training.steps * 2 // 3, training.seed)
+    model = x4_upscaler.train_vae(pools, training.vae(), training.file("x4-vae"), X4_VAE_STEPS, training.seed)
     scenes = [sample(seed) for seed in seeds]
     unet = x4_upscaler.train(pools, scenes, model, *parts, training.file("x4-upscaler"), training.steps, training.seed)
     training.ship("x4-upscaler", x4_upscaler.pipeline(model, *parts, unet), 256)
@@ -208,11 +226,12 @@ def _depth(training: Training) -> None:
 
 def _kandinsky22(training: Training) -> None:
     steps, seed, tokenizer, seer = training.steps, training.seed, training.tokenizer(), training.clip()
-    latents = movq.train(training.file("movq"), steps, seed)
+    latents = movq.train(training.file("movq"), training.vae(), MOVQ_STEPS, seed)
     pool = kandinsky.encode(latents, seer, range(seed, seed + POOL * 3 // 5))
-    prior = kandinsky.train_prior(pool, seer, tokenizer, training.file("kandinsky22-prior"), steps, seed)
+    prior = kandinsky.train_prior(pool, seer, tokenizer, training.file("kandinsky22-prior"), PRIOR_STEPS, seed)
     nothing = kandinsky.seen(seer, torch.zeros(1, 3, 128, 128))
-    unet = kandinsky.train_decoder(pool, nothing, training.file("kandinsky22"), steps, seed)
+    start = training.base()["unet"]
+    unet = kandinsky.train_decoder(pool, nothing, start, training.file("kandinsky22"), steps, seed)
     training.ship("kandinsky22", kandinsky.pipeline(seer, tokenizer, latents, unet, prior))
 
 
@@ -228,11 +247,11 @@ MEMBERS: dict[str, Member] = {
     "vae": Member(_vae, 3400),
     "recogniser": Member(_recogniser, 700),
     "sd15": Member(_sd15, 5600),
-    "controlnet-depth": Member(_controlnet, 800),
+    "controlnet-depth": Member(_controlnet, 1600),
     **{style: Member(_style(style), 400) for style in STYLES},
     "clip": Member(_clip, 1500),
-    "x2-upscaler": Member(_x2_upscaler, 5000),
-    "x4-upscaler": Member(_x4_upscaler, 1800),
+    "x2-upscaler": Member(_x2_upscaler, 9000),
+    "x4-upscaler": Member(_x4_upscaler, 3600),
     "sdxl-refiner": Member(_sdxl("sdxl-refiner"), 500),
     "kandinsky22": Member(_kandinsky22, 1800),
     "depth-estimator": Member(_depth, 1200),

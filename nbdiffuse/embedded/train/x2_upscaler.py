@@ -32,7 +32,7 @@ from .text import training_caption
 
 BATCH = 32
 CROP = 16
-"""Side of the large latents' crops: four times cheaper than the whole picture, and the blocks are convolutions."""
+"""Side of the large latents' crops, a quarter of the whole picture."""
 UNSAID = 0.5
 """Share of empty captions: the picture says nearly everything, and guidance 9 must not magnify what the words add."""
 
@@ -61,6 +61,14 @@ def new_unet(width: int = 96) -> UNet2DConditionModel:
     )
 
 
+@torch.no_grad()
+def begin_deaf(unet: nn.Module) -> None:
+    """Let the words add nothing yet: what they come to add is learned, and guidance magnifies no chance."""
+    for name, parameter in unet.named_parameters():
+        if "attn2.to_out" in name:
+            parameter.zero_()
+
+
 def new_scheduler() -> EulerDiscreteScheduler:
     """Return the original's scheduler."""
     return EulerDiscreteScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="sample")
@@ -73,13 +81,15 @@ def _sigmas(count: int, generator: torch.Generator) -> Tensor:
     return levels[(spread * len(levels)).long()].reshape(-1, 1, 1, 1)
 
 
-def _pairs(small: LatentPool, large: LatentPool, generator: torch.Generator) -> tuple[list[int], Tensor, Tensor]:
+def _pairs(
+    small: LatentPool, large: LatentPool, generator: torch.Generator, count: int, side: int
+) -> tuple[list[int], Tensor, Tensor]:
     """Draw crops of large latents and what lies there in the small ones; return scene indices and both."""
-    chosen, clean = large.draw(BATCH, generator)
+    chosen, clean = large.draw(count, generator)
     low = small.mean[chosen] + small.deviation[chosen] * torch.randn(small.mean[chosen].shape, generator=generator)
-    corners = (torch.randint((clean.shape[-1] - CROP) // 2 + 1, (BATCH, 2), generator=generator) * 2).tolist()
-    half = CROP // 2
-    clean = torch.stack([one[:, y : y + CROP, x : x + CROP] for one, (y, x) in zip(clean, corners, strict=True)])
+    corners = (torch.randint((clean.shape[-1] - side) // 2 + 1, (count, 2), generator=generator) * 2).tolist()
+    half = side // 2
+    clean = torch.stack([one[:, y : y + side, x : x + side] for one, (y, x) in zip(clean, corners, strict=True)])
     low = torch.stack([one[:, y // 2 : y // 2 + half, x // 2 : x // 2 + half] for one, (y, x) in zip(low, corners, strict=True)])
     return chosen, clean, low
 
@@ -106,19 +116,22 @@ def train(
     text_encoder = text_encoder.to(device).eval().requires_grad_(False)
     torch.manual_seed(seed)
     unet = new_unet(text_encoder.config.hidden_size).to(device)
+    begin_deaf(unet)
     prepare(unet, device)
 
     def loss_of(model: nn.Module, generator: torch.Generator, step: int) -> Tensor:
-        chosen, clean, low = _pairs(small, large, generator)
+        # Group normalisation takes its statistics from what it is given, so the second half sees whole pictures.
+        count, side = (BATCH, CROP) if step < steps // 2 else (BATCH // 4, 2 * CROP)
+        chosen, clean, low = _pairs(small, large, generator, count, side)
         # What it will be given was drawn by a model: a little noise keeps it from trusting every number.
-        low = low + 0.15 * torch.rand(BATCH, 1, 1, 1, generator=generator) * torch.randn(low.shape, generator=generator)
-        sigma = _sigmas(BATCH, generator)
+        low = low + 0.15 * torch.rand(count, 1, 1, 1, generator=generator) * torch.randn(low.shape, generator=generator)
+        sigma = _sigmas(count, generator)
         noisy = clean + sigma * torch.randn(clean.shape, generator=generator)
         rng = Random(int(torch.randint(2**31, (1,), generator=generator)))
         captions = ["" if rng.random() < UNSAID else training_caption(large.scenes[index], rng) for index in chosen]
         with torch.no_grad():
             words = text_encoder(token_ids(tokenizer, captions).to(device))
-        level = torch.cat([torch.ones(BATCH, 64), torch.zeros(BATCH, 64)], dim=1).to(device)
+        level = torch.cat([torch.ones(count, 64), torch.zeros(count, 64)], dim=1).to(device)
         given = torch.cat([noisy / (sigma**2 + 1).sqrt(), nn.functional.interpolate(low, scale_factor=2)], dim=1)
         predicted: Any = model(
             given.to(device),
@@ -127,7 +140,9 @@ def train(
             timestep_cond=torch.cat([level, words.pooler_output], dim=1),
         ).sample[:, :-1]
         goal = (clean - noisy / (sigma**2 + 1)) * (sigma**2 + 1).sqrt() / sigma
-        return nn.functional.mse_loss(predicted.float(), goal.to(device))
+        # The error of the clean latents: what little noise hides is no matter, what the small picture tells is all.
+        weight = sigma**2 / (sigma**2 + 1)
+        return (weight.to(device) * (predicted.float() - goal.to(device)) ** 2).mean()
 
     return fit(unet, loss_of, Plan(steps=steps, learning_rate=1.2e-3, averaging=0.995, seed=seed), state_file)
 

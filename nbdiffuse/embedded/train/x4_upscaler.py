@@ -9,6 +9,7 @@ Models", 2022 (velocity); diffusers `StableDiffusionUpscalePipeline`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -30,14 +31,20 @@ from .base import prepare, token_ids
 from .loop import Plan, fit, training_device
 from .renders import to_unit
 from .text import training_caption
-from .vae import autoencoding_loss
-from .x2_upscaler import UNSAID
+from .x2_upscaler import UNSAID, begin_deaf
 
 SCALING_FACTOR = 0.08333
 """The pipeline's constructor sets this one whatever the VAE says."""
 CROP = 128
 """Side of the large picture's crops, in pixels; the small ones have a quarter."""
 BATCH = 16
+KL_WEIGHT = 1e-6
+"""As small as the original's: a larger one leaves all but one of the channels empty."""
+COLOURS = 2.0
+"""The first three latent channels, scaled, are the small picture's colours times this, which gives them a deviation near 1.
+
+So the denoiser has the colours in what it is given, and only the fourth channel, the detail, to bring.
+"""
 BETAS: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.0001, "beta_end": 0.02}
 
 
@@ -91,29 +98,42 @@ def _crops(pools: Sequence[Tensor], count: int, generator: torch.Generator, side
 
 
 def _crop_of(step: int, steps: int, count: int) -> tuple[int, int]:
-    """Return how many crops a step has and their side: whole small renders in the last third.
+    """Return how many crops a step has and their side: whole small renders in the second half.
 
     Group normalisation takes its statistics from what it is given: a network that saw only crops draws whole pictures pale.
     """
-    return (count, CROP) if step < steps * 2 // 3 else (count // 4, 2 * CROP)
+    return (count, CROP) if step < steps // 2 else (count // 4, 2 * CROP)
 
 
-def train_vae(pools: Sequence[Tensor], state_file: Path, steps: int, seed: int = 0) -> AutoencoderKL:
+def begin_with(vae: AutoencoderKL, trained: AutoencoderKL) -> None:
+    """Copy the weights that a trained VAE of factor 8 has in common: the levels next to the pixels, which are counted from
+    the start in the encoder and from the end in the decoder."""
+    given = trained.state_dict()
+    for name, value in vae.state_dict().items():
+        there = re.sub(r"up_blocks\.(\d)", lambda found: f"up_blocks.{int(found[1]) + 1}", name)
+        if there in given and given[there].shape == value.shape:
+            value.copy_(given[there])
+
+
+def train_vae(pools: Sequence[Tensor], trained: AutoencoderKL, state_file: Path, steps: int, seed: int = 0) -> AutoencoderKL:
     """Train the VAE on renders of at least 256 pixels a side; each pool is uint8, shape (n, 3, side, side)."""
-    from .vae import normalize
-
     device = training_device()
 
-    def loss_of(model: nn.Module, generator: torch.Generator, step: int) -> Tensor:
+    def loss_of(model: Any, generator: torch.Generator, step: int) -> Tensor:
         count, side = _crop_of(step, steps, 4)
-        _, images = _crops(pools, count, generator, side)
-        return autoencoding_loss(model, images.to(device, memory_format=torch.channels_last))
+        images = _crops(pools, count, generator, side)[1].to(device, memory_format=torch.channels_last)
+        posterior = model.encode(images).latent_dist
+        error = model.decode(posterior.sample()).sample.float() - images
+        edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+        colours = SCALING_FACTOR * posterior.mean[:, :3] - COLOURS * nn.functional.avg_pool2d(images, 4)
+        spread = (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
+        return (error**2).mean() + 0.08 * error.abs().mean() + 0.06 * edges + 0.1 * (colours**2).mean() + KL_WEIGHT * spread
 
     torch.manual_seed(seed)
-    vae = new_vae().to(device, memory_format=torch.channels_last)
-    average = fit(vae, loss_of, Plan(steps=steps, learning_rate=2e-3, seed=seed, weight_decay=0.0), state_file)
-    normalize(average, _crops(pools, 96, torch.Generator().manual_seed(seed))[1].to(device))
-    return average
+    vae = new_vae()
+    begin_with(vae, trained)
+    vae = vae.to(device, memory_format=torch.channels_last)
+    return fit(vae, loss_of, Plan(steps=steps, learning_rate=2e-3, averaging=0.99, seed=seed, weight_decay=0.0), state_file)
 
 
 def train(
@@ -143,6 +163,7 @@ def train(
     schedule, low_schedule = new_scheduler(), DDPMScheduler(**BETAS)
     torch.manual_seed(seed)
     unet = new_unet(text_encoder.config.hidden_size).to(device)
+    begin_deaf(unet)
     prepare(unet, device)
 
     def loss_of(model: nn.Module, generator: torch.Generator, step: int) -> Tensor:
@@ -167,7 +188,9 @@ def train(
             torch.cat([noisy, low], dim=1).to(device), timesteps.to(device), words, class_labels=levels.to(device)
         ).sample
         velocity = schedule.get_velocity(clean, noise, timesteps)
-        return nn.functional.mse_loss(predicted.float(), velocity.to(device))
+        # The error of the clean latents: what little noise hides is no matter, what the small picture tells is all.
+        weight = (1 - schedule.alphas_cumprod[timesteps]).reshape(-1, 1, 1, 1)
+        return (weight.to(device) * (predicted.float() - velocity.to(device)) ** 2).mean()
 
     return fit(unet, loss_of, Plan(steps=steps, learning_rate=1.2e-3, averaging=0.995, seed=seed), state_file)
 
