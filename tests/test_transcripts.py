@@ -19,7 +19,7 @@ from nbdiffuse.recipe import PARAMS, Recipe
 from nbdiffuse.transcripts import cell_text, chain_text
 
 START = Picture.of(Image.new("RGB", (64, 64), (9, 9, 9)))
-WORDS = {"image": "start", "mask_image": "my mask.png", "control_image": "a,b.png"}
+WORDS = {"image": "start", "mask_image": "my mask.png", "control_image": "a,b.png", "control_image_2": "edges.png"}
 
 
 def read_back(text: str, recipe: Recipe) -> Recipe:
@@ -32,7 +32,7 @@ def read_back(text: str, recipe: Recipe) -> Recipe:
             "start": pictures.get("start"),
         }
         code = text.removeprefix("import nbdiffuse\n")
-        for name in ("mask_image", "control_image"):
+        for name in ("mask_image", "control_image", "control_image_2"):
             code = code.replace(f"{name}={WORDS[name]!r}", f"{name}={name}")
             names[name] = recipe.pictures.get(name)
         exec(code, names)
@@ -121,7 +121,7 @@ def words_of_chain(chain: Chain) -> list[dict[str, str]]:
 
 def as_steps(drawn: list[Recipe], begins_with_picture: bool) -> Chain:
     """Take the pictures out, but for the first step's."""
-    bare = [step.replace(image=None, mask_image=None, control_image=None) for step in drawn]
+    bare = [step.replace(**dict.fromkeys(WORDS)) for step in drawn]
     first = bare[0].replace(image=START if begins_with_picture else None)
     return Chain((first, *bare[1:]))
 
