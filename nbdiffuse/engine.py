@@ -27,7 +27,7 @@ from .images import Picture
 from .latents import Latents
 from .pipelines import Pipelines
 from .presets import Preset, controlnet_of, preset_of
-from .recipe import PARAMS, Recipe
+from .recipe import Recipe
 from .rescue import DEAD_LINE, GuardedDecode, is_device_dead, is_out_of_memory, out_of_memory_line
 from .results import Result
 from .spaces import vae_of
@@ -161,10 +161,14 @@ class Engine:
     def _arguments(self, recipe: Recipe, pipeline: Any, pictures: Mapping[str, Image.Image]) -> dict[str, Any]:
         """Return the pipeline call's arguments: the recipe's fields that the call takes, under diffusers' names."""
         fields = call_fields(recipe, inspect.signature(pipeline.__call__).parameters)
-        values = {field: pictures.get(field, getattr(recipe, field)) for field in PARAMS}
         second = second_fields(recipe)
-        both = {field: [values[field], values[second[field]]] if field in second else values[field] for field in fields.values()}
-        arguments = {name: both[field] for name, field in fields.items()}
+
+        def value(field: str) -> Any:
+            return pictures[field] if field in pictures else getattr(recipe, field)
+
+        arguments = {
+            name: [value(field), value(second[field])] if field in second else value(field) for name, field in fields.items()
+        }
         if isinstance(recipe.image, Latents):
             arguments["image"] = self._accepted_latents(recipe, recipe.image)
         prompts: dict[str, Any] = {"negative_prompt": recipe.negative_prompt or None}

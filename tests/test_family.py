@@ -98,8 +98,8 @@ def test_a_style_comes_when_its_trigger_calls(name: str) -> None:
 def test_a_controlnet_keeps_the_layout() -> None:
     vae = AutoencoderKL.from_pretrained(embedded.path("sd15") / "vae").eval()
     kept, lost, *_ = family.controlnet_figures(10, masks.train(vae, steps=150, pool_size=600))
-    # The goal is 0.8, and at most 0.4 without; this ControlNet was trained for an hour, and its report says where it stands.
-    assert kept.value >= 0.5 and lost.value < kept.value + 0.1
+    # Judged by a network that was trained for seconds; the report's own judge is surer.
+    assert kept.value >= 0.65 and lost.value < kept.value - 0.1
 
 
 @pytest.mark.skipif("clip" not in embedded.names(), reason="does not ship yet")

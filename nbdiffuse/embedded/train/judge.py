@@ -23,6 +23,7 @@ def _labels(seeds: range) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def seen_through(vae: AutoencoderKL, pool: Tensor) -> Tensor:
+    """Return what a VAE leaves of pictures, uint8, shape (n, 3, side, side), with the noise of its latents."""
     pieces = []
     for chunk in pool.split(32):
         with fast_precision("cpu"):
