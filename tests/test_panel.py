@@ -17,7 +17,10 @@ from nbdiffuse import Recipe, Session
 from nbdiffuse.completion import real_steps, resolve, settable
 from nbdiffuse.engine import Progress
 from nbdiffuse.errors import ParameterError
+from nbdiffuse.images import Picture
+from nbdiffuse.metadata import Provenance, write
 from nbdiffuse.options import parse_cell
+from nbdiffuse.panels.arrivals import arrival_of
 from nbdiffuse.panels.desk import get_desk
 from nbdiffuse.panels.running import Runner
 from nbdiffuse.panels.single import Panel
@@ -201,6 +204,31 @@ def test_a_file_with_a_recipe_restores_the_settings(panel: Panel, recipe: Recipe
     settle(panel)
     assert panel._desk.call(lambda: panel._restore("made.png", content))
     assert resolve(panel.recipe) == made.recipe
+
+
+@pytest.mark.parametrize(
+    ("lost", "kept", "gone"),
+    [
+        (("control_image",), {"controlnet": "depth", "strength": 0.5}, {"control_image"}),
+        (("image",), {"controlnet": "depth"}, {"image", "strength"}),
+        (("image", "control_image"), {"prompt": "a cat"}, {"image", "strength", "controlnet", "control_image"}),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, tuple) else "",
+)
+def test_pictures_that_are_not_in_memory_are_named_and_all_else_arrives(
+    lost: tuple[str, ...], kept: dict[str, Any], gone: set[str], scene: Any, tmp_path: Path
+) -> None:
+    pictures = {"image": Picture.of(scene.image), "control_image": Picture.of(scene.depth)}
+    made = resolve(Recipe(prompt="a cat", model="sd15", strength=0.5, controlnet="depth", seed=1, **pictures))
+    recipe = made.replace(**{name: Picture(f"sha256:{'0' * 64}", name) for name in lost})
+    write(scene.image, tmp_path / "made.png", Provenance(recipe, {}))
+    arrival = arrival_of("made.png", (tmp_path / "made.png").read_bytes())
+    assert arrival is not None
+    for name in lost:
+        assert f"Its {name} is not in memory: give it again." in arrival.lines
+    restored = arrival.recipe.to_dict()
+    assert kept.items() <= restored.items()
+    assert gone <= {name for name in recipe.to_dict() if restored.get(name) is None}
 
 
 def test_a_sweep_runs_below_and_is_the_sweeps_own(panel: Panel, recipe: Recipe) -> None:
