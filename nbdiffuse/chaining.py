@@ -18,7 +18,8 @@ from .grids import COLUMNS, Cell, contact_sheet, png_bytes
 from .images import Picture
 from .latents import Latents
 from .ledger import Failed, Ledger
-from .presets import preset_of, way
+from .preset import way
+from .presets import preset_of
 from .recipe import Recipe
 from .results import Result, given_cells, result_label
 from .session import Session, get_session

@@ -11,12 +11,14 @@ from PIL import Image
 
 from . import dialects, lora
 from .chain import Chain
+from .controlnets import CONTROL_FIELDS, CONTROLNETS, SECOND
 from .errors import ParameterError, did_you_mean
 from .fitting import fit, fitted_size
 from .images import Picture
 from .latents import Latents
 from .origins import Origin, source
-from .presets import CONTROL_FIELDS, CONTROLNETS, SECOND, Preset, preset_of, way
+from .preset import Preset, way
+from .presets import preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
 from .strengths import run_steps
 
@@ -359,7 +361,6 @@ __all__ = [
     "second_fields",
     "settable",
     "steps_line",
-    "way",
     "weights_label",
     "weights_word",
 ]

@@ -21,12 +21,14 @@ from PIL import Image
 
 from . import conditioning, dialects
 from .completion import call_fields, fitted_pictures, real_steps, second_fields, weights_word
+from .controlnets import controlnet_of
 from .encodings import Encodings
 from .errors import Interrupted, NonFiniteError, ParameterError, RunError
 from .images import Picture
 from .latents import Latents
 from .pipelines import Pipelines
-from .presets import Preset, controlnet_of, preset_of
+from .preset import Preset
+from .presets import preset_of
 from .recipe import Recipe
 from .rescue import DEAD_LINE, GuardedDecode, is_device_dead, is_out_of_memory, out_of_memory_line
 from .results import Result

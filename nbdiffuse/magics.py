@@ -20,13 +20,13 @@ from .chain_grids import ChainGrid
 from .chaining import ChainRun
 from .commands import DiffuseCommands, Panels
 from .completion import notices, resolve
+from .controlnets import controlnet_of
 from .errors import Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from .images import Picture
 from .live import LiveGrid, LiveRun, LiveRuns
 from .loopback import FORMATS, Loopback
 from .metadata import SUFFIXES, check_suffix
 from .options import CHAIN_HELP, LOOP_HELP, Cell, ChainCell, completions, help_text, parse_cell, parse_chain, parse_loopback
-from .presets import controlnet_of
 from .recipe import PARAMS, Recipe
 from .results import Result
 from .session import get_session, wait

@@ -13,7 +13,8 @@ from . import a1111
 from .axes import alternatives, values_of
 from .errors import ParameterError, breaks_rule, did_you_mean
 from .metrics import METRICS
-from .presets import PRESETS, SCHEDULERS
+from .preset import SCHEDULERS
+from .presets import PRESETS
 from .recipe import PARAMS, Param
 
 CELL_OPTIONS = {

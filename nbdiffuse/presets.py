@@ -5,169 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from .controlnets import WHOLE_RUN
 from .errors import ParameterError, did_you_mean
 from .origins import Origin
-from .recipe import Recipe
+from .preset import Preset
 
-SCHEDULERS = (
-    "PNDM",
-    "DDIM",
-    "DDPM",
-    "EulerDiscrete",
-    "EulerAncestralDiscrete",
-    "HeunDiscrete",
-    "DPMSolverMultistep",
-    "UniPCMultistep",
-)
-"""Schedulers of the epsilon-prediction families, by diffusers' class name without its suffix."""
 MOVED = MappingProxyType({"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"})
 """Hub ids that are gone, and where the same weights are now."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preset:
-    """One model family with one set of weights.
-
-    Parameters
-    ----------
-    name, title
-        What recipes and people call it.
-    pipelines
-        diffusers pipeline class for each way to run it: "txt2img" or "img2img", with
-        "+controlnet" or "+mask" behind it.
-    defaults
-        Values for the fields that a recipe leaves open, and with that the fields it
-        takes; None for a field that may stay open.
-    defaults_of
-        Further values, or other ones, for some of its `pipelines`.
-    tiny, hub
-        Its weights in this package and on the hub.
-    schedulers
-        Names that its `scheduler` may have.
-    trigger
-        Words of the prompt that call its style.
-    scale
-        Sides of the result over sides of the initial picture.
-    size_arguments
-        Arguments of the img2img call that take the size, each with the recipe's field.
-    takes_latents
-        Whether its img2img pipeline goes on from latents of its own VAE.
-    controlnets
-        Names of `CONTROLNETS` made for it.
-    only_img2img
-        Fields that need an initial picture.
-    """
-
-    name: str
-    title: str
-    pipelines: Mapping[str, str]
-    defaults: Mapping[str, Any]
-    tiny: Origin
-    hub: Origin
-    defaults_of: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    schedulers: tuple[str, ...] = SCHEDULERS
-    trigger: str = ""
-    scale: int = 1
-    size_arguments: Mapping[str, str] = field(default_factory=dict)
-    takes_latents: bool = True
-    controlnets: tuple[str, ...] = ()
-    only_img2img: frozenset[str] = field(
-        default=frozenset({"image", "strength", "resize_mode", "mask_image", "aesthetic_score", "negative_aesthetic_score"})
-    )
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """What it can do: "txt2img", "img2img" or both."""
-        return tuple(task for task in ("txt2img", "img2img") if task in self.pipelines)
-
-    def origin(self, source: str) -> Origin:
-        """Return its weights in this package ("tiny") or on the hub ("hub")."""
-        return self.hub if source == "hub" else self.tiny
-
-    def origin_of(self, checkpoint: str) -> Origin:
-        """Return what is known about a checkpoint; of one that this table does not name, what the hub's original is like."""
-        return self.tiny if checkpoint == self.tiny.checkpoint else self.hub
-
-    def defaults_for(self, way: str) -> dict[str, Any]:
-        """Return the values for fields left open, for one of its `pipelines`."""
-        task = way.partition("+")[0]
-        merged = {**self.defaults, **self.defaults_of.get(way, {})}
-        return {name: value for name, value in merged.items() if not (task == "txt2img" and name in self.only_img2img)}
-
-    def values_for(self, recipe: Recipe) -> dict[str, Any]:
-        """Return the values for what a recipe leaves open."""
-        values = self.defaults_for(way(recipe))
-        if recipe.controlnet_2:
-            values |= {second: values[name] for name, second in SECOND.items() if name in values}
-        return values
-
-    def pipeline(self, recipe: Recipe) -> str:
-        """Return the diffusers pipeline class that runs a recipe."""
-        return self.pipelines[way(recipe)]
-
-
-def way(recipe: Recipe) -> str:
-    """Return the key of `Preset.pipelines` that a recipe asks for, such as "img2img+controlnet"."""
-    extra = "+controlnet" if recipe.controlnet else "+mask" if recipe.mask_image is not None else ""
-    return recipe.task + extra
-
-
-@dataclass(frozen=True, kw_only=True)
-class ControlNet:
-    """One ControlNet.
-
-    Parameters
-    ----------
-    name
-        What recipes call it.
-    defaults_of
-        Further values, or other ones, for some of its `pipelines`.
-    tiny, hub
-        Its weights in this package and on the hub.
-    estimator
-        Checkpoint, in this package and on the hub, that makes its control image from any picture.
-    """
-
-    name: str
-    tiny: Origin
-    hub: Origin
-    estimator: Mapping[str, str]
-
-    def checkpoint(self, base: str, preset: Preset) -> str:
-        """Return the weights that go with a base checkpoint."""
-        return self.tiny.checkpoint if base == preset.tiny.checkpoint else self.hub.checkpoint
-
-
-CONTROLNETS: Mapping[str, ControlNet] = MappingProxyType(
-    {
-        "depth": ControlNet(
-            name="depth",
-            tiny=Origin(checkpoint="controlnet-depth", native_size=128),
-            hub=Origin(checkpoint="lllyasviel/control_v11f1p_sd15_depth", native_size=512, licence="OpenRAIL"),
-            estimator={"tiny": "depth-estimator", "hub": "depth-anything/Depth-Anything-V2-Small-hf"},
-        )
-    }
-)
-"""Every ControlNet, by name."""
-
-
-def controlnet_of(word: str) -> ControlNet:
-    """Return what a recipe's `controlnet` stands for: one of `CONTROLNETS`, or any other by its hub id or directory."""
-    origin = Origin(checkpoint=word, native_size=512)
-    return CONTROLNETS.get(word) or ControlNet(name=word, tiny=origin, hub=origin, estimator={})
-
-
-_WHOLE_RUN = {"control_guidance_start": 0.0, "control_guidance_end": 1.0}
-CONTROL_FIELDS = frozenset({"controlnet", "control_image", "controlnet_conditioning_scale", *_WHOLE_RUN})
-"""Fields that only mean something with a ControlNet."""
-SECOND: Mapping[str, str] = MappingProxyType({name: f"{name}_2" for name in sorted(CONTROL_FIELDS)})
-"""The same fields of a second ControlNet; diffusers takes a list of both."""
-
 OPEN_RAIL = "CreativeML OpenRAIL-M"
 _COMMON: dict[str, Any] = {"negative_prompt": "", "resize_mode": "fit"}
 _WEIGHED = {**_COMMON, "weighting": "none", "lora": None}
@@ -185,8 +33,8 @@ _SD15 = Preset(
     defaults={**_WEIGHED, "strength": 0.8, "guidance_scale": 7.5, "num_inference_steps": 50, "scheduler": "PNDM"},
     defaults_of={
         "img2img+mask": {"strength": 1.0},
-        "txt2img+controlnet": {"controlnet_conditioning_scale": 1.0, **_WHOLE_RUN},
-        "img2img+controlnet": {"controlnet_conditioning_scale": 0.8, **_WHOLE_RUN},
+        "txt2img+controlnet": {"controlnet_conditioning_scale": 1.0, **WHOLE_RUN},
+        "img2img+controlnet": {"controlnet_conditioning_scale": 0.8, **WHOLE_RUN},
     },
     tiny=Origin(checkpoint="sd15", native_size=128),
     hub=Origin(checkpoint="stable-diffusion-v1-5/stable-diffusion-v1-5", native_size=512, licence=OPEN_RAIL),

@@ -10,11 +10,13 @@ from PIL import Image
 
 from . import a1111, comfyui, dialects, fooocus, invokeai, metadata
 from .a1111 import Parsed
-from .completion import ALWAYS, way
+from .completion import ALWAYS
+from .controlnets import CONTROL_FIELDS
 from .errors import FileError
 from .images import Picture
 from .metadata import Metadata, Provenance
-from .presets import CONTROL_FIELDS, preset_of
+from .preset import way
+from .presets import preset_of
 from .recipe import PARAMS, Recipe
 from .transcripts import cell_text
 

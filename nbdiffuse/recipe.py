@@ -146,7 +146,7 @@ class Recipe(Link):
     mask_image
         Inpainting: white is redrawn, black stays; any mode and size.
     controlnet
-        Name of a ControlNet, see `presets.CONTROLNETS`; or any other one by its hub id or directory.
+        Name of a ControlNet, see `controlnets.CONTROLNETS`; or any other one by its hub id or directory.
     control_image
         What the ControlNet follows, such as a depth map; any mode and size.
     controlnet_conditioning_scale

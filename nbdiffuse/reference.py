@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from .options import CELL_OPTIONS, fields_of, flag
-from .presets import PRESETS, SCHEDULERS, Preset
+from .preset import SCHEDULERS, Preset
+from .presets import PRESETS
 from .recipe import PARAMS
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from . import remote
 from .errors import Interrupted, NbdiffuseError, ParameterError, RunError, breaks_rule
-from .presets import way
+from .preset import way
 from .recipe import Recipe
 from .results import Result
 from .session import Session, wait

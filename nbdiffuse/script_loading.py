@@ -10,9 +10,10 @@ from pathlib import Path
 from huggingface_hub import try_to_load_from_cache
 
 from . import embedded, lora
+from .controlnets import controlnet_of
 from .embedded.differences import NAME as CHANGE
 from .listing import Listing
-from .presets import MOVED, controlnet_of, preset_of
+from .presets import MOVED, preset_of
 from .recipe import Recipe
 from .statements import literal
 

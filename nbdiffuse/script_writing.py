@@ -16,7 +16,8 @@ from .errors import FileError, ParameterError
 from .images import Picture
 from .latents import Latents
 from .listing import Listing
-from .presets import preset_of, way
+from .preset import way
+from .presets import preset_of
 from .recipe import PARAMS, Recipe
 from .statements import literal
 from .store import write_whole

@@ -12,10 +12,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .completion import resolve
+from .controlnets import CONTROLNETS
 from .errors import Interrupted, NbdiffuseError
 from .images import Picture
 from .origins import source
-from .presets import CONTROLNETS
 from .recipe import Recipe
 from .store import predictable
 from .worker import Job, Worker

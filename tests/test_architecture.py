@@ -25,6 +25,8 @@ FLOORS = {
     "chain": 1.3,
     "recipe": 1.5,
     "strengths": 0.5,
+    "controlnets": 1.8,
+    "preset": 1.9,
     "presets": 2,
     "origins": 1.6,
     "completion": 2.2,

@@ -20,7 +20,7 @@ from nbdiffuse.calls import Call, made_as_one
 from nbdiffuse.engine import Engine
 from nbdiffuse.errors import Interrupted, RunError
 from nbdiffuse.pipelines import Pipelines
-from nbdiffuse.presets import SCHEDULERS
+from nbdiffuse.preset import SCHEDULERS
 from nbdiffuse.store import Store
 
 

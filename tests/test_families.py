@@ -11,7 +11,7 @@ import tiny
 import torch
 from PIL import Image
 
-from nbdiffuse import Picture, Recipe, Session, embedded, presets, resolve
+from nbdiffuse import Picture, Recipe, Session, controlnets, embedded, resolve
 from nbdiffuse.errors import CheckpointError, ParameterError
 
 PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
@@ -110,9 +110,9 @@ def test_another_guidance_scale_encodes_no_text_and_no_picture_again(
 
 
 def control_recipe(checkpoints: Path, monkeypatch: pytest.MonkeyPatch, scene: Any, **values: Any) -> Recipe:
-    net = presets.CONTROLNETS["depth"]
+    net = controlnets.CONTROLNETS["depth"]
     origin = dataclasses.replace(net.tiny, checkpoint=str(checkpoints / "controlnet-depth"))
-    monkeypatch.setattr(presets, "CONTROLNETS", {"depth": dataclasses.replace(net, tiny=origin)})
+    monkeypatch.setattr(controlnets, "CONTROLNETS", {"depth": dataclasses.replace(net, tiny=origin)})
     fields = {"controlnet": "depth", "control_image": scene.depth, "num_inference_steps": 4, "seed": 7, **values}
     return Recipe(prompt=PROMPT, **fields)
 

@@ -16,7 +16,7 @@ from PIL import Image
 import nbdiffuse
 from nbdiffuse import Chain, Recipe, read
 from nbdiffuse.chain import Link
-from nbdiffuse.presets import SCHEDULERS
+from nbdiffuse.preset import SCHEDULERS
 
 FAMILIES = ("sdxl", "kandinsky22", "x4-upscaler")
 FRESH = """

@@ -29,7 +29,7 @@ import tiny
 import torch
 
 import nbdiffuse
-from nbdiffuse import embedded, engine, loading, presets
+from nbdiffuse import controlnets, embedded, loading
 from nbdiffuse.embedded.world import sample
 
 JUNGLE = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
@@ -138,9 +138,9 @@ def through_cells(places: dict[str, str], steps_of_all: dict[str, int]) -> tuple
         return load(checkpoint, *rest)
 
     loading.load = counted
-    net = presets.CONTROLNETS["depth"]
+    net = controlnets.CONTROLNETS["depth"]
     nets = {"depth": dataclasses.replace(net, hub=dataclasses.replace(net.hub, checkpoint=places["controlnet-depth"]))}
-    presets.CONTROLNETS = engine.CONTROLNETS = nets
+    controlnets.CONTROLNETS = nets
     started = time.perf_counter()
     for steps in SECTIONS.values():
         recipes = []

@@ -35,8 +35,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import nbdiffuse
 import nbdiffuse.engine
 from nbdiffuse import Recipe, Session
+from nbdiffuse.controlnets import CONTROLNETS
 from nbdiffuse.memory import format_size
-from nbdiffuse.presets import CONTROLNETS
 from nbdiffuse.quietness import quiet
 
 PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"

@@ -1,0 +1,65 @@
+"""ControlNets: which there are, and the fields of a recipe that speak of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from .origins import Origin
+
+if TYPE_CHECKING:
+    from .preset import Preset
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlNet:
+    """One ControlNet.
+
+    Parameters
+    ----------
+    name
+        What recipes call it.
+    defaults_of
+        Further values, or other ones, for some of its `pipelines`.
+    tiny, hub
+        Its weights in this package and on the hub.
+    estimator
+        Checkpoint, in this package and on the hub, that makes its control image from any picture.
+    """
+
+    name: str
+    tiny: Origin
+    hub: Origin
+    estimator: Mapping[str, str]
+
+    def checkpoint(self, base: str, preset: Preset) -> str:
+        """Return the weights that go with a base checkpoint."""
+        return self.tiny.checkpoint if base == preset.tiny.checkpoint else self.hub.checkpoint
+
+
+CONTROLNETS: Mapping[str, ControlNet] = MappingProxyType(
+    {
+        "depth": ControlNet(
+            name="depth",
+            tiny=Origin(checkpoint="controlnet-depth", native_size=128),
+            hub=Origin(checkpoint="lllyasviel/control_v11f1p_sd15_depth", native_size=512, licence="OpenRAIL"),
+            estimator={"tiny": "depth-estimator", "hub": "depth-anything/Depth-Anything-V2-Small-hf"},
+        )
+    }
+)
+"""Every ControlNet, by name."""
+
+
+def controlnet_of(word: str) -> ControlNet:
+    """Return what a recipe's `controlnet` stands for: one of `CONTROLNETS`, or any other by its hub id or directory."""
+    origin = Origin(checkpoint=word, native_size=512)
+    return CONTROLNETS.get(word) or ControlNet(name=word, tiny=origin, hub=origin, estimator={})
+
+
+WHOLE_RUN = {"control_guidance_start": 0.0, "control_guidance_end": 1.0}
+CONTROL_FIELDS = frozenset({"controlnet", "control_image", "controlnet_conditioning_scale", *WHOLE_RUN})
+"""Fields that only mean something with a ControlNet."""
+SECOND: Mapping[str, str] = MappingProxyType({name: f"{name}_2" for name in sorted(CONTROL_FIELDS)})
+"""The same fields of a second ControlNet; diffusers takes a list of both."""
