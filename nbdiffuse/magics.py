@@ -17,6 +17,7 @@ from IPython.display import display
 from . import archive
 from .chain import Chain
 from .chain_grids import ChainGrid
+from .chain_options import CHAIN_HELP, ChainCell, parse_chain
 from .chaining import ChainRun
 from .commands import DiffuseCommands, Panels
 from .completion import notices, resolve
@@ -25,8 +26,9 @@ from .errors import Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from .images import Picture
 from .live import LiveGrid, LiveRun, LiveRuns
 from .loopback import FORMATS, Loopback
+from .loopback_options import LOOP_HELP, parse_loopback
 from .metadata import SUFFIXES, check_suffix
-from .options import CHAIN_HELP, LOOP_HELP, Cell, ChainCell, completions, help_text, parse_cell, parse_chain, parse_loopback
+from .options import Cell, completions, help_text, parse_cell
 from .recipe import PARAMS, Recipe
 from .results import Result
 from .session import get_session, wait

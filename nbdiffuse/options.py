@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
-import re
-import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any
 
 from . import a1111
 from .axes import alternatives, values_of
 from .errors import ParameterError, breaks_rule, did_you_mean
+from .flags import Parser, fields_of, flag, parser_of, words_of
 from .metrics import METRICS
 from .preset import SCHEDULERS
 from .presets import PRESETS
-from .recipe import PARAMS, Param
+from .recipe import PARAMS
 
 CELL_OPTIONS = {
     "out": "variable that receives the result",
@@ -65,42 +62,6 @@ class Cell:
     panel: bool = False
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        missing = re.fullmatch(r"argument (\S+): expected one argument", message)
-        if missing:
-            raise ParameterError(f"`{missing[1].split('/')[0]}` must be followed by a value, got none.")
-        raise ParameterError(message[:1].upper() + message[1:] + ".")
-
-
-def flag(name: str) -> str:
-    """Return a field's long option, such as `--guidance-scale`."""
-    return "--" + name.replace("_", "-")
-
-
-def fields_of(task: str) -> dict[str, Param]:
-    """Return the declarations that a task takes as options."""
-    unwanted = {"prompt", "image"} | ({"strength", "resize_mode"} if task == "txt2img" else set())
-    return {name: param for name, param in PARAMS.items() if name not in unwanted}
-
-
-def _parser(task: str) -> _Parser:
-    parser = _Parser(prog=f"%%{task}", add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
-    for name, param in fields_of(task).items():
-        names = [flag(name)] + ([flag(name).replace("-", "_").replace("__", "--", 1)] if "_" in name else [])
-        parser.add_argument(*names, *([param.short] if param.short else []), dest=name)
-    parser.add_argument("--out")
-    parser.add_argument("--save")
-    return parser
-
-
-def _words(line: str) -> list[str]:
-    try:
-        return shlex.split(line)
-    except ValueError as error:
-        raise ParameterError(f"The line cannot be read: {str(error).lower()}. Close the quotes.") from None
-
-
 def parse_cell(task: str, line: str, body: str) -> Cell:
     """Read a cell of `%%img2img` or `%%txt2img`.
 
@@ -121,12 +82,12 @@ def parse_cell(task: str, line: str, body: str) -> Cell:
     ParameterError
         An option is unknown or a value breaks its rule.
     """
-    parser = _parser(task)
+    parser = parser_of(task)
     for name in ("executor", "measure"):
         parser.add_argument(flag(name))
     for name in ("yes", "panel"):
         parser.add_argument(flag(name), action="store_true")
-    words = _words(line)
+    words = words_of(line)
     known, rest = parser.parse_known_args(words)
     options = [word for word in rest if word.startswith("-")]
     if options:
@@ -154,141 +115,11 @@ def parse_cell(task: str, line: str, body: str) -> Cell:
     return Cell(single, axes, known.out, known.save, parsed.left_out, known.executor, known.yes, measure, known.panel)
 
 
-@dataclass(frozen=True)
-class ChainCell:
-    """What a chain's cell asks for.
-
-    Parameters
-    ----------
-    steps
-        Recipe fields of each step; the first one's `image` is still the word that was typed.
-    out, save, notices
-        As for `Cell`.
-    axes
-        Values by step and field, such as "2.strength", where a step has several.
-    panel
-        Whether the chain's panel is to follow.
-    """
-
-    steps: tuple[dict[str, Any], ...]
-    out: str | None
-    save: str | None
-    notices: tuple[str, ...] = ()
-    axes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    panel: bool = False
-
-
-_STEP = re.compile(r"^\[([^\]\n]*)\][ \t]*(.*)$", re.MULTILINE)
-
-
-def parse_chain(line: str, body: str) -> ChainCell:
-    """Read a cell of `%%chain`.
-
-    Parameters
-    ----------
-    line
-        Perhaps a picture to begin with, then options that every step gets, `--out`, `--save`, `--panel`.
-    body
-        For each step a line `[model options]` and below it the prompt; a step
-        without a prompt has the one of the step before.
-
-    Raises
-    ------
-    ParameterError
-        A step has an unknown option, or a value breaks its rule.
-    """
-    parser = _parser("img2img")
-    parser.add_argument("--panel", action="store_true")
-    known, rest = parser.parse_known_args(_words(line))
-    pictures = [word for word in rest if not word.startswith("-")]
-    if len(pictures) > 1:
-        raise ParameterError(breaks_rule("%%chain", "followed by at most one picture", " ".join(pictures)))
-    heads = list(_STEP.finditer(body))
-    if not heads or body[: heads[0].start()].strip():
-        raise ParameterError("`%%chain` must have a line such as `[sd15 --strength 0.5]` before each prompt. Begin with one.")
-    shared = [word for word in _without(_words(line), pictures, ("--out", "--save")) if word != "--panel"]
-    steps: list[dict[str, Any]] = []
-    axes: dict[str, tuple[Any, ...]] = {}
-    notices: list[str] = []
-    for number, head in enumerate(heads):
-        end = heads[number + 1].start() if number + 1 < len(heads) else len(body)
-        text = (head[2] + "\n" + body[head.end() : end]).strip()
-        task = "img2img" if number or pictures else "txt2img"
-        try:
-            step = _step(task, head[1], shared, text or (steps[-1]["prompt"] if steps else ""), pictures)
-        except ParameterError as error:
-            raise ParameterError(f"Step {number + 1}: {error}") from None
-        values = step.values if number == 0 else {name: value for name, value in step.values.items() if name != "image"}
-        steps.append(values)
-        axes |= {f"{number + 1}.{name}": several for name, several in step.axes.items()}
-        notices += [f"Step {number + 1}: {notice}" for notice in step.notices]
-    return ChainCell(tuple(steps), known.out, known.save, tuple(notices), axes, known.panel)
-
-
-LOOP_OPTIONS = {
-    "passes": "how often the picture is redrawn; 4",
-    "final_strength": "strength of the last pass; the first one's",
-    "curve": "how the strength goes there: linear, aggressive or lazy",
-    "color_correction": "lab holds the colours of the first picture; none",
-}
-"""What `%%loopback` takes besides the options of `%%img2img`."""
-
-
-def parse_loopback(line: str, body: str) -> tuple[Cell, dict[str, Any]]:
-    """Read a cell of `%%loopback`: what `%%img2img` would read, and the loop's own values.
-
-    Raises
-    ------
-    ParameterError
-        An option is unknown or has several values, or a value is no number.
-    """
-    parser = _Parser(prog="%%loopback", add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
-    for name in LOOP_OPTIONS:
-        parser.add_argument(flag(name))
-    known, rest = parser.parse_known_args(_words(line))
-    cell = parse_cell("img2img", shlex.join(rest), body)
-    if cell.axes:
-        raise ParameterError(f"`{next(iter(cell.axes))}` must have one value in a loopback, got several.")
-    given = {name: value for name, value in vars(known).items() if value is not None}
-    for name, kind in (("passes", int), ("final_strength", float)):
-        if name in given:
-            try:
-                given[name] = kind(given[name])
-            except ValueError:
-                noun = "a whole number" if kind is int else "a number"
-                raise ParameterError(breaks_rule(flag(name), noun, given[name])) from None
-    return cell, given
-
-
-def _step(task: str, head: str, shared: list[str], text: str, pictures: list[str]) -> Cell:
-    words = _words(head)
-    model = ["--model", words.pop(0)] if words and not words[0].startswith("-") else []
-    start = [pictures[0] if pictures else "step"] if task == "img2img" else []
-    step = parse_cell(task, shlex.join([*start, *shared, *model, *words]), text)
-    if step.out or step.save or step.panel:
-        raise ParameterError("`--out`, `--save` and `--panel` must stand on the first line: they are the whole chain's.")
-    if step.executor or step.measure or step.yes:
-        raise ParameterError("`--executor`, `--measure` and `--yes` must be left out: %%chain does not take them.")
-    return step
-
-
-def _without(words: list[str], pictures: list[str], options: tuple[str, ...]) -> list[str]:
-    """Take pictures, and options with their values, out of a line's words."""
-    kept: list[str] = []
-    waiting = iter(words)
-    for word in waiting:
-        if word in options:
-            next(waiting, None)
-        elif word not in pictures and not word.startswith(tuple(f"{option}=" for option in options)):
-            kept.append(word)
-    return kept
-
-
 def _alternatives(name: str, value: Any) -> tuple[Any, ...]:
     return alternatives(value, name) if isinstance(value, str) and name != "scheduler" else (value,)
 
 
-def _in_typed_order(known: dict[str, Any], words: list[str], parser: _Parser) -> list[str]:
+def _in_typed_order(known: dict[str, Any], words: list[str], parser: Parser) -> list[str]:
     names = {option: action.dest for action in parser._actions for option in action.option_strings}
     typed = [names.get(word.split("=")[0], names.get(word[:2], "")) for word in words if word.startswith("-")]
     return list(dict.fromkeys(name for name in typed if name in PARAMS and known[name] is not None))
@@ -304,27 +135,6 @@ def _picture_words(task: str, words: list[str]) -> dict[str, tuple[str, ...]]:
     if not words:
         raise ParameterError("`image` must stand after %%img2img, got none. Give a file or the name of a variable.")
     return {"image": tuple(words)}
-
-
-LOOP_HELP = """Redraw a picture again and again from its own result.
-
-    %%loopback PICTURE [options of %%img2img]
-    the prompt
-
-""" + "\n".join(f"  {flag(name):<28} {text}" for name, text in LOOP_OPTIONS.items())
-
-CHAIN_HELP = """Redraw what the step before made, step by step.
-
-    %%chain [PICTURE] [options for every step] [--out NAME] [--save FILE] [--panel]
-    [sd15 --strength 0.7]
-    the prompt of the first step
-    [pixel-art --strength 0.4]
-    the prompt of the second step, pixelartstyle
-
-Without a PICTURE the first step draws from its prompt. A step without a prompt has
-the one of the step before. Latents are handed on as they are where both steps have
-the same VAE, and are decoded and encoded where they have not; the strip says which.
-The options are those of %%img2img; several values in a step make a grid of chains."""
 
 
 def help_text(task: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from .options import CELL_OPTIONS, fields_of, flag
+from .flags import fields_of, flag
+from .options import CELL_OPTIONS
 from .preset import SCHEDULERS, Preset
 from .presets import PRESETS
 from .recipe import PARAMS

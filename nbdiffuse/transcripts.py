@@ -10,9 +10,11 @@ from typing import Any
 
 from .alternatives import escaped
 from .chain import Chain
+from .chain_options import parse_chain
 from .errors import NbdiffuseError
+from .flags import flag
 from .images import Picture
-from .options import flag, parse_cell, parse_chain
+from .options import parse_cell
 from .recipe import PARAMS, Recipe
 
 _NOT_TYPED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\x85\u2028\u2029]|\n +\n")
@@ -59,7 +61,7 @@ def chain_text(chain: Chain, words: Sequence[Mapping[str, str]], expressions: Se
     Returns
     -------
     str
-        A cell of `%%chain` that `options.parse_chain` reads as this very chain; where the
+        A cell of `%%chain` that `chain_options.parse_chain` reads as this very chain; where the
         magic has no way to say it, a cell of Python that makes it.
     """
     for negative_in_body in (True, False):

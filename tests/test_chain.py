@@ -15,10 +15,10 @@ from PIL import Image
 
 import nbdiffuse
 from nbdiffuse import Chain, ChainRun, Recipe, Session, embedded, metadata
+from nbdiffuse.chain_options import parse_chain
 from nbdiffuse.chaining import LATENTS
 from nbdiffuse.errors import ImageInputError, ParameterError
 from nbdiffuse.latents import Latents
-from nbdiffuse.options import parse_chain
 from nbdiffuse.store import Store
 
 PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"

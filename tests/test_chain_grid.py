@@ -12,10 +12,10 @@ import pytest
 import nbdiffuse
 from nbdiffuse import Chain, Recipe, Session
 from nbdiffuse.chain_grids import ChainGrid
+from nbdiffuse.chain_options import parse_chain
 from nbdiffuse.chain_sweep import ChainSweep
 from nbdiffuse.chaining import ChainRun
 from nbdiffuse.errors import Interrupted, ParameterError, RunError
-from nbdiffuse.options import parse_chain
 
 
 @pytest.fixture

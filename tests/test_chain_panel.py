@@ -10,8 +10,8 @@ import pytest
 
 import nbdiffuse
 from nbdiffuse import Chain, ChainRun, Recipe, Session, panels
+from nbdiffuse.chain_options import parse_chain
 from nbdiffuse.errors import ParameterError
-from nbdiffuse.options import parse_chain
 from nbdiffuse.panels import ChainPanel
 
 

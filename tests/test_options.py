@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbdiffuse.errors import NbdiffuseError, ParameterError
-from nbdiffuse.options import completions, fields_of, flag, help_text, parse_cell
+from nbdiffuse.flags import fields_of, flag
+from nbdiffuse.options import completions, help_text, parse_cell
 from nbdiffuse.recipe import PARAMS
 
 BODY = "a cat wizard\n"

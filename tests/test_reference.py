@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nbdiffuse.options import fields_of, flag
+from nbdiffuse.flags import fields_of, flag
 from nbdiffuse.presets import PRESETS
 from nbdiffuse.reference import reference
 

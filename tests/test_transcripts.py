@@ -13,8 +13,9 @@ from PIL import Image
 from test_recipe import recipes
 
 from nbdiffuse.chain import Chain
+from nbdiffuse.chain_options import parse_chain
 from nbdiffuse.images import Picture
-from nbdiffuse.options import parse_cell, parse_chain
+from nbdiffuse.options import parse_cell
 from nbdiffuse.recipe import PARAMS, Recipe
 from nbdiffuse.transcripts import cell_text, chain_text
 
