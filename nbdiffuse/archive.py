@@ -14,7 +14,8 @@ from PIL import Image
 
 from .errors import FileError, NbdiffuseError
 from .images import Picture, content_address
-from .metadata import SUFFIXES, Provenance, read
+from .metadata import SUFFIXES, read
+from .provenance import Provenance
 from .store import Store
 
 SESSION, STORE = "this session", "the store"

@@ -14,7 +14,7 @@ from .completion import steps_line, weights_label
 from .grids import png_bytes
 from .images import Picture
 from .latents import Latents
-from .metadata import Provenance
+from .provenance import Provenance
 from .recipe import Recipe
 
 THUMBNAIL = 128

@@ -14,9 +14,10 @@ from .completion import ALWAYS
 from .controlnets import CONTROL_FIELDS
 from .errors import FileError
 from .images import Picture
-from .metadata import Metadata, Provenance
+from .metadata import Metadata
 from .preset import way
 from .presets import preset_of
+from .provenance import Provenance
 from .recipe import PARAMS, Recipe
 from .transcripts import cell_text
 

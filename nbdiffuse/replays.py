@@ -15,7 +15,8 @@ from .errors import FileError, ImageInputError, ParameterError, Words, breaks_ru
 from .images import Picture
 from .latents import Latents
 from .lineage import GIVEN, MAX_DEPTH
-from .metadata import Provenance, read
+from .metadata import read
+from .provenance import Provenance
 from .recipe import Recipe
 from .results import Result
 from .session import get_session, wait

@@ -18,6 +18,7 @@ from .grids import Cell, contact_sheet, png_bytes
 from .images import Picture
 from .latents import Latents
 from .lineage import GIVEN, Lineage, trace
+from .provenance import Provenance
 from .recipe import Recipe
 
 
@@ -83,14 +84,14 @@ class Result:
         return Path(path)
 
     @property
-    def provenance(self) -> metadata.Provenance:
+    def provenance(self) -> Provenance:
         """What a file of this result says about where it came from."""
         recipe = self.recipe
         if isinstance(recipe.image, Latents):
             # Latents are in no file: the picture that they show stands for them, and the chain says how they came about.
             recipe = recipe.replace(image=recipe.image.view)
         parents = tuple(picture.address for picture in recipe.pictures.values())
-        return metadata.Provenance(recipe, self.fingerprint, parents, version=self.version, chain=self.chain)
+        return Provenance(recipe, self.fingerprint, parents, version=self.version, chain=self.chain)
 
     def lineage(self, folder: str | os.PathLike[str] | None = None) -> Lineage:
         """Trace what it was made from, and what that was made from, as far as this session, the store and files reach.

@@ -24,7 +24,8 @@ from .errors import FileError, NbdiffuseError
 from .folders import cache_folder
 from .images import Picture, content_address
 from .intake import PILLOW_LIMIT
-from .metadata import CHUNK, Provenance, read
+from .metadata import CHUNK, read
+from .provenance import Provenance
 from .recipe import Recipe
 
 LIMIT = 2_000_000_000

@@ -14,7 +14,7 @@ from .completion import fitted_pictures
 from .errors import ParameterError, breaks_rule
 from .images import content_address
 from .lineage import thumbnail_html
-from .metadata import Provenance
+from .provenance import Provenance
 from .reading import visible
 from .recipe import Recipe
 from .results import Result

@@ -16,7 +16,8 @@ from .chaining import ChainRun
 from .comparison import Distance, changed, distance
 from .errors import FileError, Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from .images import Picture
-from .metadata import SUFFIXES, Provenance
+from .metadata import SUFFIXES
+from .provenance import Provenance
 from .reading import visible
 from .replays import Source, again, chain_of, traced
 from .results import Result

@@ -35,6 +35,7 @@ FLOORS = {
     "comfyui": 2.2,
     "fooocus": 2.2,
     "invokeai": 2.2,
+    "provenance": 1.6,
     "metadata": 2.5,
     "alternatives": 0.5,
     "weights": 0.5,

@@ -19,6 +19,7 @@ from nbdiffuse.chain_options import parse_chain
 from nbdiffuse.chaining import LATENTS
 from nbdiffuse.errors import ImageInputError, ParameterError
 from nbdiffuse.latents import Latents
+from nbdiffuse.provenance import Provenance
 from nbdiffuse.store import Store
 
 PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
@@ -231,6 +232,6 @@ def test_the_strip_shows_every_step_and_what_its_arrow_is(scene: Any, tmp_path: 
     told = metadata.read(tmp_path / "strip.png").provenance
     assert told is not None and told.chain == run.chain
     local = run[1].recipe.replace(image=None, checkpoint="/home/ann/weights/styled")
-    metadata.write(run.image, tmp_path / "local.png", metadata.Provenance(local, chain=run.chain.replace(2, checkpoint="~/b")))
+    metadata.write(run.image, tmp_path / "local.png", Provenance(local, chain=run.chain.replace(2, checkpoint="~/b")))
     assert b"home/ann" not in (tmp_path / "local.png").read_bytes()
     assert told.parents == (run[0].latents.view.address,)

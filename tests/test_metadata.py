@@ -20,10 +20,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from nbdiffuse import Recipe, metadata, resolve
 from nbdiffuse.errors import FileError, ImageInputError, NbdiffuseError, ParameterError
+from nbdiffuse.provenance import Provenance
 
 PICTURE = Image.frombytes("RGB", (64, 64), random.Random(1).randbytes(64 * 64 * 3))
 RECIPE = resolve(Recipe(prompt='a "cat", 漢字 🙂\nNegative prompt: no', negative_prompt="ugly", image=PICTURE, seed=7))
-PROVENANCE = metadata.Provenance(RECIPE, {"torch": "2.13"}, (RECIPE.image.address,), None, "0.1")
+PROVENANCE = Provenance(RECIPE, {"torch": "2.13"}, (RECIPE.image.address,), None, "0.1")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".webp", ".PNG"])
@@ -49,7 +50,7 @@ def test_nothing_personal_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
     source = tmp_path / "my holiday.png"
     PICTURE.save(source)
     recipe = resolve(Recipe(prompt="a cat", image=source, seed=1))
-    metadata.write(PICTURE, tmp_path / "out.png", metadata.Provenance(recipe))
+    metadata.write(PICTURE, tmp_path / "out.png", Provenance(recipe))
     content = (tmp_path / "out.png").read_bytes()
     for secret in (b"hf_canary", str(tmp_path).encode(), b"holiday", os.path.expanduser("~").encode() + b"/"):
         assert secret not in content
@@ -118,15 +119,15 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 @given(prompt=TEXTS, negative=TEXTS, suffix=st.sampled_from([".png", ".jpg", ".webp"]), partial=st.none() | st.integers(0, 99))
 def test_any_prompt_survives_any_file(tmp_path: Path, prompt: str, negative: str, suffix: str, partial: int | None) -> None:
     recipe = resolve(Recipe(prompt=prompt, negative_prompt=negative, seed=1))
-    provenance = metadata.Provenance(recipe, {"a & b": "<x> ]]>"}, (recipe.digest,), partial, "1")
+    provenance = Provenance(recipe, {"a & b": "<x> ]]>"}, (recipe.digest,), partial, "1")
     metadata.write(PICTURE, tmp_path / f"a{suffix}", provenance)
     assert metadata.read(tmp_path / f"a{suffix}").provenance == provenance
     with Image.open(tmp_path / f"a{suffix}") as image:
         assert metadata.read(image).provenance == provenance
 
 
-def provenance_of(prompt: str) -> metadata.Provenance:
-    return metadata.Provenance(resolve(Recipe(prompt=prompt, seed=1)), version="1")
+def provenance_of(prompt: str) -> Provenance:
+    return Provenance(resolve(Recipe(prompt=prompt, seed=1)), version="1")
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp"])
@@ -136,13 +137,13 @@ def test_xmp_is_xml_whatever_the_prompt(tmp_path: Path, suffix: str) -> None:
     with Image.open(tmp_path / f"a{suffix}") as image:
         tree = ElementTree.fromstring(image.info["xmp"])
     inside = next(tree.iter("{urn:nbdiffuse}provenance")).text
-    assert inside is not None and metadata.Provenance.from_json(inside) == provenance
+    assert inside is not None and Provenance.from_json(inside) == provenance
 
 
 def test_a_fingerprint_that_cannot_be_encoded_is_one_line(tmp_path: Path) -> None:
     for suffix in (".png", ".jpg"):
         with pytest.raises(FileError, match="cannot be written"):
-            metadata.write(PICTURE, tmp_path / f"a{suffix}", metadata.Provenance(RECIPE, {"torch": "\ud800"}))
+            metadata.write(PICTURE, tmp_path / f"a{suffix}", Provenance(RECIPE, {"torch": "\ud800"}))
 
 
 @pytest.mark.parametrize(("suffix", "length"), [(".jpg", 10_000), (".png", 200_000), (".webp", 200_000)])
@@ -171,10 +172,10 @@ def test_what_the_picture_carried_before_is_not_written(tmp_path: Path, suffix: 
 def test_a_path_is_no_parent_and_a_word_no_number_of_steps() -> None:
     for parents in (("/home/someone/cat.png",), ("sha256:abc",), "ab"):
         with pytest.raises(ParameterError, match="parents"):
-            metadata.Provenance(RECIPE, parents=parents)  # type: ignore[arg-type]
+            Provenance(RECIPE, parents=parents)  # type: ignore[arg-type]
     for partial in (-1, True, "3"):
         with pytest.raises(ParameterError, match="partial"):
-            metadata.Provenance(RECIPE, partial=partial)  # type: ignore[arg-type]
+            Provenance(RECIPE, partial=partial)  # type: ignore[arg-type]
 
 
 def test_a_picture_with_transparency_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -18,13 +18,14 @@ from nbdiffuse.completion import real_steps, resolve, settable
 from nbdiffuse.engine import Progress
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.images import Picture
-from nbdiffuse.metadata import Provenance, write
+from nbdiffuse.metadata import write
 from nbdiffuse.options import parse_cell
 from nbdiffuse.panels.arrivals import arrival_of
 from nbdiffuse.panels.desk import get_desk
 from nbdiffuse.panels.running import Runner
 from nbdiffuse.panels.single import Panel
 from nbdiffuse.presets import PRESETS
+from nbdiffuse.provenance import Provenance
 from nbdiffuse.worker import Job
 
 PROMPT = "cat wizard, gandalf, fantasy"

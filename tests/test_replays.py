@@ -18,7 +18,8 @@ from nbdiffuse.archive import Archive
 from nbdiffuse.errors import ImageInputError, ParameterError
 from nbdiffuse.images import Picture
 from nbdiffuse.lineage import trace
-from nbdiffuse.metadata import Provenance, read
+from nbdiffuse.metadata import read
+from nbdiffuse.provenance import Provenance
 from nbdiffuse.replays import changed_stage
 from nbdiffuse.results import Result
 

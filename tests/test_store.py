@@ -19,7 +19,7 @@ from nbdiffuse import Chain, Recipe, metadata, resolve
 from nbdiffuse.errors import FileError
 from nbdiffuse.folders import cache_folder
 from nbdiffuse.images import Picture
-from nbdiffuse.metadata import Provenance
+from nbdiffuse.provenance import Provenance
 from nbdiffuse.store import Store, store_key, write_whole
 
 FINGERPRINT = {"torch": "2.10", "checkpoint": "ab" * 32}

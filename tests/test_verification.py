@@ -18,7 +18,7 @@ import nbdiffuse
 from nbdiffuse import Chain, Recipe, metadata
 from nbdiffuse.errors import FileError, ParameterError
 from nbdiffuse.images import Picture
-from nbdiffuse.metadata import Provenance
+from nbdiffuse.provenance import Provenance
 from nbdiffuse.results import Result
 from nbdiffuse.verification import DIFFERENT, IDENTICAL, TOLERABLE, UNKNOWN, verify
 

@@ -12,7 +12,8 @@ from ..completion import settable
 from ..errors import NbdiffuseError
 from ..images import Picture
 from ..latents import Latents
-from ..metadata import Provenance, read
+from ..metadata import read
+from ..provenance import Provenance
 from ..recipe import Recipe
 from ..results import Result
 
