@@ -71,7 +71,7 @@ def generation_text(recipe: Recipe, version: str, *, model_hash: str | None = No
     Parameters
     ----------
     recipe
-        Complete, see `presets.resolve`.
+        Complete, see `completion.resolve`.
     version
         Of nbdiffuse.
     model_hash

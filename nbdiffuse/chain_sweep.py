@@ -13,8 +13,9 @@ from typing import Any
 
 from .axes import Axis
 from .chain import Chain
-from .completion import real_steps, resolve_chain
+from .completion import resolve_chain
 from .errors import ParameterError, Words, breaks_rule, did_you_mean
+from .strengths import real_steps
 from .sweep import MAX_CELLS
 
 _NAME = re.compile(r"(?P<step>\d+)\.(?P<field>\w+)", re.ASCII)

@@ -1,4 +1,4 @@
-"""Completing a recipe: the preset's defaults, sizes, a drawn seed, and the steps that it really runs."""
+"""Completing a recipe: the preset's defaults, the size, a drawn seed, and whether all of it goes together."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from . import dialects, lora
 from .chain import Chain
 from .controlnets import CONTROL_FIELDS, CONTROLNETS, SECOND
 from .errors import ParameterError, did_you_mean
-from .fitting import fit, fitted_size
 from .images import Picture
-from .latents import Latents
-from .origins import Origin, source
-from .preset import Preset, way
+from .origins import source
+from .preset import Preset
 from .presets import preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
-from .strengths import run_steps
+from .sizes import result_size
+from .strengths import no_steps, real_steps
 
 ALWAYS = frozenset({"prompt", "model", "checkpoint", "image", "seed", "width", "height"})
 """Fields that every preset takes."""
@@ -55,7 +54,7 @@ def resolve(recipe: Recipe) -> Recipe:
     values: dict[str, Any] = {name: value for name, value in preset.values_for(recipe).items() if getattr(recipe, name) is None}
     if recipe.seed is None:
         values["seed"] = secrets.randbelow(2**32)
-    values["width"], values["height"] = _size(recipe, preset, preset.origin_of(str(recipe.checkpoint)))
+    values["width"], values["height"] = result_size(recipe, preset, preset.origin_of(str(recipe.checkpoint)))
     complete = recipe.replace(**values)
     _check_choices(complete, preset)
     _check_weighting(complete)
@@ -93,6 +92,11 @@ def with_weights(recipe: Recipe, preset: Preset) -> Recipe:
             raise ParameterError(f"`model` must be a preset where `checkpoint` is given, got {recipe.model!r}. {advice}")
         return recipe.replace(model=preset.name, checkpoint=recipe.model)
     return recipe if recipe.checkpoint else recipe.replace(checkpoint=preset.origin(source()).checkpoint)
+
+
+def weights_word(recipe: Recipe) -> str:
+    """Return the word by which a complete recipe's weights are found and kept: its checkpoint, with its LoRA."""
+    return lora.word(str(recipe.checkpoint), recipe.lora)
 
 
 def _refuse_what_it_does_not_take(recipe: Recipe, preset: Preset) -> None:
@@ -182,7 +186,7 @@ def _check_choices(complete: Recipe, preset: Preset) -> None:
         if start is not None and end is not None and start >= end:
             raise ParameterError(f"`{begin}` must be below `{finish}`, got {start:g} and {end:g}.")
     if real_steps(complete) == 0:
-        raise ParameterError(_no_steps(complete))
+        raise ParameterError(no_steps(complete))
 
 
 def _check_weighting(complete: Recipe) -> None:
@@ -191,50 +195,6 @@ def _check_weighting(complete: Recipe) -> None:
     for name in PROMPTS:
         dialects.read(str(complete.weighting), getattr(complete, name) or "", name)
     dialects.require_library()
-
-
-def _size(recipe: Recipe, preset: Preset, origin: Origin) -> tuple[int, int]:
-    """Return the size of the result; an upscaler's initial picture is that size over its scale."""
-    scale, multiple = preset.scale, origin.size_multiple
-    if isinstance(recipe.image, Latents):
-        return _size_of_latents(recipe, preset, recipe.image)
-    if recipe.image is None:
-        width, height = recipe.width or origin.native_size, recipe.height or origin.native_size
-        return fitted_size((width, height), width=width, height=height, multiple=multiple)
-    for name in ("width", "height"):
-        side = getattr(recipe, name)
-        if side is not None and side % (scale * multiple):
-            nearest = max(1, round(side / (scale * multiple))) * scale * multiple
-            raise ParameterError(
-                f"`{name}` must be a multiple of {scale * multiple} for {preset.name}, got {side}. The nearest is {nearest}."
-            )
-    width, height = fitted_size(
-        recipe.image.size,
-        width=recipe.width and recipe.width // scale,
-        height=recipe.height and recipe.height // scale,
-        multiple=multiple,
-        limit=origin.native_size,
-    )
-    return width * scale, height * scale
-
-
-def _size_of_latents(recipe: Recipe, preset: Preset, latents: Latents) -> tuple[int, int]:
-    if not preset.takes_latents or way(recipe) != "img2img":
-        what = preset.name if way(recipe) == "img2img" else f"{preset.name} with a mask or a ControlNet"
-        raise ParameterError(f"`image` must be a picture for {what}, got latents. Give the decoded picture: `result.image`.")
-    width, height = (side * preset.scale for side in latents.size)
-    for name, side, own in (("width", recipe.width, width), ("height", recipe.height, height)):
-        if side not in (None, own):
-            raise ParameterError(
-                f"`{name}` must be {own}, the size of the latents, got {side}. Leave it out, or give the picture."
-            )
-    return width, height
-
-
-def initial_size(recipe: Recipe) -> tuple[int, int]:
-    """Return the size that a complete recipe's initial, mask and control pictures are brought to, in pixels."""
-    scale = preset_of(recipe.model).scale
-    return (recipe.width or 0) // scale, (recipe.height or 0) // scale
 
 
 def resolve_chain(chain: Chain) -> Chain:
@@ -260,13 +220,6 @@ def resolve_chain(chain: Chain) -> Chain:
     return Chain(tuple(steps))
 
 
-def fitted_pictures(recipe: Recipe) -> dict[str, Image.Image]:
-    """Return a complete recipe's pictures as the pipeline gets them, by field: RGB (the mask: L), all of one size."""
-    size, mode = initial_size(recipe), recipe.resize_mode or "fit"
-    fitted = {name: fit(picture.image, size, mode) for name, picture in recipe.pictures.items()}
-    return {name: picture.convert("L") if name == "mask_image" else picture for name, picture in fitted.items()}
-
-
 def call_fields(recipe: Recipe, accepted: Iterable[str]) -> dict[str, str]:
     """Return which arguments a complete recipe gives to its pipeline's call, each with the field that holds its value.
 
@@ -290,77 +243,3 @@ def call_fields(recipe: Recipe, accepted: Iterable[str]) -> dict[str, str]:
 def second_fields(recipe: Recipe) -> Mapping[str, str]:
     """Return for which fields a complete recipe gives two values, and where the second is; empty without a second ControlNet."""
     return SECOND if recipe.controlnet_2 else {}
-
-
-def notices(recipe: Recipe) -> tuple[str, ...]:
-    """Return what a person should know before a complete recipe runs, one line each."""
-    preset = preset_of(recipe.model)
-    lines = [steps_line(recipe)]
-    if preset.trigger and preset.trigger.lower() not in recipe.prompt.lower():
-        lines.append(f'{preset.name} draws its style where the prompt says "{preset.trigger}", and this one does not.')
-    if recipe.weighting is not None:
-        hints = (dialects.hint(recipe.weighting, getattr(recipe, name) or "") for name in PROMPTS)
-        lines += dict.fromkeys(line for line in hints if line)
-    return tuple(lines)
-
-
-def weights_label(recipe: Recipe) -> str:
-    """Name the weights of a complete recipe for people, such as "sd15 (embedded)" or a hub id."""
-    checkpoint = _checkpoint_label(recipe)
-    return lora.word(checkpoint, lora.without_paths(recipe.lora)) if recipe.lora else checkpoint
-
-
-def _checkpoint_label(recipe: Recipe) -> str:
-    checkpoint = str(recipe.checkpoint)
-    if checkpoint == preset_of(recipe.model).tiny.checkpoint:
-        return f"{recipe.model} (embedded)"
-    return Path(checkpoint).name if Path(checkpoint).expanduser().is_dir() else checkpoint
-
-
-def weights_word(recipe: Recipe) -> str:
-    """Return the word by which a complete recipe's weights are found and kept: its checkpoint, with its LoRA."""
-    return lora.word(str(recipe.checkpoint), recipe.lora)
-
-
-def real_steps(recipe: Recipe) -> int:
-    """Return how many of its `num_inference_steps` a complete recipe really runs.
-
-    Image-to-image starts part of the way down the schedule and runs
-    `min(int(num_inference_steps * strength), num_inference_steps)` steps.
-
-    Source: diffusers `StableDiffusionImg2ImgPipeline.get_timesteps`; the product is
-    taken in the same floating point, so 50 * 0.58 gives 28 here as there.
-    """
-    steps = recipe.num_inference_steps or 0
-    return steps if recipe.strength is None else run_steps(steps, recipe.strength)
-
-
-def steps_line(recipe: Recipe) -> str:
-    """Say in one line what will really run, such as "strength 0.62 × 20 → 12 steps"."""
-    count = real_steps(recipe)
-    steps = f"{count} step" if count == 1 else f"{count} steps"
-    return steps if recipe.strength is None else f"strength {recipe.strength:g} × {recipe.num_inference_steps} → {steps}"
-
-
-def _no_steps(recipe: Recipe) -> str:
-    steps, strength = recipe.num_inference_steps or 1, recipe.strength or 0.0
-    ways = [f"raise `strength` to at least {-(-100 // steps) / 100:g}"]
-    if strength * 1000 >= 1:
-        ways.append(f"raise `num_inference_steps` to at least {next(n for n in range(1, 1001) if int(n * strength) >= 1)}")
-    else:
-        ways.append("show the picture as it is, without a run")
-    return f"`strength` must leave at least one step, got {strength:g} × {steps} = 0 steps. Either {ways[0]}, or {ways[1]}."
-
-
-__all__ = [
-    "initial_size",
-    "notices",
-    "real_steps",
-    "reduced",
-    "resolve",
-    "second_fields",
-    "settable",
-    "steps_line",
-    "weights_label",
-    "weights_word",
-]

@@ -20,7 +20,7 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
 from . import conditioning, dialects
-from .completion import call_fields, fitted_pictures, real_steps, second_fields, weights_word
+from .completion import call_fields, second_fields, weights_word
 from .controlnets import controlnet_of
 from .encodings import Encodings
 from .errors import Interrupted, NonFiniteError, ParameterError, RunError
@@ -32,8 +32,10 @@ from .presets import preset_of
 from .recipe import Recipe
 from .rescue import DEAD_LINE, GuardedDecode, is_device_dead, is_out_of_memory, out_of_memory_line
 from .results import Result
+from .sizes import fitted_pictures
 from .spaces import vae_of
 from .steps import Step, StepHook
+from .strengths import real_steps
 from .version import __version__
 
 PREVIEW_INTERVAL = 0.5
@@ -85,7 +87,7 @@ class Engine:
         Parameters
         ----------
         recipe
-            From `presets.resolve`.
+            From `completion.resolve`.
         on_progress
             Called after each step, on this thread.
         stop

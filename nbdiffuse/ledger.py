@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from .completion import fitted_pictures
 from .errors import FileError, Interrupted, NbdiffuseError
 from .recipe import Recipe
 from .results import Result
 from .runners import Runner, SessionRunner
 from .session import Session
+from .sizes import fitted_pictures
 from .store import Store
 from .sweep import SweepCell
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from PIL import Image
 
 from .archive import Archive
-from .completion import steps_line, weights_label
+from .captions import weights_label
 from .grids import png_bytes
 from .images import Picture
 from .latents import Latents
 from .provenance import Provenance
 from .recipe import Recipe
+from .strengths import steps_line
 
 THUMBNAIL = 128
 """Longer side of a thumbnail, in pixels."""

@@ -13,13 +13,14 @@ import numpy as np
 from PIL import Image
 
 from .colors import mean_color, toward
-from .completion import real_steps, resolve
+from .completion import resolve
 from .errors import FileError, Interrupted, ParameterError, breaks_rule, did_you_mean
 from .grids import COLUMNS, Cell, contact_sheet, png_bytes
 from .images import Picture
 from .recipe import PARAMS, Recipe
 from .results import Result, given_cells
 from .session import Session, get_session, wait
+from .strengths import real_steps
 
 if TYPE_CHECKING:
     from .engine import Progress

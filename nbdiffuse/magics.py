@@ -15,12 +15,13 @@ from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 from IPython.display import display
 
 from . import archive
+from .captions import notices
 from .chain import Chain
 from .chain_grids import ChainGrid
 from .chain_options import CHAIN_HELP, ChainCell, parse_chain
 from .chaining import ChainRun
 from .commands import DiffuseCommands, Panels
-from .completion import notices, resolve
+from .completion import resolve
 from .controlnets import controlnet_of
 from .errors import Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from .images import Picture

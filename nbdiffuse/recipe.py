@@ -108,7 +108,7 @@ def declared(default: Any, param: Param) -> Any:
 class Recipe(Link):
     """Everything that one run depends on, under diffusers' own parameter names.
 
-    `None` means "the preset's default"; `presets.resolve` fills it in and draws
+    `None` means "the preset's default"; `completion.resolve` fills it in and draws
     the seed. A recipe is hashable and equal to another iff every field and every
     pixel of its pictures is. With a picture it is image-to-image, without one
     text-to-image.

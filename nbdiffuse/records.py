@@ -6,11 +6,11 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from .completion import real_steps
 from .errors import NbdiffuseError
 from .ledger import Failed, Ledger
 from .measures import Measures
 from .results import Result
+from .strengths import real_steps
 from .sweep import Sweep, SweepCell
 
 

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from . import errors
-from .completion import fitted_pictures
 from .errors import NbdiffuseError, ParameterError, RunError
 from .images import Picture
 from .intake import PILLOW_LIMIT
 from .latents import Latents
 from .recipe import Recipe
 from .results import Result
+from .sizes import fitted_pictures
 from .worker import detached
 
 if TYPE_CHECKING:

@@ -12,14 +12,15 @@ from typing import Any
 from PIL import Image
 
 from . import archive, metadata
+from .captions import weights_label
 from .chain import Chain
-from .completion import fitted_pictures, initial_size, weights_label
 from .grids import Cell, contact_sheet, png_bytes
 from .images import Picture
 from .latents import Latents
 from .lineage import GIVEN, Lineage, trace
 from .provenance import Provenance
 from .recipe import Recipe
+from .sizes import fitted_pictures, initial_size
 
 
 @dataclass(frozen=True, eq=False)

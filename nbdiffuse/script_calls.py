@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .completion import call_fields, initial_size, real_steps, second_fields
+from .completion import call_fields, second_fields
 from .fitting import crop_box, pad_place
 from .images import Picture
 from .listing import Listing
 from .presets import preset_of
 from .recipe import PROMPTS, Recipe
+from .sizes import initial_size
 from .statements import call, exploded, literal
+from .strengths import real_steps
 
 VARIABLES = {"image": "initial", "mask_image": "mask", "control_image": "control", "control_image_2": "control_2"}
 """What a program calls the pictures that a recipe starts from."""

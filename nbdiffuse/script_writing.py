@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from . import script_calls, script_loading, script_weighting
-from .completion import call_fields, initial_size, second_fields
+from .completion import call_fields, second_fields
 from .errors import FileError, ParameterError
 from .images import Picture
 from .latents import Latents
@@ -19,6 +19,7 @@ from .listing import Listing
 from .preset import way
 from .presets import preset_of
 from .recipe import PARAMS, Recipe
+from .sizes import initial_size
 from .statements import literal
 from .store import write_whole
 

@@ -1,12 +1,14 @@
-"""Strengths at which the image changes: between two of them, img2img runs the same steps and draws the same picture."""
+"""Strengths: the steps that each runs; between two at which these change, img2img draws the same picture."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
+from .recipe import Recipe
+
 
 def run_steps(num_inference_steps: int, strength: float) -> int:
-    """Return how many steps of a schedule img2img runs; see `completion.real_steps`."""
+    """Return how many steps of a schedule img2img runs; see `real_steps`."""
     return min(int(num_inference_steps * strength), num_inference_steps)
 
 
@@ -49,3 +51,34 @@ def span(num_inference_steps: int, strength: float) -> tuple[float, float]:
     count = run_steps(num_inference_steps, strength)
     same = [hundredth / 100 for hundredth in range(101) if run_steps(num_inference_steps, hundredth / 100) == count]
     return (same[0], same[-1]) if same else (strength, strength)
+
+
+def real_steps(recipe: Recipe) -> int:
+    """Return how many of its `num_inference_steps` a complete recipe really runs.
+
+    Image-to-image starts part of the way down the schedule and runs
+    `min(int(num_inference_steps * strength), num_inference_steps)` steps.
+
+    Source: diffusers `StableDiffusionImg2ImgPipeline.get_timesteps`; the product is
+    taken in the same floating point, so 50 * 0.58 gives 28 here as there.
+    """
+    steps = recipe.num_inference_steps or 0
+    return steps if recipe.strength is None else run_steps(steps, recipe.strength)
+
+
+def steps_line(recipe: Recipe) -> str:
+    """Say in one line what will really run, such as "strength 0.62 × 20 → 12 steps"."""
+    count = real_steps(recipe)
+    steps = f"{count} step" if count == 1 else f"{count} steps"
+    return steps if recipe.strength is None else f"strength {recipe.strength:g} × {recipe.num_inference_steps} → {steps}"
+
+
+def no_steps(recipe: Recipe) -> str:
+    """Say of a complete recipe whose strength leaves no step what would leave one."""
+    steps, strength = recipe.num_inference_steps or 1, recipe.strength or 0.0
+    ways = [f"raise `strength` to at least {-(-100 // steps) / 100:g}"]
+    if strength * 1000 >= 1:
+        ways.append(f"raise `num_inference_steps` to at least {next(n for n in range(1, 1001) if int(n * strength) >= 1)}")
+    else:
+        ways.append("show the picture as it is, without a run")
+    return f"`strength` must leave at least one step, got {strength:g} × {steps} = 0 steps. Either {ways[0]}, or {ways[1]}."

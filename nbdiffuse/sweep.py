@@ -12,10 +12,11 @@ from functools import cached_property
 from typing import Any
 
 from .axes import Axis
-from .completion import real_steps, resolve
+from .completion import resolve
 from .errors import ParameterError, Words, breaks_rule, did_you_mean
 from .presets import preset_of
 from .recipe import Recipe
+from .strengths import real_steps
 
 FORMAT = 1
 """Format number of a sweep's JSON."""

@@ -11,7 +11,6 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from .completion import real_steps
 from .errors import Interrupted, ParameterError, breaks_rule
 from .exhibits import save, sheet
 from .heatmaps import Heatmap
@@ -24,6 +23,7 @@ from .results import Result
 from .runners import ExecutorRunner
 from .session import Session, get_session
 from .store import Store
+from .strengths import real_steps
 from .sweep import Sweep, SweepCell
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 from .archive import Archive
-from .completion import fitted_pictures
 from .errors import ParameterError, breaks_rule
 from .images import content_address
 from .lineage import thumbnail_html
@@ -19,6 +18,7 @@ from .reading import visible
 from .recipe import Recipe
 from .results import Result
 from .session import get_session
+from .sizes import fitted_pictures
 from .store import Kept, Store
 
 ROWS = 20

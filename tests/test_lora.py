@@ -15,7 +15,7 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from nbdiffuse import Recipe, Session, embedded, lora, resolve
-from nbdiffuse.completion import weights_label
+from nbdiffuse.captions import weights_label
 from nbdiffuse.errors import CheckpointError, ParameterError
 
 PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from nbdiffuse import Recipe, origins, resolve
-from nbdiffuse.completion import weights_label
+from nbdiffuse.captions import weights_label
 from nbdiffuse.errors import ParameterError
 
 

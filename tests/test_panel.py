@@ -14,7 +14,7 @@ import pytest
 
 import nbdiffuse
 from nbdiffuse import Recipe, Session
-from nbdiffuse.completion import real_steps, resolve, settable
+from nbdiffuse.completion import resolve, settable
 from nbdiffuse.engine import Progress
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.images import Picture
@@ -26,6 +26,7 @@ from nbdiffuse.panels.running import Runner
 from nbdiffuse.panels.single import Panel
 from nbdiffuse.presets import PRESETS
 from nbdiffuse.provenance import Provenance
+from nbdiffuse.strengths import real_steps
 from nbdiffuse.worker import Job
 
 PROMPT = "cat wizard, gandalf, fantasy"

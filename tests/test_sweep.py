@@ -12,8 +12,8 @@ from PIL import Image
 
 from nbdiffuse import Recipe, resolve
 from nbdiffuse.axes import Axis
-from nbdiffuse.completion import real_steps
 from nbdiffuse.errors import NbdiffuseError, ParameterError
+from nbdiffuse.strengths import real_steps
 from nbdiffuse.sweep import Sweep
 
 START = Image.new("RGB", (96, 64), "teal")

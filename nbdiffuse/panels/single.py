@@ -7,7 +7,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ..completion import reduced, resolve, weights_label
+from ..captions import weights_label
+from ..completion import reduced, resolve
 from ..images import Picture
 from ..latents import Latents
 from ..recipe import Recipe

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 from PIL import Image
 
-from ..completion import fitted_pictures, notices
+from ..captions import notices
 from ..errors import NbdiffuseError
 from ..recipe import Recipe
 from ..results import Result, result_label
+from ..sizes import fitted_pictures
 from . import lines
 from .frontend import Compare
 from .thumbnails import encoded
