@@ -10,11 +10,12 @@ from typing import Any
 
 from .chain_sweep import ChainPlace, ChainSweep
 from .chaining import ChainRun
+from .drafts import write_whole
 from .errors import FileError, Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from .gallery import page
 from .session import Session, get_session
 from .sheets import Spot, Table, sheet_png
-from .store import Store, write_whole
+from .store import Store
 from .tables import coordinates_text, tables_of
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from .drafts import write_whole
 from .errors import FileError
 from .gallery import page
 from .ledger import Failed, Ledger
 from .results import Result
 from .sheets import Spot, Table, sheet_png
-from .store import write_whole
 from .sweep import Sweep, SweepCell
 from .tables import coordinates_text, differences_text, tables_of
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import html
 import io
 import os
-import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from .a1111 import generation_text, looks_like_generation_text
+from .drafts import write_whole
 from .errors import FileError, ImageInputError, breaks_rule
 from .intake import check_rgb
 from .provenance import Provenance
@@ -104,24 +103,9 @@ def write(image: Image.Image, path: str | os.PathLike[str], provenance: Provenan
         if kind == "JPEG" and any(len(options[part]) > _LARGEST_SEGMENT for part in ("exif", "xmp")):
             raise FileError(f"{_shown(path)} cannot be written: the prompt is too long for a JPEG. Save as .png or .webp.")
         bare.save(buffer, kind, **options)
-        _write_whole(Path(path).expanduser(), buffer.getvalue())
+        write_whole(Path(path).expanduser(), buffer.getvalue())
     except (OSError, ValueError, RuntimeError) as error:
         raise FileError(f"{_shown(path)} cannot be written: {_cause(error, path)} The picture is still in memory.") from None
-
-
-def _write_whole(target: Path, content: bytes) -> None:
-    # Made by `open`, not `mkstemp`: a saved picture gets what the user's umask allows.
-    draft = target.parent / f".nbdiffuse-{secrets.token_hex(8)}{target.suffix}"
-    try:
-        with open(draft, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-    except BaseException:  # An interrupt, too, leaves nothing behind.
-        with contextlib.suppress(OSError, ValueError):
-            os.unlink(draft)
-        raise
 
 
 def _shown(path: object) -> str:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from . import script_calls, script_loading, script_weighting
 from .completion import call_fields, second_fields
+from .drafts import write_whole
 from .errors import FileError, ParameterError
 from .images import Picture
 from .latents import Latents
@@ -21,7 +22,6 @@ from .presets import preset_of
 from .recipe import PARAMS, Recipe
 from .sizes import initial_size
 from .statements import literal
-from .store import write_whole
 
 TITLES = {
     "txt2img": "Text-to-image with diffusers.",

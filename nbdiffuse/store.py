@@ -9,22 +9,20 @@ import itertools
 import json
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from .chain import Chain
+from .drafts import write_whole
+from .entries import Kept, packed, unpacked
 from .errors import FileError, NbdiffuseError
 from .folders import cache_folder
 from .images import Picture, content_address
 from .intake import PILLOW_LIMIT
-from .metadata import CHUNK, read
 from .provenance import Provenance
 from .recipe import Recipe
 
@@ -32,7 +30,6 @@ LIMIT = 2_000_000_000
 """Largest size of a store, in bytes."""
 BATCH = "batch"
 """Part of a fingerprint: the rows of the largest model call that a run shared with others, which can change last bits."""
-_TRAILER = b"\nnbdiffuse store "
 _ABANDONED = 3600
 """Seconds after which a draft belongs to nobody."""
 
@@ -63,53 +60,6 @@ def store_key(recipe: Recipe, fingerprint: Mapping[str, str], chain: Chain | Non
     parts = [recipe.digest, sorted(predictable(fingerprint).items()), *([chain.to_dict()] if chain else [])]
     text = json.dumps(parts, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or not there, also after a crash or a loss of power.
-
-    Raises
-    ------
-    OSError
-        It cannot be written; a file that was there before still is.
-    """
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only the owner reads.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(draft, 0o666 & ~mask)
-        os.replace(draft, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(draft)
-        raise
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What the store knows of a run.
-
-    Parameters
-    ----------
-    image
-        RGB.
-    seconds
-        Wall time of the run, in seconds.
-    notices
-        Lines that a person should read.
-    fingerprint
-        What else could change the pixels, by name.
-    """
-
-    image: Image.Image
-    seconds: float
-    notices: tuple[str, ...]
-    fingerprint: Mapping[str, str] = field(default_factory=dict)
 
 
 class Store:
@@ -143,7 +93,7 @@ class Store:
         key = store_key(recipe, fingerprint)
         file = self._file(key)
         try:
-            kept, provenance = _unpacked(file.read_bytes())
+            kept, provenance = unpacked(file.read_bytes())
         except (OSError, NbdiffuseError):
             return None
         if store_key(provenance.recipe, provenance.fingerprint) != key:
@@ -170,7 +120,7 @@ class Store:
             It cannot be written; what the store held before is still there.
         """
         key = store_key(provenance.recipe, provenance.fingerprint, provenance.chain)
-        file, content = self._file(key), _packed(image, provenance, seconds, notices)
+        file, content = self._file(key), packed(image, provenance, seconds, notices)
         facts = {"time": round(time.time(), 3), "picture": content_address(image), "recipe": provenance.recipe.to_dict()}
         try:
             added = self._put_given(provenance)
@@ -213,7 +163,7 @@ class Store:
     def load(self, entry: Mapping[str, Any]) -> tuple[Kept, Provenance] | None:
         """Return what an entry of the index stands for, or None when it is gone or damaged."""
         try:
-            return _unpacked(self._file(str(entry["key"])).read_bytes())
+            return unpacked(self._file(str(entry["key"])).read_bytes())
         except (OSError, KeyError, NbdiffuseError):
             return None
 
@@ -295,31 +245,3 @@ class Store:
                     yield file, facts.st_mtime, facts.st_size
                 elif time.time() - facts.st_mtime > _ABANDONED:
                     file.unlink()
-
-
-def _packed(image: Image.Image, provenance: Provenance, seconds: float, notices: tuple[str, ...]) -> bytes:
-    info = PngInfo()
-    info.add_itxt(CHUNK, provenance.to_json())
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", pnginfo=info)
-    content = buffer.getvalue() + _TRAILER + json.dumps({"seconds": seconds, "notices": notices}).encode() + b" "
-    return content + hashlib.sha256(content).hexdigest().encode()
-
-
-def _unpacked(content: bytes) -> tuple[Kept, Provenance]:
-    """Read what `_packed` made, or raise `FileError`."""
-    content, digest = content[:-64], content[-64:]
-    if hashlib.sha256(content).hexdigest().encode() != digest:
-        raise FileError("A file of the store is damaged.")
-    try:
-        end = content.rindex(_TRAILER)
-        facts = json.loads(content[end + len(_TRAILER) :])
-        with Image.open(io.BytesIO(content[:end]), formats=("PNG",)) as image:
-            provenance = read(image).provenance
-            fingerprint = provenance.fingerprint if provenance else {}
-            kept = Kept(image.convert("RGB"), float(facts["seconds"]), tuple(map(str, facts["notices"])), fingerprint)
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:
-        raise FileError(f"A file of the store is damaged: {type(error).__name__}.") from None
-    if provenance is None:
-        raise FileError("A file of the store has no provenance.")
-    return kept, provenance

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 from .archive import Archive
+from .entries import Kept
 from .errors import ParameterError, breaks_rule
 from .images import content_address
 from .lineage import thumbnail_html
@@ -19,7 +20,7 @@ from .recipe import Recipe
 from .results import Result
 from .session import get_session
 from .sizes import fitted_pictures
-from .store import Kept, Store
+from .store import Store
 
 ROWS = 20
 """Results that a table shows, the newest."""

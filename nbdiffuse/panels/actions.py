@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import ipywidgets as widgets
 
+from ..drafts import write_whole
 from ..errors import ParameterError
 from ..results import Result
-from ..store import write_whole
 from .desk import Desk
 from .exports import file_of
 from .frontend import Hands

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..chain import Chain
 from ..chaining import ChainRun
+from ..drafts import write_whole
 from ..errors import FileError, NbdiffuseError
 from ..grids import png_bytes
 from ..images import Picture
@@ -17,7 +18,6 @@ from ..latents import Latents
 from ..recipe import Recipe
 from ..results import Result
 from ..script import script_of
-from ..store import write_whole
 from ..transcripts import cell_text, chain_text
 from ..variables import expression, find_picture, name_of
 
