@@ -21,8 +21,6 @@ class ControlNet:
     ----------
     name
         What recipes call it.
-    defaults_of
-        Further values, or other ones, for some of its `pipelines`.
     tiny, hub
         Its weights in this package and on the hub.
     estimator
