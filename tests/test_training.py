@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from nbdiffuse import embedded
 from nbdiffuse.embedded import differences
-from nbdiffuse.embedded.train import calibration, kandinsky, movq, sdxl, styles
+from nbdiffuse.embedded.train import export, kandinsky, movq, sdxl, styles, x4_upscaler
 from nbdiffuse.embedded.train.renders import render_pool, to_unit
 
 
@@ -50,38 +49,39 @@ def test_sdxl_begins_from_the_base_in_every_part(base: nn.ModuleDict, tokenizer:
     assert ("text_encoder" in modules) is not refiner
 
 
-@pytest.mark.parametrize("refiner", [True, False])
-def test_what_calibration_changed_is_carried_over(base: nn.ModuleDict, tokenizer: CLIPTokenizer, refiner: bool) -> None:
-    """What was taught, begun from the base, ends where the calibrated base would have begun."""
-    after = copy.deepcopy(base)
-    with torch.no_grad():
-        for parameter in after.parameters():
-            parameter.mul_(1.5)
-    begun: Any = sdxl.begin(base, tokenizer, refiner)
-    shifted: Any = calibration.carried_over(begun, sdxl.as_sdxl(base, refiner), sdxl.as_sdxl(after, refiner))
-    assert_holds(shifted["unet"], after["unet"])
-    assert_holds(shifted["text_encoder_2"].text_model, after["text_encoder"])
-    assert_holds(begun["unet"], base["unet"])
-    unmoved: Any = calibration.carried_over(begun, sdxl.as_sdxl(base, refiner), sdxl.as_sdxl(after, refiner), 0.0)
-    assert_holds(unmoved["unet"], base["unet"])
-
-
-def test_a_small_change_ships_as_it_is_and_a_large_one_as_the_nearest_product(base: nn.ModuleDict, tmp_path: Path) -> None:
-    """What is merged again is the module that was taught, where its change has the rank that ships."""
+def test_a_change_begins_as_none_and_ships_as_it_was_taught(base: nn.ModuleDict, tmp_path: Path) -> None:
+    """What is merged from the files is what was trained, in less than half of the bytes."""
     unet: Any = base["unet"]
-    taught = copy.deepcopy(unet)
+    change = styles.Difference(unet)
+    for name, weight in change.added_to(unet).items():
+        torch.testing.assert_close(weight, unet.state_dict()[name], atol=0, rtol=0)
     with torch.no_grad():
-        for parameter in taught.parameters():
-            flat = parameter.reshape(len(parameter), -1)
-            flat += 0.01 * torch.outer(torch.randn(len(flat)), torch.randn(flat.shape[1]))
-    change = styles.change_of(taught, unet)
+        for parameter in change.parameters():
+            parameter += 0.02 * torch.randn(parameter.shape)
     whole = unet.state_dict()
-    assert sum(value.numel() for value in change.values()) < 0.5 * sum(value.numel() for value in whole.values())
-    save_file({name: value.half().contiguous() for name, value in whole.items()}, tmp_path / "base.safetensors")
-    save_file(change, tmp_path / "change.safetensors")
-    differences.merge(tmp_path / "base.safetensors", tmp_path / "change.safetensors", tmp_path / "made.safetensors")
-    for name, value in load_file(tmp_path / "made.safetensors").items():
-        torch.testing.assert_close(value.float(), taught.state_dict()[name], atol=5e-3, rtol=5e-3)
+    assert sum(value.numel() for value in change.tensors().values()) < 0.5 * sum(value.numel() for value in whole.values())
+    shipped, given = tmp_path / "unet" / differences.WEIGHTS, tmp_path / "base.safetensors"
+    shipped.parent.mkdir()
+    for file in (shipped, given):
+        save_file({name: value.half().contiguous() for name, value in whole.items()}, file)
+    export.export_change(change.tensors(), tmp_path, "unet")
+    assert not shipped.exists()
+    differences.merge(given, tmp_path / "unet" / differences.NAME, tmp_path / "made.safetensors")
+    made, taught = load_file(tmp_path / "made.safetensors"), change.added_to(unet)
+    for name, value in made.items():
+        torch.testing.assert_close(value.float(), taught[name], atol=5e-3, rtol=5e-3)
+
+
+def test_a_new_x4_denoiser_hands_the_small_picture_through() -> None:
+    """Before any training its first three channels are the colours that it was given, whatever the noise and the words."""
+    unet = x4_upscaler.new_unet()
+    x4_upscaler.begin_handing_through(unet)
+    low = torch.nn.functional.avg_pool2d(to_unit(render_pool(range(2), 256)), 4)
+    for timestep in (10, 900):
+        given = torch.cat([torch.randn(2, 4, 64, 64), low], dim=1), timestep, torch.randn(2, 77, 96)
+        with torch.no_grad():
+            made = unet(*given, class_labels=torch.tensor([20, 20])).sample[:, :3]
+        torch.testing.assert_close(made, x4_upscaler.COLOURS * low, atol=0.1, rtol=0)
 
 
 def test_the_movq_begins_with_the_encoder_of_the_vae() -> None:

@@ -196,6 +196,10 @@ def followed_figures(name: str, count: int, guidance: float) -> list[Figure]:
     return [Figure(f"{name} text-to-image: {head}", value, goals[head]) for head, value in found.items()]
 
 
+STRENGTHS: dict[str, tuple[float, float, float]] = {"kandinsky22": (0.1, 0.2, 0.4)}
+"""Where something of the initial picture is left: Kandinsky's linear schedule leaves 8 % of its variance at 0.6."""
+
+
 def growth_figures(name: str, count: int) -> list[Figure]:
     """Measure whether a family moves further from the initial picture as the strength rises."""
     pipeline = quiet(AutoPipelineForImage2Image.from_pretrained(path(name)))
@@ -204,9 +208,11 @@ def growth_figures(name: str, count: int) -> list[Figure]:
     extra: dict[str, Any] = {"width": 128, "height": 128} if name == "kandinsky22" else {}
     guidance = 4.0 if name == "kandinsky22" else 5.0 if name.startswith("sdxl") else 7.5
     initial = [scene.image for scene in scenes]
+    strengths = STRENGTHS.get(name, (0.2, 0.6, 1.0))
     rows = [
         [distance(a, b) for a, b in zip(image_to_image(pipeline, texts, initial, s, guidance, **extra), initial, strict=True)]
-        for s in (0.2, 0.6, 1.0)
+        for s in strengths
     ]
     growing = sum(all(a < b for a, b in pairwise(column)) for column in zip(*rows, strict=True))
-    return [Figure(f"{name}: distance grows over strength .2/.6/1.0, cases", 100 * growing / count, 95.0)]
+    over = "/".join(f"{strength:g}" for strength in strengths)
+    return [Figure(f"{name}: distance grows over strength {over}, cases", 100 * growing / count, 95.0)]

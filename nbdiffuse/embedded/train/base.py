@@ -69,15 +69,19 @@ def token_ids(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     return ids
 
 
+def predicted(modules: Any, noisy: Tensor, timesteps: Tensor, ids: Tensor) -> Tensor:
+    """Return the noise that a text encoder and a UNet see in latents, in float32."""
+    noise: Tensor = modules["unet"](noisy, timesteps, modules["text_encoder"](ids).last_hidden_state).sample
+    return noise.float()
+
+
 def captions_of(pool: LatentPool, chosen: list[int], generator: torch.Generator) -> list[str]:
     """Write a fresh training caption for each chosen scene."""
     rng = Random(int(torch.randint(2**31, (1,), generator=generator)))
     return [training_caption(pool.scenes[index], rng, flaws=pool.flawed[index]) for index in chosen]
 
 
-def train(
-    pool: LatentPool, tokenizer: CLIPTokenizer, state_file: Path, steps: int, seed: int = 0, start: nn.ModuleDict | None = None
-) -> nn.ModuleDict:
+def train(pool: LatentPool, tokenizer: CLIPTokenizer, state_file: Path, steps: int, seed: int = 0) -> nn.ModuleDict:
     """Train text encoder and UNet on noise prediction with a plain mean squared error.
 
     Parameters
@@ -90,8 +94,6 @@ def train(
         Where the state is kept; training resumes from it.
     steps, seed
         Optimiser steps of 64 latents each, and the seed.
-    start
-        Modules to go on from, such as the base's for a style.
 
     Returns
     -------
@@ -99,16 +101,14 @@ def train(
     """
     device = training_device()
     torch.manual_seed(seed)
-    modules = start or nn.ModuleDict({"text_encoder": new_text_encoder(tokenizer), "unet": new_unet()})
+    modules = nn.ModuleDict({"text_encoder": new_text_encoder(tokenizer), "unet": new_unet()})
     prepare(modules["unet"], device)
 
     def loss_of(model: nn.ModuleDict, generator: torch.Generator, step: int) -> Tensor:
         chosen, latents = pool.draw(BATCH, generator)
         noisy, noise, timesteps = noised(latents, generator)
         ids = token_ids(tokenizer, captions_of(pool, chosen, generator))
-        text = model["text_encoder"](ids.to(device)).last_hidden_state
-        predicted = model["unet"](noisy.to(device), timesteps.to(device), text).sample
-        return nn.functional.mse_loss(predicted.float(), noise.to(device))
+        return nn.functional.mse_loss(predicted(model, noisy.to(device), timesteps.to(device), ids.to(device)), noise.to(device))
 
-    plan = Plan(steps=steps, learning_rate=1.2e-3 if start is None else 4e-4, seed=seed)
+    plan = Plan(steps=steps, learning_rate=1.2e-3, seed=seed)
     return fit(modules.to(device), loss_of, plan, state_file)

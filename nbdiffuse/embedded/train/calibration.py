@@ -19,9 +19,7 @@ of the negative prompt away.
 What guidance multiplies is a difference, so the difference is what is taught: both
 captions and the empty one are compared on the same noisy latents.
 
-Source of guidance: Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022; of
-the weight arithmetic in `carried_over`: Ilharco et al., "Editing Models with Task
-Arithmetic", 2022.
+Source: Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ from transformers import CLIPTokenizer
 
 from ..world import PLACES, SUBJECTS, Scene
 from ..world.captions import WHEREABOUTS
-from .base import captions_of, noised, prepare, token_ids
+from .base import captions_of, noised, predicted, prepare, token_ids
 from .latents import LatentPool
 from .loop import Plan, fit, training_device
 
@@ -48,6 +46,15 @@ SAID = 5.0
 """Weight of the captions' errors, beside 2 for a word alone: what is told apart last is the place in a sentence."""
 FLOOR = 0.002
 """Added to a caption's squared effect, by which errors are divided: below it they do not matter."""
+
+
+_PLACES_ALONE = frozenset(words for said in WHEREABOUTS.values() for words in said)
+
+
+def shares(captions: list[str], device: torch.device) -> Tensor:
+    """Return the share that calibration gave each caption, shape (n, 1, 1, 1)."""
+    found = [ALONE if caption.lower() in _PLACES_ALONE else SHARE for caption in captions]
+    return torch.tensor(found, device=device).reshape(-1, 1, 1, 1)
 
 
 def _word_alone(scene: Scene, rng: Random) -> tuple[str, float]:
@@ -97,8 +104,8 @@ def calibrate(
         shares = torch.tensor([share for _, share in alone], device=device).reshape(-1, 1, 1, 1)
         given = torch.cat([noisy] * 3).to(device), torch.cat([timesteps] * 3).to(device)
         with torch.no_grad():
-            empty, said, lone = _predicted(teacher, given, ids.to(device))
-        predicted_empty, predicted_said, predicted_lone = _predicted(model, given, ids.to(device))
+            empty, said, lone = predicted(teacher, *given, ids.to(device)).chunk(3)
+        predicted_empty, predicted_said, predicted_lone = predicted(model, *given, ids.to(device)).chunk(3)
         errors = (
             predicted_empty - empty,
             SAID * (predicted_said - predicted_empty - SHARE * (said - empty)),
@@ -110,32 +117,3 @@ def calibrate(
 
     plan = Plan(steps=steps, learning_rate=1.5e-4, averaging=0.995, seed=seed, weight_decay=0.0)
     return fit(student, loss_of, plan, state_file)
-
-
-@torch.no_grad()
-def carried_over(taught: nn.ModuleDict, before: nn.ModuleDict, after: nn.ModuleDict, share: float = 1.0) -> nn.ModuleDict:
-    """Return a copy of weights that were taught further, with what calibration changed in the base added.
-
-    Parameters
-    ----------
-    taught
-        Begun from `before`; it may have further weights, and wider ones that begin with those of `before`.
-    before, after
-        The base before and after `calibrate`.
-    share
-        Of the change, in [0, 1].
-    """
-    shifted = copy.deepcopy(taught)
-    own, earlier, later = shifted.state_dict(), before.state_dict(), after.state_dict()
-    for name in own.keys() & earlier.keys():
-        if own[name].is_floating_point():
-            place = tuple(slice(0, side) for side in earlier[name].shape)
-            own[name][place] += share * (later[name] - earlier[name]).to(own[name].device)
-    return shifted
-
-
-def _predicted(modules: nn.ModuleDict, given: tuple[Tensor, Tensor], ids: Tensor) -> tuple[Tensor, ...]:
-    """Return the noise that is predicted with nothing, with a caption, and with one word alone."""
-    text = modules["text_encoder"](ids).last_hidden_state
-    predicted: Tensor = modules["unet"](*given, text).sample
-    return predicted.float().chunk(3)

@@ -116,7 +116,8 @@ def _encoded(vae: Any, images: Tensor) -> Tensor:
 def export_change(tensors: Mapping[str, Tensor], directory: Path, component: str) -> None:
     """Save what a component changes in another checkpoint's, in the place of its weights."""
     weights = directory / component / differences.WEIGHTS
-    save_file(dict(tensors), weights.with_name(differences.NAME))
+    halved = {name: tensor.detach().half().contiguous() for name, tensor in tensors.items()}
+    save_file(halved, weights.with_name(differences.NAME))
     weights.unlink()
 
 

@@ -39,7 +39,7 @@ from .renders import render_pool, to_unit
 
 CALIBRATION_STEPS = 3000
 DECODER_STEPS = 2200
-X4_VAE_STEPS = 1200
+X4_VAE_STEPS = 3400
 MOVQ_STEPS = 700
 PRIOR_STEPS = 1000
 POOL = 20_000
@@ -94,18 +94,15 @@ class Training:
         tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(own if own.exists() else shipped)
         return tokenizer
 
-    def base(self, calibrated: bool = True) -> nn.ModuleDict:
-        """Return the text encoder and the UNet of `sd15`, after or before its guidance was calibrated.
-
-        Those of this state; those that ship, which are calibrated, where it has none.
-        """
-        if calibrated and not self.file("sd15-done").exists():
+    def base(self) -> nn.ModuleDict:
+        """Return the text encoder and the UNet of `sd15`: of this state, else those that ship."""
+        if not self.file("sd15-done").exists():
             shipped = CHECKPOINTS / "sd15"
             text_encoder = CLIPTextModel.from_pretrained(shipped / "text_encoder")
             unet = UNet2DConditionModel.from_pretrained(shipped / "unet")
             return nn.ModuleDict({"text_encoder": text_encoder, "unet": unet}).eval()
         modules = {"text_encoder": text.new_text_encoder(self.tokenizer()), "unet": base.new_unet()}
-        kept: nn.ModuleDict = self.kept("sd15" if calibrated else "sd15-uncalibrated", nn.ModuleDict(modules))
+        kept: nn.ModuleDict = self.kept("sd15", nn.ModuleDict(modules))
         return kept
 
     def text_encoder(self) -> CLIPTextModel:
@@ -155,7 +152,6 @@ def _recogniser(training: Training) -> None:
 def _sd15(training: Training) -> None:
     tokenizer, pool = training.tokenizer(), training.pool()
     trained = base.train(pool, tokenizer, training.file("sd15"), training.steps, training.seed)
-    training.keep("sd15-uncalibrated", trained)
     state = training.file("sd15-calibration")
     calibrated = calibration.calibrate(trained, pool, tokenizer, state, CALIBRATION_STEPS, training.seed)
     training.keep("sd15", calibrated)
@@ -164,13 +160,12 @@ def _sd15(training: Training) -> None:
 
 def _style(name: str) -> Callable[[Training], None]:
     def member(training: Training) -> None:
-        tokenizer, seed = training.tokenizer(), training.seed
+        tokenizer, seed, base = training.tokenizer(), training.seed, training.base()
         styled = latent_pool(training.vae(), range(seed, seed + STYLED), style=name)
-        pool = LatentPool.joined(styled, latent_pool(training.vae(), range(seed, seed + STYLED * 2 // 5)))
-        bases = training.base(calibrated=False), training.base()
-        taught = styles.train(*bases, pool, tokenizer, training.file(name), training.steps, seed)
-        change = styles.change_of(taught["unet"], training.base()["unet"])
-        training.ship(name, export.base_pipeline(training.vae(), taught, tokenizer), change=change)
+        plain = latent_pool(training.vae(), range(seed, seed + STYLED))
+        taught = styles.train(base, styled, plain, tokenizer, training.file(name), training.steps, seed)
+        parts = nn.ModuleDict({"text_encoder": taught["text_encoder"], "unet": base["unet"]})
+        training.ship(name, export.base_pipeline(training.vae(), parts, tokenizer), change=taught["unet"].tensors())  # type: ignore[operator]
 
     return member
 
@@ -206,8 +201,7 @@ def _sdxl(name: str) -> Callable[[Training], None]:
     def member(training: Training) -> None:
         tokenizer, refiner = training.tokenizer(), name == "sdxl-refiner"
         state = training.file(name)
-        bases = training.base(calibrated=False), training.base()
-        modules = sdxl.train(*bases, training.pool(), tokenizer, state, training.steps, training.seed, refiner)
+        modules = sdxl.train(training.base(), training.pool(), tokenizer, state, training.steps, training.seed, refiner)
         training.ship(name, sdxl.pipeline(training.vae(), modules, tokenizer))
 
     return member
@@ -251,7 +245,7 @@ MEMBERS: dict[str, Member] = {
     **{style: Member(_style(style), 400) for style in STYLES},
     "clip": Member(_clip, 1500),
     "x2-upscaler": Member(_x2_upscaler, 9000),
-    "x4-upscaler": Member(_x4_upscaler, 3600),
+    "x4-upscaler": Member(_x4_upscaler, 4200),
     "sdxl-refiner": Member(_sdxl("sdxl-refiner"), 500),
     "kandinsky22": Member(_kandinsky22, 1800),
     "depth-estimator": Member(_depth, 1200),

@@ -26,19 +26,20 @@ from diffusers import (
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from .base import captions_of, new_scheduler, new_unet, prepare, token_ids
-from .calibration import carried_over
+from .base import captions_of, new_scheduler, new_unet, predicted, prepare, token_ids
+from .calibration import SHARE, shares
 from .latents import LatentPool
 from .loop import Plan, fit, training_device
 
 SCALING_FACTOR = 0.13025
-BATCH = 48
+BATCH = 32
 TIME_WIDTH = 32
 SIDE = 128
 NOISIEST = {"sdxl": 1000, "sdxl-refiner": 700}
 """Timesteps that each is trained below: the refiner never starts from pure noise."""
-CALIBRATED = {"sdxl": 0.5, "sdxl-refiner": 0.0}
-"""Shares of the base's calibration: SDXL's own guidance scale is 5, not 7.5, and more of it makes a refiner soft."""
+STRETCH = {"sdxl": 7.5 / 5, "sdxl-refiner": 1 / SHARE}
+"""How much further words reach than in `sd15`: SDXL's own guidance scale is 5, not 7.5; a refiner's guidance stays as it is
+trained, calibrated it draws softer."""
 GOOD, BAD = 6.0, 2.5
 """Aesthetic scores of whole and of spoiled pictures: the pipeline's own defaults."""
 
@@ -108,7 +109,6 @@ def _conditions(modules: Any, ids: Tensor, scores: Tensor, refiner: bool) -> tup
 
 def train(
     base: nn.ModuleDict,
-    calibrated: nn.ModuleDict,
     pool: LatentPool,
     tokenizer: CLIPTokenizer,
     state_file: Path,
@@ -116,12 +116,14 @@ def train(
     seed: int = 0,
     refiner: bool = False,
 ) -> nn.ModuleDict:
-    """Train the base or the refiner on noise prediction, with guidance calibrated in part as that of `sd15` was.
+    """Train the base or the refiner, on what pictures show and on what `sd15` makes of the prompt, half and half.
+
+    Guidance reaches as far from the prediction without words as it does in `sd15`, at SDXL's own scale.
 
     Parameters
     ----------
-    base, calibrated
-        `text_encoder` and `unet` of `sd15`, to begin from, before and after `calibration.calibrate`.
+    base
+        `text_encoder` and `unet` of `sd15`, to begin from and to learn from; its guidance is calibrated.
     pool, tokenizer, state_file, steps, seed
         As for `base.train`.
     refiner
@@ -129,31 +131,41 @@ def train(
     """
     device = training_device()
     torch.manual_seed(seed)
+    teacher = copy.deepcopy(base).to(device).eval().requires_grad_(False)
     modules = begin(base, tokenizer, refiner).to(device)
-    prepare(modules["unet"], device)
+    for either in (teacher, modules):
+        prepare(either["unet"], device)
     name = "sdxl-refiner" if refiner else "sdxl"
-    noisiest = NOISIEST[name]
+    noisiest, stretch = NOISIEST[name], STRETCH[name]
 
     def loss_of(model: nn.ModuleDict, generator: torch.Generator, step: int) -> Tensor:
         chosen, latents = pool.draw(BATCH, generator)
         timesteps = ((torch.arange(BATCH) + torch.rand(BATCH, generator=generator)) / BATCH * noisiest).long()
         noise = torch.randn(latents.shape, generator=generator)
-        noisy = new_scheduler().add_noise(latents, noise, timesteps)
-        ids = token_ids(tokenizer, captions_of(pool, chosen, generator)).to(device)
+        given = new_scheduler().add_noise(latents, noise, timesteps).to(device), timesteps.to(device)
+        captions = captions_of(pool, chosen, generator)
+        ids = token_ids(tokenizer, captions).to(device)
+        with torch.no_grad():
+            said = predicted(teacher, *given, ids)
+            silent = predicted(teacher, *given, token_ids(tokenizer, [""] * BATCH).to(device))
         scores = torch.tensor([BAD if pool.flawed[index] else GOOD for index in chosen], device=device)
         features, added = _conditions(model, ids, scores, refiner)
-        predicted: Tensor = model["unet"](noisy.to(device), timesteps.to(device), features, added_cond_kwargs=added).sample
-        return nn.functional.mse_loss(predicted.float(), noise.to(device))
+        if not refiner:
+            _silence(features, added, torch.tensor([caption == "" for caption in captions], device=device))
+        own: Tensor = model["unet"](*given, features, added_cond_kwargs=added).sample.float()
+        reach = stretch * shares(captions, device)
+        from_pictures = (own - silent) / reach + silent - noise.to(device)
+        from_base = own - silent - stretch * (said - silent)
+        return (from_pictures**2).mean() + (from_base**2).mean()
 
-    taught = fit(modules, loss_of, Plan(steps=steps, learning_rate=4e-4, averaging=0.995, seed=seed), state_file)
-    return carried_over(taught, as_sdxl(base, refiner), as_sdxl(calibrated, refiner), CALIBRATED[name])
+    return fit(modules, loss_of, Plan(steps=steps, learning_rate=4e-4, averaging=0.995, seed=seed), state_file)
 
 
-def as_sdxl(base: nn.ModuleDict, refiner: bool) -> nn.ModuleDict:
-    """Name a base's modules as SDXL's, where its weights went."""
-    second = nn.ModuleDict({"text_model": base["text_encoder"]})
-    first = {} if refiner else {"text_encoder": base["text_encoder"]}
-    return nn.ModuleDict({"unet": base["unet"], "text_encoder_2": second, **first})
+def _silence(features: Tensor, added: dict[str, Tensor], empty: Tensor) -> None:
+    """Zero the conditions of every other empty prompt: the base's pipeline does so where there is no negative prompt."""
+    zeroed = empty & (empty.cumsum(0) % 2 == 1)
+    features[zeroed] = 0
+    added["text_embeds"][zeroed] = 0
 
 
 @torch.no_grad()

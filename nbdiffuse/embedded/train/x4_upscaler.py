@@ -1,10 +1,12 @@
 """Train `x4-upscaler`: four times the size, from the picture itself, in latents of a VAE of factor 4.
 
 The denoiser sees noisy latents of a large picture beside the small picture with a
-little noise on it, and predicts the velocity.
+little noise on it, and predicts the clean latents. Three of their four channels are the
+small picture's colours, which the denoiser begins by handing through; what it has to
+invent is the fourth, the detail. The decoder learns with noise on the latents and with
+the detail gone, so that it forgives what a denoiser leaves.
 
-Source: Salimans and Ho, "Progressive Distillation for Fast Sampling of Diffusion
-Models", 2022 (velocity); diffusers `StableDiffusionUpscalePipeline`.
+Source: diffusers `StableDiffusionUpscalePipeline`.
 """
 
 from __future__ import annotations
@@ -41,17 +43,26 @@ BATCH = 16
 KL_WEIGHT = 1e-6
 """As small as the original's: a larger one leaves all but one of the channels empty."""
 COLOURS = 2.0
-"""The first three latent channels, scaled, are the small picture's colours times this, which gives them a deviation near 1.
-
-So the denoiser has the colours in what it is given, and only the fourth channel, the detail, to bring.
-"""
+"""The first three latent channels, scaled, are the small picture's colours times this, which gives them a deviation near 1."""
+GRAIN = 0.08
+"""Largest deviation of the noise on the colours that the decoder learns to forgive."""
+UNSEEN_DETAIL = 0.3
+"""Share of the pictures that the decoder draws without the detail."""
+STEADY = 16.0
+"""What two channels of the new denoiser always hold, up and down: beside them group normalisation leaves the colours be."""
+NOISIEST = 350
+"""Highest noise level of the small picture."""
+FORGIVEN = 0.01
+"""Variance of the small picture's noise from which on errors count less than half."""
 BETAS: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.0001, "beta_end": 0.02}
+LOW_BETAS: dict[str, Any] = {**BETAS, "beta_start": 0.00001}
+"""Of the small picture's noise: the default level of 20 is to leave the faint differences of a muted drawing."""
 
 
 def new_vae() -> AutoencoderKL:
     """Return an untrained VAE of factor 4; without attention, so that a 1024-pixel picture decodes in seconds."""
     return AutoencoderKL(
-        block_out_channels=(16, 32, 64),
+        block_out_channels=(24, 48, 96),
         layers_per_block=1,
         norm_num_groups=8,
         latent_channels=4,
@@ -70,9 +81,9 @@ def new_unet(width: int = 96) -> UNet2DConditionModel:
         sample_size=64,
         in_channels=7,
         out_channels=4,
-        block_out_channels=(32, 64, 96),
+        block_out_channels=(32, 48, 80),
         layers_per_block=1,
-        norm_num_groups=16,
+        norm_num_groups=4,
         down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
         cross_attention_dim=width,
@@ -84,7 +95,7 @@ def new_unet(width: int = 96) -> UNet2DConditionModel:
 
 def new_scheduler() -> DDIMScheduler:
     """Return the original's scheduler."""
-    return DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1, prediction_type="v_prediction", **BETAS)
+    return DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1, prediction_type="sample", **BETAS)
 
 
 def _crops(pools: Sequence[Tensor], count: int, generator: torch.Generator, side: int = CROP) -> tuple[list[int], Tensor]:
@@ -105,6 +116,29 @@ def _crop_of(step: int, steps: int, count: int) -> tuple[int, int]:
     return (count, CROP) if step < steps // 2 else (count // 4, 2 * CROP)
 
 
+@torch.no_grad()
+def begin_handing_through(unet: UNet2DConditionModel) -> None:
+    """Let the denoiser predict the colours of the small picture, as they are: what is left to learn is the rest.
+
+    The first eight channels, a group of the last normalisation, go from the input past every block to the output: each
+    colour and its negative, of which silu(c) - silu(-c) = c remains, then `STEADY` and its negative.
+    """
+    last: Any = unet.up_blocks[-1].resnets[-1]
+    for layer in (unet.conv_in, last.conv_shortcut, last.conv2):
+        layer.weight[:8] = 0
+        layer.bias[:8] = 0
+    unet.conv_in.bias[6:8] = torch.tensor([STEADY, -STEADY])
+    unet.conv_out.weight[:3] = 0
+    unet.conv_out.bias[:3] = 0
+    hidden = last.conv_shortcut.in_channels - unet.conv_in.out_channels
+    for channel in range(8):
+        last.conv_shortcut.weight[channel, hidden + channel] = 1
+    for channel in range(6):
+        sign = 1 if channel % 2 == 0 else -1
+        unet.conv_in.weight[channel, 4 + channel // 2, 1, 1] = sign * COLOURS
+        unet.conv_out.weight[channel // 2, channel, 1, 1] = sign * STEADY / 2  # the group's deviation
+
+
 def begin_with(vae: AutoencoderKL, trained: AutoencoderKL) -> None:
     """Copy the weights that a trained VAE of factor 8 has in common: the levels next to the pixels, which are counted from
     the start in the encoder and from the end in the decoder."""
@@ -123,11 +157,15 @@ def train_vae(pools: Sequence[Tensor], trained: AutoencoderKL, state_file: Path,
         count, side = _crop_of(step, steps, 4)
         images = _crops(pools, count, generator, side)[1].to(device, memory_format=torch.channels_last)
         posterior = model.encode(images).latent_dist
-        error = model.decode(posterior.sample()).sample.float() - images
+        colours = COLOURS * nn.functional.avg_pool2d(images, 4)
+        grain, seen = torch.rand(2, count, 1, 1, 1, generator=generator).to(device)
+        detail = SCALING_FACTOR * posterior.sample()[:, 3:] * (seen > UNSEEN_DETAIL)
+        given = torch.cat([colours + GRAIN * grain * torch.randn_like(colours), detail + grain * torch.randn_like(detail)], dim=1)
+        error = model.decode(given / SCALING_FACTOR).sample.float() - images
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-        colours = SCALING_FACTOR * posterior.mean[:, :3] - COLOURS * nn.functional.avg_pool2d(images, 4)
+        apart = SCALING_FACTOR * posterior.mean[:, :3] - colours
         spread = (posterior.mean**2 + posterior.var - 1 - posterior.logvar).mean()
-        return (error**2).mean() + 0.08 * error.abs().mean() + 0.06 * edges + 0.1 * (colours**2).mean() + KL_WEIGHT * spread
+        return (error**2).mean() + 0.08 * error.abs().mean() + 0.06 * edges + 0.1 * (apart**2).mean() + KL_WEIGHT * spread
 
     torch.manual_seed(seed)
     vae = new_vae()
@@ -160,21 +198,22 @@ def train(
     device = training_device()
     text_encoder = text_encoder.to(device).eval().requires_grad_(False)
     vae = vae.to(device).eval().requires_grad_(False)
-    schedule, low_schedule = new_scheduler(), DDPMScheduler(**BETAS)
+    schedule, low_schedule = new_scheduler(), DDPMScheduler(**LOW_BETAS)
     torch.manual_seed(seed)
     unet = new_unet(text_encoder.config.hidden_size).to(device)
     begin_deaf(unet)
+    begin_handing_through(unet)
     prepare(unet, device)
 
     def loss_of(model: nn.Module, generator: torch.Generator, step: int) -> Tensor:
         count, side = _crop_of(step, steps, BATCH)
         chosen, images = _crops(pools, count, generator, side)
         with torch.no_grad():
-            posterior = vae.encode(images.to(device)).latent_dist
-            clean = posterior.sample(generator).float().cpu() * SCALING_FACTOR
+            detail = vae.encode(images.to(device)).latent_dist.sample(generator)[:, 3:].float().cpu() * SCALING_FACTOR
         # Most use is near the default of 20; what was drawn by a model gains from more.
-        levels = (torch.rand(count, generator=generator) ** 2 * 350).long()
+        levels = (torch.rand(count, generator=generator) ** 3 * NOISIEST).long()
         low = nn.functional.avg_pool2d(images, 4)
+        clean = torch.cat([COLOURS * low, detail], dim=1)
         low = low_schedule.add_noise(low, torch.randn(low.shape, generator=generator), levels)
         spread = (torch.arange(count) + torch.rand(count, generator=generator)) / count
         timesteps = (spread * 1000).long()
@@ -187,12 +226,12 @@ def train(
         predicted: Any = model(
             torch.cat([noisy, low], dim=1).to(device), timesteps.to(device), words, class_labels=levels.to(device)
         ).sample
-        velocity = schedule.get_velocity(clean, noise, timesteps)
-        # The error of the clean latents: what little noise hides is no matter, what the small picture tells is all.
-        weight = (1 - schedule.alphas_cumprod[timesteps]).reshape(-1, 1, 1, 1)
-        return (weight.to(device) * (predicted.float() - velocity.to(device)) ** 2).mean()
+        # What cannot be known from a noisy small picture is not to drown what can be from a clean one.
+        variance = (1 - low_schedule.alphas_cumprod[levels]).reshape(-1, 1, 1, 1)
+        weight = (FORGIVEN / (FORGIVEN + variance)).to(device)
+        return (weight * (predicted.float() - clean.to(device)) ** 2).mean()
 
-    return fit(unet, loss_of, Plan(steps=steps, learning_rate=1.2e-3, averaging=0.995, seed=seed), state_file)
+    return fit(unet, loss_of, Plan(steps=steps, learning_rate=3e-4, averaging=0.99, seed=seed), state_file)
 
 
 def pipeline(
@@ -204,7 +243,7 @@ def pipeline(
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         unet=unet,
-        low_res_scheduler=DDPMScheduler(**BETAS),
+        low_res_scheduler=DDPMScheduler(**LOW_BETAS),
         scheduler=new_scheduler(),
-        max_noise_level=350,
+        max_noise_level=NOISIEST,
     )
