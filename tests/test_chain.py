@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from PIL import Image
 
@@ -25,33 +23,15 @@ from nbdiffuse.store import Store
 PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
 
 
-@pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoints to chain: the base with another UNet, upscalers with the base's VAE and with their own, and Kandinsky."""
-    from diffusers import AutoencoderKL
-    from safetensors.torch import load_file, save_file
-
-    folder = tmp_path_factory.mktemp("chain")
-    base = embedded.path("sd15")
-    shutil.copytree(base, folder / "styled")
-    weights = folder / "styled" / "unet" / "diffusion_pytorch_model.safetensors"
-    state = load_file(weights)
-    state["conv_out.weight"] *= 0.9
-    save_file(state, weights)
-    for name in ("x2-upscaler", "x4-upscaler", "kandinsky22", "sdxl"):
-        tiny.write(name, folder)
-    AutoencoderKL.from_pretrained(base / "vae").save_pretrained(folder / "x2-upscaler" / "vae")
-    return folder
-
-
 @pytest.fixture
 def by_hand() -> Iterator[Callable[..., Any]]:
     """Make one raw call as the guide does and return `.images[0]`."""
 
-    def call(directory: Path, pipeline: str, prompt: str, **arguments: Any) -> Any:
+    def call(name: str, pipeline: str, prompt: str, **arguments: Any) -> Any:
         import diffusers
 
-        made = getattr(diffusers, pipeline).from_pretrained(directory)
+        parts = {"controlnet": arguments.pop("controlnet")} if "controlnet" in arguments else {}
+        made = getattr(diffusers, pipeline).from_pretrained(embedded.path(name), **parts)
         made.set_progress_bar_config(disable=True)
         generator = torch.Generator("cpu").manual_seed(7)
         return made(prompt, generator=generator, num_inference_steps=4, **arguments).images[0]
@@ -63,56 +43,60 @@ def step(prompt: str = PROMPT, **values: Any) -> Recipe:
     return Recipe(prompt=prompt, num_inference_steps=4, seed=7, **values)
 
 
-def test_image_to_image_to_image_stays_in_latents_as_in_the_guide(places: Path, by_hand: Callable[..., Any], scene: Any) -> None:
-    styled = str(places / "styled")
-    chain = (
-        step(image=scene.image)
-        >> step("Astronaut in a jungle, charliebo artstyle", model="comic", checkpoint=styled)
-        >> step("Astronaut in a jungle, pixelartstyle", model="pixel-art", checkpoint=styled)
-    )
-    made = nbdiffuse.run(chain)
+def test_image_to_image_to_image_stays_in_latents_as_in_the_guide(by_hand: Callable[..., Any], scene: Any) -> None:
+    texts = PROMPT, "Astronaut in a jungle, charliebo artstyle", "Astronaut in a jungle, pixelartstyle"
+    made = nbdiffuse.run(step(image=scene.image) >> step(texts[1], model="comic") >> step(texts[2], model="pixel-art"))
     img2img = "StableDiffusionImg2ImgPipeline"
-    latents = by_hand(embedded.path("sd15"), img2img, PROMPT, image=scene.image, output_type="latent")
-    latents = by_hand(
-        places / "styled", img2img, "Astronaut in a jungle, charliebo artstyle", image=latents, output_type="latent"
-    )
-    last = by_hand(places / "styled", img2img, "Astronaut in a jungle, pixelartstyle", image=latents)
+    latents = by_hand("sd15", img2img, texts[0], image=scene.image, output_type="latent")
+    latents = by_hand("comic", img2img, texts[1], image=latents, output_type="latent")
+    last = by_hand("pixel-art", img2img, texts[2], image=latents)
     assert made.arrows == [LATENTS, LATENTS]
     assert made.image.tobytes() == last.tobytes()
 
 
-def test_text_to_image_to_image_decodes_between_different_vaes_as_in_the_guide(places: Path, by_hand: Callable[..., Any]) -> None:
-    kandinsky = str(places / "kandinsky22")
-    chain = step() >> step(model="kandinsky22", checkpoint=kandinsky, strength=0.5, prior_num_inference_steps=2)
-    made = nbdiffuse.run(chain)
-    first = by_hand(embedded.path("sd15"), "StableDiffusionPipeline", PROMPT)
-    last = by_hand(
-        places / "kandinsky22",
-        "KandinskyV22Img2ImgCombinedPipeline",
-        PROMPT,
-        image=first,
-        strength=0.5,
-        prior_num_inference_steps=2,
-        width=128,
-        height=128,
-    )
+def test_text_to_image_to_image_decodes_between_different_vaes_as_in_the_guide(by_hand: Callable[..., Any]) -> None:
+    redrawn: dict[str, Any] = {"strength": 0.5, "prior_num_inference_steps": 2}
+    made = nbdiffuse.run(step() >> step(model="kandinsky22", **redrawn))
+    first = by_hand("sd15", "StableDiffusionPipeline", PROMPT)
+    pipeline = "KandinskyV22Img2ImgCombinedPipeline"
+    last = by_hand("kandinsky22", pipeline, PROMPT, image=first, width=128, height=128, **redrawn)
     assert made.arrows == ["pixels: kandinsky22 takes pictures"]
     assert made.image.tobytes() == last.tobytes()
 
 
-def test_image_to_upscaler_to_super_resolution_hands_pictures_to_the_last_step(
-    places: Path, by_hand: Callable[..., Any], scene: Any
-) -> None:
-    x2, x4 = str(places / "x2-upscaler"), str(places / "x4-upscaler")
+def test_image_to_upscaler_to_super_resolution_hands_pictures_to_the_last_step(by_hand: Callable[..., Any], scene: Any) -> None:
     small = scene.image.resize((64, 64))
-    chain = step(image=small) >> step(model="x2-upscaler", checkpoint=x2) >> step(model="x4-upscaler", checkpoint=x4)
-    made = nbdiffuse.run(chain)
-    latents = by_hand(embedded.path("sd15"), "StableDiffusionImg2ImgPipeline", PROMPT, image=small, output_type="latent")
+    made = nbdiffuse.run(step(image=small) >> step(model="x2-upscaler") >> step(model="x4-upscaler"))
+    latents = by_hand("sd15", "StableDiffusionImg2ImgPipeline", PROMPT, image=small, output_type="latent")
     # The guide hands latents to the x4 upscaler too, which cannot work: its input is a picture.
-    picture = by_hand(places / "x2-upscaler", "StableDiffusionLatentUpscalePipeline", PROMPT, image=latents)
-    last = by_hand(places / "x4-upscaler", "StableDiffusionUpscalePipeline", PROMPT, image=picture)
+    picture = by_hand("x2-upscaler", "StableDiffusionLatentUpscalePipeline", PROMPT, image=latents)
+    last = by_hand("x4-upscaler", "StableDiffusionUpscalePipeline", PROMPT, image=picture)
     assert made.arrows == [LATENTS, "pixels: x4-upscaler takes pictures"]
     assert made.image.tobytes() == last.tobytes() and made.image.size == (512, 512)
+
+
+@pytest.mark.parametrize("handed", ["latent", "pil"])
+def test_control_then_restyle_is_the_guides_two_calls(handed: str, by_hand: Callable[..., Any], scene: Any) -> None:
+    """A chain hands latents on, where the guide hands a picture, as two cells do."""
+    from diffusers import ControlNetModel
+
+    restyle: dict[str, Any] = {"strength": 0.45, "guidance_scale": 10.5, "negative_prompt": "ugly, deformed, disfigured"}
+    depth, style = scene.depth.convert("RGB"), "elden ring style astronaut in a jungle"
+    first = step(image=scene.image, controlnet="depth", control_image=depth)
+    if handed == "latent":
+        made = nbdiffuse.run(first >> step(style, model="elden-ring", **restyle)).image
+    else:
+        made = nbdiffuse.run(step(style, model="elden-ring", image=nbdiffuse.run(first).image, **restyle)).image
+    controlled = by_hand(
+        "sd15",
+        "StableDiffusionControlNetImg2ImgPipeline",
+        PROMPT,
+        controlnet=ControlNetModel.from_pretrained(embedded.path("controlnet-depth")),
+        image=scene.image,
+        control_image=depth,
+        output_type=handed,
+    )
+    assert made.tobytes() == by_hand("elden-ring", "StableDiffusionImg2ImgPipeline", style, image=controlled, **restyle).tobytes()
 
 
 def test_a_chain_of_one_step_is_the_run(session: Session) -> None:
@@ -128,9 +112,8 @@ def test_a_changed_last_step_runs_alone(session: Session, scene: Any) -> None:
     assert [a.image.tobytes() == b.image.tobytes() for a, b in zip(first, second, strict=True)] == [True, True, False]
 
 
-def test_finished_steps_come_from_the_store_in_another_session(places: Path, scene: Any, tmp_path: Path) -> None:
-    x4 = str(places / "x4-upscaler")
-    chain = step(image=scene.image.resize((64, 64))) >> step(model="x4-upscaler", checkpoint=x4)
+def test_finished_steps_come_from_the_store_in_another_session(scene: Any, tmp_path: Path) -> None:
+    chain = step(image=scene.image.resize((64, 64))) >> step(model="x4-upscaler")
     first = ChainRun(chain, Session(), Store(tmp_path)).run()
     other = Session()
     second = ChainRun(chain, other, Store(tmp_path)).run()
@@ -151,7 +134,7 @@ def test_an_interrupted_chain_keeps_its_steps_and_goes_on(scene: Any) -> None:
     assert len(run) == 1 and run.image == run[0].image
 
 
-def test_latents_of_another_vae_or_another_size_are_refused(places: Path, session: Session, scene: Any) -> None:
+def test_latents_of_another_vae_or_another_size_are_refused(session: Session, scene: Any) -> None:
     made = session.run(step(image=scene.image)).latents
     assert made is not None
     with pytest.raises(ParameterError, match=r"`image` must be a picture for x4-upscaler, got latents"):
@@ -159,9 +142,9 @@ def test_latents_of_another_vae_or_another_size_are_refused(places: Path, sessio
     with pytest.raises(ParameterError, match=r"`width` must be 128, the size of the latents, got 64"):
         session.run(step(image=made, width=64))
     with pytest.raises(ParameterError, match=r"latents of the VAE that sdxl has, got another's"):
-        session.run(step(image=made, model="sdxl", checkpoint=str(places / "sdxl")))
+        session.run(step(image=made, model="sdxl"))
     with pytest.raises(ParameterError, match=r"`image` must be a picture for kandinsky22, got latents"):
-        session.run(step(image=made, model="kandinsky22", checkpoint=str(places / "kandinsky22")))
+        session.run(step(image=made, model="kandinsky22"))
     with pytest.raises(ImageInputError, match="latents that this process holds"):
         Latents.at("latents:" + "0" * 64)
 
