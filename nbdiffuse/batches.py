@@ -30,6 +30,7 @@ from .recipe import Recipe
 from .rescue import free_caches, is_out_of_memory
 from .results import Result
 from .store import BATCH
+from .worker import detached
 
 MAX_ROWS = 32
 """Rows of one call of a denoiser; more gain little, and the first finished picture comes later."""
@@ -94,6 +95,9 @@ class Batch:
         Interrupted
             `stop` was set; what was finished before has its outcome.
         """
+        if len(self._recipes) == 1:
+            self._run_alone()
+            return
         try:
             while not self._stop.is_set() and self._fill():
                 for indices in self._alike():
@@ -104,6 +108,18 @@ class Batch:
             self._leave()
         if self._stop.is_set() and (stopped or self._begun < len(self._recipes)):
             raise Interrupted("Stopped.")
+
+    def _run_alone(self) -> None:
+        """Run the only recipe on this thread: a lane has nobody to share with, and a second thread slows torch's own down."""
+        if self._stop.is_set():
+            raise Interrupted("Stopped.")
+        try:
+            outcome: Outcome = self._engine.run(self._recipes[0], functools.partial(self._on_progress, 0), self._stop)
+        except Interrupted:
+            raise
+        except Exception as error:  # as a lane does
+            outcome = detached(error)
+        self._on_outcome(0, outcome)
 
     def _fill(self) -> bool:
         """Begin what has room, and tell whether anything is under way."""

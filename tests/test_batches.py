@@ -190,13 +190,21 @@ class SetAfter(threading.Event):
         return self._left < 0
 
 
-@pytest.mark.parametrize("asked", range(8))
-def test_no_stop_is_lost_however_early_it_comes(engine: Engine, recipe: Recipe, asked: int) -> None:
+@pytest.mark.parametrize(("count", "asked"), [(1, 0), (1, 1), (1, 2), (1, 3), *((2, asked) for asked in range(8))])
+def test_no_stop_is_lost_however_early_it_comes(engine: Engine, recipe: Recipe, count: int, asked: int) -> None:
     """What is neither finished nor stopped would be run again."""
     outcomes: dict[int, Any] = {}
+    recipes = [resolve(recipe.replace(seed=seed)) for seed in range(count)]
     with pytest.raises(Interrupted):
-        Batch(engine, [resolve(recipe)], lambda index, progress: None, outcomes.__setitem__, SetAfter(asked)).run()
+        Batch(engine, recipes, lambda index, progress: None, outcomes.__setitem__, SetAfter(asked)).run()
     assert outcomes == {}
+
+
+def test_a_recipe_alone_runs_on_the_thread_of_its_batch(engine: Engine, recipe: Recipe) -> None:
+    """A second thread would have torch keep a second set of its own."""
+    threads = set()
+    together(engine, [recipe], on_progress=lambda index, progress: threads.add(threading.current_thread()))
+    assert threads == {threading.current_thread()}
 
 
 def test_finished_cells_outlive_a_stop(engine: Engine, recipe: Recipe) -> None:

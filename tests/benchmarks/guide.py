@@ -3,16 +3,13 @@
 The guide loads a checkpoint in most sections; nbdiffuse loads each once, runs the
 pictures of one section together, and does not draw again what a chain's first step has
 drawn before. Both make the same pictures, those of the guide's code and those it shows
-beside it, on the same local checkpoints, in processes of their own, one after the other.
-A member of the family that does not ship yet is stood in for by a small one of the same
-classes with random weights, which takes its time and has no looks. "Optimise" makes no
-picture.
+beside it, on the checkpoints in this package, in processes of their own, one after the
+other. "Optimise" makes no picture.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import subprocess
@@ -25,11 +22,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import diffusers
-import tiny
 import torch
 
 import nbdiffuse
-from nbdiffuse import controlnets, embedded, loading
+from nbdiffuse import embedded, loading
 from nbdiffuse.embedded.world import sample
 
 JUNGLE = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
@@ -75,23 +71,6 @@ SECTIONS: dict[str, list[Step]] = {
 }
 
 
-def stand_ins(folder: Path) -> dict[str, str]:
-    """Return the directory of every checkpoint that the sections need; what does not ship is written into a folder."""
-    needed = {model for steps in SECTIONS.values() for model, _, _ in steps} | {"controlnet-depth"}
-    found = {}
-    for name in sorted(needed):
-        if name in embedded.names():
-            found[name] = str(embedded.path(name))
-        elif name in tiny.MAKERS:
-            found[name] = str(tiny.write(name, folder))
-        else:  # A style: the base's own classes and size, other weights.
-            pipeline = diffusers.StableDiffusionPipeline.from_pretrained(embedded.path("sd15"))
-            torch.nn.init.normal_(pipeline.unet.conv_out.bias, std=0.01)
-            pipeline.save_pretrained(folder / name)
-            found[name] = str(folder / name)
-    return found
-
-
 def _calls(call: dict[str, Any]) -> list[dict[str, Any]]:
     """Return one call for each value of the argument that is a list."""
     several = next((name for name, value in call.items() if isinstance(value, list)), None)
@@ -106,7 +85,7 @@ def _weighed(pipeline: Any, call: dict[str, Any]) -> dict[str, Any]:
     return {"prompt_embeds": encode.embeds, "negative_prompt_embeds": encode.negative_embeds}
 
 
-def by_hand(places: dict[str, str], steps_of_all: dict[str, int]) -> tuple[float, int]:
+def by_hand(steps_of_all: dict[str, int]) -> tuple[float, int]:
     """Run every section as the guide does, loading at every step; return seconds and loads."""
     loads, started = 0, time.perf_counter()
     for steps in SECTIONS.values():
@@ -114,8 +93,8 @@ def by_hand(places: dict[str, str], steps_of_all: dict[str, int]) -> tuple[float
         for model, pipeline_class, call in steps:
             components = {}
             if "ControlNet" in pipeline_class:
-                components["controlnet"] = diffusers.ControlNetModel.from_pretrained(places["controlnet-depth"])
-            pipeline = getattr(diffusers, pipeline_class).from_pretrained(places[model], **components)
+                components["controlnet"] = diffusers.ControlNetModel.from_pretrained(embedded.path("controlnet-depth"))
+            pipeline = getattr(diffusers, pipeline_class).from_pretrained(embedded.path(model), **components)
             loads += 1 + len(components)
             pipeline.set_progress_bar_config(disable=True)
             given = {} if pipeline_class == "StableDiffusionPipeline" else {"image": image}
@@ -128,7 +107,7 @@ def by_hand(places: dict[str, str], steps_of_all: dict[str, int]) -> tuple[float
     return time.perf_counter() - started, loads
 
 
-def through_cells(places: dict[str, str], steps_of_all: dict[str, int]) -> tuple[float, int]:
+def through_cells(steps_of_all: dict[str, int]) -> tuple[float, int]:
     """Run every section through one session; return seconds and loads."""
     loads: list[str] = []
     load = loading.load
@@ -138,9 +117,6 @@ def through_cells(places: dict[str, str], steps_of_all: dict[str, int]) -> tuple
         return load(checkpoint, *rest)
 
     loading.load = counted
-    net = controlnets.CONTROLNETS["depth"]
-    nets = {"depth": dataclasses.replace(net, hub=dataclasses.replace(net.hub, checkpoint=places["controlnet-depth"]))}
-    controlnets.CONTROLNETS = nets
     started = time.perf_counter()
     for steps in SECTIONS.values():
         recipes = []
@@ -149,9 +125,7 @@ def through_cells(places: dict[str, str], steps_of_all: dict[str, int]) -> tuple
             control = {"controlnet": "depth", "control_image": START.depth} if "ControlNet" in pipeline_class else {}
             several = {name: value for name, value in call.items() if isinstance(value, list)}
             single = {name: value for name, value in call.items() if name not in several}
-            recipes.append(
-                nbdiffuse.Recipe(model=model, checkpoint=places[model], seed=7, **image, **control, **single, **steps_of_all)
-            )
+            recipes.append(nbdiffuse.Recipe(model=model, seed=7, **image, **control, **single, **steps_of_all))
             if several:
                 nbdiffuse.sweep(recipes.pop(), **several).run()
         if recipes:
@@ -163,25 +137,22 @@ def main() -> None:
     """Run both ways in processes of their own and print seconds, loads and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, help="num_inference_steps of every call, in place of the pipelines' own")
-    parser.add_argument("--only", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--only", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     steps_of_all = {"num_inference_steps": asked.steps} if asked.steps else {}
     if asked.only:
-        way, places = asked.only
-        seconds, loads = {"hand": by_hand, "cells": through_cells}[way](json.loads(places), steps_of_all)
+        seconds, loads = {"hand": by_hand, "cells": through_cells}[asked.only](steps_of_all)
         sys.stdout.write(json.dumps([seconds, loads]) + "\n")
         return
     rows = {}
-    with tempfile.TemporaryDirectory() as folder:
-        places = stand_ins(Path(folder))
-        for way in ("hand", "cells"):
-            # What an earlier run left on the disk must not answer for this one.
-            surroundings = {**os.environ, "NBDIFFUSE_CACHE": f"{folder}/cache"}
-            command = [sys.executable, __file__, "--only", way, json.dumps(places), *sys.argv[1:]]
+    for way in ("hand", "cells"):
+        # What an earlier run left on the disk must not answer for this one.
+        with tempfile.TemporaryDirectory() as cache:
+            command = [sys.executable, __file__, "--only", way, *sys.argv[1:]]
+            surroundings = {**os.environ, "NBDIFFUSE_CACHE": cache}
             done = subprocess.run(command, check=True, capture_output=True, text=True, env=surroundings)
             rows[way] = json.loads(done.stdout.splitlines()[-1])
-    stand_in = ", ".join(name for name in places if name not in embedded.names()) or "none"
-    lines = [f"{len(SECTIONS)} sections; with random weights: {stand_in}", "way          seconds  loads"]
+    lines = [f"{len(SECTIONS)} sections", "way          seconds  loads"]
     lines += [f"{name:<12} {seconds:7.1f} {loads:6d}" for name, (seconds, loads) in rows.items()]
     lines.append(f"ratio {rows['hand'][0] / rows['cells'][0]:.2f}")
     sys.stdout.write("\n".join(lines) + "\n")
