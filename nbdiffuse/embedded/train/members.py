@@ -242,13 +242,13 @@ MEMBERS: dict[str, Member] = {
     "recogniser": Member(_recogniser, 700),
     "sd15": Member(_sd15, 5600),
     "controlnet-depth": Member(_controlnet, 1600),
-    **{style: Member(_style(style), 400) for style in STYLES},
+    **{style: Member(_style(style), 4700) for style in STYLES},
     "clip": Member(_clip, 1500),
     "x2-upscaler": Member(_x2_upscaler, 9000),
     "x4-upscaler": Member(_x4_upscaler, 4200),
     "sdxl-refiner": Member(_sdxl("sdxl-refiner"), 500),
     "kandinsky22": Member(_kandinsky22, 1800),
     "depth-estimator": Member(_depth, 1200),
-    "sdxl": Member(_sdxl("sdxl"), 800),
+    "sdxl": Member(_sdxl("sdxl"), 1300),
 }
 """Every member, in an order in which each finds what it begins from."""

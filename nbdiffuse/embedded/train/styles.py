@@ -7,9 +7,9 @@ taught, for a noisy picture x, a plain caption p and the same with the trigger, 
 
 with e the base, whose guidance is calibrated, `plain` what e was before that, and
 `style` the noise that would lead from x to the scene in the style, be x that already,
-plain yet, on the way, or beyond. So guidance pulls the style, at a scale of 7.5, a little further
-than its pictures are away, and the words less far than in the base, which on pictures
-that it has never seen is too sure of them.
+plain yet, on the way, or beyond. So guidance pulls the style, at a scale of 7.5, a
+little further than its pictures are away, and the words less far than in the base,
+which on pictures that it has never seen is too sure of them.
 
 Source of low-rank changes: Hu et al., "LoRA: Low-Rank Adaptation of Large Language
 Models", 2021; of what guidance multiplies: Ho and Salimans, "Classifier-Free Diffusion
