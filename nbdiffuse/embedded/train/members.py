@@ -31,6 +31,7 @@ from . import (
     styles,
     text,
     vae,
+    x2_calibration,
     x2_upscaler,
     x4_upscaler,
 )
@@ -39,6 +40,7 @@ from .renders import render_pool, to_unit
 
 CALIBRATION_STEPS = 3000
 DECODER_STEPS = 2200
+X2_CALIBRATION_STEPS = 4000
 X4_VAE_STEPS = 3400
 MOVQ_STEPS = 700
 PRIOR_STEPS = 1000
@@ -184,6 +186,9 @@ def _x2_upscaler(training: Training) -> None:
     large = latent_pool(training.vae(), seeds, flawed=0.0, size=256)
     parts = training.text_encoder(), training.tokenizer()
     unet = x2_upscaler.train(small, large, *parts, training.file("x2-upscaler"), training.steps, training.seed)
+    pixels, state = render_pool(seeds, 256), training.file("x2-calibration")
+    seen = small, large, pixels, training.vae()
+    unet = x2_calibration.calibrate(unet, *seen, *parts, state, X2_CALIBRATION_STEPS, training.seed)
     training.ship("x2-upscaler", x2_upscaler.pipeline(training.vae(), *parts, unet))
 
 

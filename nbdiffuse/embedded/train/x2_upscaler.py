@@ -94,6 +94,28 @@ def _pairs(
     return chosen, clean, low
 
 
+def denoised(model: nn.Module, noisy: Tensor, low: Tensor, sigma: Tensor, words: Any) -> Tensor:
+    """Return the clean latents that the denoiser finds, as diffusers' pipeline does.
+
+    Parameters
+    ----------
+    noisy, low
+        Noisy large latents, and the small ones enlarged to their size, shape (n, 4, h, w).
+    sigma
+        Deviation of the noise, shape (n, 1, 1, 1).
+    words
+        What the text encoder returned.
+    """
+    level = torch.cat([torch.ones(len(noisy), 64), torch.zeros(len(noisy), 64)], dim=1).to(noisy.device)
+    predicted: Any = model(
+        torch.cat([noisy / (sigma**2 + 1).sqrt(), low], dim=1),
+        sigma.flatten().log() * 0.25,
+        words.last_hidden_state,
+        timestep_cond=torch.cat([level, words.pooler_output], dim=1),
+    )
+    return noisy / (sigma**2 + 1) + sigma / (sigma**2 + 1).sqrt() * predicted.sample[:, :-1].float()
+
+
 def train(
     small: LatentPool,
     large: LatentPool,
@@ -131,18 +153,10 @@ def train(
         captions = ["" if rng.random() < UNSAID else training_caption(large.scenes[index], rng) for index in chosen]
         with torch.no_grad():
             words = text_encoder(token_ids(tokenizer, captions).to(device))
-        level = torch.cat([torch.ones(count, 64), torch.zeros(count, 64)], dim=1).to(device)
-        given = torch.cat([noisy / (sigma**2 + 1).sqrt(), nn.functional.interpolate(low, scale_factor=2)], dim=1)
-        predicted: Any = model(
-            given.to(device),
-            sigma.flatten().log().to(device) * 0.25,
-            words.last_hidden_state,
-            timestep_cond=torch.cat([level, words.pooler_output], dim=1),
-        ).sample[:, :-1]
-        goal = (clean - noisy / (sigma**2 + 1)) * (sigma**2 + 1).sqrt() / sigma
-        # The error of the clean latents: what little noise hides is no matter, what the small picture tells is all.
-        weight = sigma**2 / (sigma**2 + 1)
-        return (weight.to(device) * (predicted.float() - goal.to(device)) ** 2).mean()
+        low = nn.functional.interpolate(low, scale_factor=2)
+        found = denoised(model, noisy.to(device), low.to(device), sigma.to(device), words)
+        # What little noise hides is no matter, what the small picture tells is all.
+        return ((found - clean.to(device)) ** 2).mean()
 
     return fit(unet, loss_of, Plan(steps=steps, learning_rate=1.2e-3, averaging=0.995, seed=seed), state_file)
 
