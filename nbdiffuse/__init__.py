@@ -6,22 +6,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import embedded
-from .chain import Chain
-from .chaining import ChainRun, run
-from .completion import resolve
+from .cells.reading import read
 from .errors import NbdiffuseError
-from .images import Picture
-from .presets import PRESETS
-from .reading import read
-from .recipe import Recipe
-from .remote import Devices
-from .replays import replay
-from .script import program
-from .session import Session, get_session
-from .sweeping import Grid
-from .sweeps import sweep
-from .timeline import history
-from .verification import verify
+from .images.picture import Picture
+from .recipes.chain import Chain
+from .recipes.completion import resolve
+from .recipes.presets import PRESETS
+from .recipes.recipe import Recipe
+from .replays.program import program
+from .replays.replays import replay
+from .replays.timeline import history
+from .replays.verification import verify
+from .runs.chain_run import ChainRun, run
+from .runs.grid import Grid
+from .runs.sweeping import sweep
+from .sessions.remote import Devices
+from .sessions.session import Session, get_session
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ __all__ = [
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Add `%%img2img` and `%%txt2img` to a notebook (`%load_ext nbdiffuse`)."""
-    from . import magics
+    from .magics import magics
 
     # Magics and panels know each other only here; ipywidgets are imported with the first panel.
     magics.load(shell, lambda: importlib.import_module(".panels", __name__))

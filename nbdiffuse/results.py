@@ -11,16 +11,17 @@ from typing import Any
 
 from PIL import Image
 
-from . import archive, metadata
-from .captions import weights_label
-from .chain import Chain
-from .grids import Cell, contact_sheet, png_bytes
-from .images import Picture
-from .latents import Latents
-from .lineage import GIVEN, Lineage, trace
-from .provenance import Provenance
-from .recipe import Recipe
-from .sizes import fitted_pictures, initial_size
+from .images.contact_sheets import Cell, contact_sheet, png_bytes
+from .images.latents import Latents
+from .images.picture import Picture
+from .metadata import image_files
+from .metadata.provenance import Provenance
+from .recipes.captions import weights_label
+from .recipes.chain import Chain
+from .recipes.recipe import Recipe
+from .recipes.sizes import fitted_pictures, initial_size
+from .store import archive
+from .store.lineage import GIVEN, Lineage, trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,7 @@ class Result:
         FileError
             The suffix is not one of these, or the file cannot be written.
         """
-        metadata.write(self.image, path, self.provenance)
+        image_files.write(self.image, path, self.provenance)
         return Path(path)
 
     @property

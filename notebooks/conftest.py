@@ -13,7 +13,7 @@ import nbval.plugin
 from nbformat import NotebookNode
 from PIL import Image, ImageChops, ImageStat
 
-from nbdiffuse import origins
+from nbdiffuse.recipes import origins
 
 # What an earlier version stored must not answer for this one.
 os.environ["NBDIFFUSE_CACHE"] = tempfile.mkdtemp(prefix="nbdiffuse-notebooks-")

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nbdiffuse import Recipe, resolve
-from nbdiffuse.a1111 import SAMPLERS, generation_text, looks_like_generation_text, parse
 from nbdiffuse.errors import ParameterError
-from nbdiffuse.recipe import PARAMS
+from nbdiffuse.metadata.a1111 import SAMPLERS, generation_text, looks_like_generation_text, parse
+from nbdiffuse.recipes.recipe import PARAMS
 
 IMAGE = Image.new("RGB", (64, 64), "teal")
 PROMPTS = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_size=1, max_size=60).map(str.strip).filter(bool)

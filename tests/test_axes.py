@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbdiffuse.alternatives import MAX_VALUES, alternatives, escaped
-from nbdiffuse.axes import values_of
 from nbdiffuse.errors import NbdiffuseError, ParameterError
-from nbdiffuse.images import Picture
-from nbdiffuse.recipe import PARAMS
+from nbdiffuse.images.picture import Picture
+from nbdiffuse.prompts.alternatives import MAX_VALUES, alternatives, escaped
+from nbdiffuse.recipes.recipe import PARAMS
+from nbdiffuse.sweeps.axes import values_of
 
 HUNDREDTHS = st.integers(0, 100).map(lambda number: Fraction(number, 100))
 

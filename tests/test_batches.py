@@ -15,13 +15,13 @@ import torch
 from test_families import control_recipe
 
 from nbdiffuse import NbdiffuseError, Recipe, resolve
-from nbdiffuse.batches import Batch
-from nbdiffuse.calls import Call, made_as_one
-from nbdiffuse.engine import Engine
+from nbdiffuse.engine.batches import Batch
+from nbdiffuse.engine.calls import Call, made_as_one
+from nbdiffuse.engine.engine import Engine
 from nbdiffuse.errors import Interrupted, RunError
-from nbdiffuse.pipelines import Pipelines
-from nbdiffuse.preset import SCHEDULERS
-from nbdiffuse.store import Store
+from nbdiffuse.pipelines.pipelines import Pipelines
+from nbdiffuse.recipes.preset import SCHEDULERS
+from nbdiffuse.store.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_cells_share_calls_and_places_are_filled_again(engine: Engine, recipe: R
     with watched(engine) as rows:
         together(engine, same)
     assert rows == [8, 8, 8, 8]
-    monkeypatch.setattr("nbdiffuse.batches.MAX_ROWS", 4)
+    monkeypatch.setattr("nbdiffuse.engine.batches.MAX_ROWS", 4)
     with watched(engine) as rows:
         outcomes = together(engine, [recipe.replace(strength=strength) for strength in (0.2, 0.8, 0.4, 0.2)])
     # 1 + 4 + 2 + 1 steps of 2 rows each: the second runs beside the first, the third and the last in turn.
@@ -221,7 +221,7 @@ def test_finished_cells_outlive_a_stop(engine: Engine, recipe: Recipe) -> None:
 
 
 def test_other_work_that_waits_gets_its_turn(engine: Engine, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nbdiffuse.batches.MAX_ROWS", 4)
+    monkeypatch.setattr("nbdiffuse.engine.batches.MAX_ROWS", 4)
     recipes = [recipe.replace(seed=seed, strength=0.2) for seed in range(6)]
     waiting = iter([False] * 2)
     assert sorted(together(engine, recipes, pause=lambda: next(waiting, True))) == [0, 1]

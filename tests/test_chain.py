@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 
 import nbdiffuse
-from nbdiffuse import Chain, ChainRun, Recipe, Session, embedded, metadata
-from nbdiffuse.chain_options import parse_chain
-from nbdiffuse.chaining import LATENTS
+from nbdiffuse import Chain, ChainRun, Recipe, Session, embedded
+from nbdiffuse.cells.chains import parse_chain
 from nbdiffuse.errors import ImageInputError, ParameterError
-from nbdiffuse.latents import Latents
-from nbdiffuse.provenance import Provenance
-from nbdiffuse.store import Store
+from nbdiffuse.images.latents import Latents
+from nbdiffuse.metadata import image_files
+from nbdiffuse.metadata.provenance import Provenance
+from nbdiffuse.runs.chain_run import LATENTS
+from nbdiffuse.store.store import Store
 
 PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
 
@@ -212,9 +213,9 @@ def test_the_strip_shows_every_step_and_what_its_arrow_is(scene: Any, tmp_path: 
     assert run._repr_mimebundle_()["text/plain"] == "chain: 2 of 2 steps"
     run.save(tmp_path / "strip.png")
     assert Image.open(tmp_path / "strip" / "1.png").tobytes() == run[0].image.tobytes()
-    told = metadata.read(tmp_path / "strip.png").provenance
+    told = image_files.read(tmp_path / "strip.png").provenance
     assert told is not None and told.chain == run.chain
     local = run[1].recipe.replace(image=None, checkpoint="/home/ann/weights/styled")
-    metadata.write(run.image, tmp_path / "local.png", Provenance(local, chain=run.chain.replace(2, checkpoint="~/b")))
+    image_files.write(run.image, tmp_path / "local.png", Provenance(local, chain=run.chain.replace(2, checkpoint="~/b")))
     assert b"home/ann" not in (tmp_path / "local.png").read_bytes()
     assert told.parents == (run[0].latents.view.address,)

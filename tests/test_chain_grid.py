@@ -11,11 +11,11 @@ import pytest
 
 import nbdiffuse
 from nbdiffuse import Chain, Recipe, Session
-from nbdiffuse.chain_grids import ChainGrid
-from nbdiffuse.chain_options import parse_chain
-from nbdiffuse.chain_sweep import ChainSweep
-from nbdiffuse.chaining import ChainRun
+from nbdiffuse.cells.chains import parse_chain
 from nbdiffuse.errors import Interrupted, ParameterError, RunError
+from nbdiffuse.runs.chain_grid import ChainGrid
+from nbdiffuse.runs.chain_run import ChainRun
+from nbdiffuse.sweeps.chain_sweep import ChainSweep
 
 
 @pytest.fixture

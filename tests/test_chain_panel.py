@@ -10,7 +10,7 @@ import pytest
 
 import nbdiffuse
 from nbdiffuse import Chain, ChainRun, Recipe, Session, panels
-from nbdiffuse.chain_options import parse_chain
+from nbdiffuse.cells.chains import parse_chain
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.panels import ChainPanel
 

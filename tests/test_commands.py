@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from nbdiffuse import Recipe, Session, origins
-from nbdiffuse.commands import models_table, pipelines_table, set_budget, unload, use
+from nbdiffuse import Recipe, Session
 from nbdiffuse.errors import ParameterError
-from nbdiffuse.inquiries import read_file
-from nbdiffuse.presets import PRESETS
+from nbdiffuse.magics.commands import models_table, pipelines_table, set_budget, unload, use
+from nbdiffuse.magics.inquiries import read_file
+from nbdiffuse.recipes import origins
+from nbdiffuse.recipes.presets import PRESETS
 
 
 @pytest.fixture(autouse=True)

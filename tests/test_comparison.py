@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from nbdiffuse import Recipe, resolve
-from nbdiffuse.comparison import Comparison, Side, changed, distance
+from nbdiffuse.replays.comparison import Comparison, Side, changed, distance
 
 NOISE = Image.effect_noise((32, 32), 60).convert("RGB")
 

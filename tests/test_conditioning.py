@@ -12,7 +12,8 @@ import tiny
 import torch
 from compel import Compel, CompelForSD, CompelForSDXL, ReturnedEmbeddingsType
 
-from nbdiffuse import Recipe, Session, conditioning, resolve, sweep
+from nbdiffuse import Recipe, Session, resolve, sweep
+from nbdiffuse.engine import conditioning
 from nbdiffuse.errors import ParameterError
 
 LONG = "a cat wizard++, gandalf, lord of the rings. " * 6 + "(a red zebra)0.5 in the snow"
@@ -268,7 +269,7 @@ def test_bad_weighting_is_one_line_before_anything_is_loaded(values: dict[str, A
 
 
 def test_without_the_library_the_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nbdiffuse.dialects.find_spec", lambda name: None)
+    monkeypatch.setattr("nbdiffuse.prompts.dialects.find_spec", lambda name: None)
     with pytest.raises(ParameterError, match=r'`weighting` needs Compel.*pip install "nbdiffuse\[weighting\]"'):
         resolve(Recipe(prompt="a cat", weighting="a1111"))
     assert resolve(Recipe(prompt="a cat")).weighting == "none"

@@ -17,8 +17,8 @@ from hub import Hub
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from nbdiffuse import loading
-from nbdiffuse.checkpoints import find
+from nbdiffuse.checkpoints import loading
+from nbdiffuse.checkpoints.finding import find
 from nbdiffuse.errors import CheckpointError
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"

@@ -10,11 +10,11 @@ import torch
 import transformers
 from PIL import Image
 
-from nbdiffuse.depth import estimate
 from nbdiffuse.embedded.train import depth as training
 from nbdiffuse.embedded.world import sample
 from nbdiffuse.errors import CheckpointError
-from nbdiffuse.pipelines import Pipelines
+from nbdiffuse.pipelines.depth import estimate
+from nbdiffuse.pipelines.pipelines import Pipelines
 
 
 @pytest.fixture(scope="module")

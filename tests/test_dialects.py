@@ -11,12 +11,12 @@ from compel import Compel
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nbdiffuse import a1111_dialect, compel_dialect, dialects
-from nbdiffuse.alternatives import alternatives
+from nbdiffuse.cells.options import parse_cell
 from nbdiffuse.errors import ParameterError
-from nbdiffuse.options import parse_cell
-from nbdiffuse.recipe import PARAMS
-from nbdiffuse.weights import Blend, Fragment, Weighted
+from nbdiffuse.prompts import a1111, compel, dialects
+from nbdiffuse.prompts.alternatives import alternatives
+from nbdiffuse.prompts.weights import Blend, Fragment, Weighted
+from nbdiffuse.recipes.recipe import PARAMS
 
 
 def compels_own(text: str) -> Weighted:
@@ -58,7 +58,7 @@ def test_what_is_accepted_means_what_it_means_to_compel(text: str) -> None:
     if text.count("(") > 4 or not text.strip():
         return
     try:
-        mine = compel_dialect.read(text)
+        mine = compel.read(text)
     except ParameterError as error:
         assert "character " in str(error) and "\n" not in str(error)
         return
@@ -94,12 +94,12 @@ def test_what_is_accepted_means_what_it_means_to_compel(text: str) -> None:
 )
 def test_what_compel_would_take_as_plain_words_or_drop_is_refused_with_its_place(text: str, line: str) -> None:
     with pytest.raises(ParameterError, match=r"^`negative_prompt` " + f".*{line}") as caught:
-        compel_dialect.read(text, "negative_prompt")
+        compel.read(text, "negative_prompt")
     assert len(str(caught.value)) < 250
 
 
 def test_the_weights_of_the_a1111_dialect() -> None:
-    (fragments,) = a1111_dialect.read("a (((house:1.3)) [on] a (hill:0.5), sun, (((sky)))). \\(x\\) [\\[y\\]] 16:9").parts
+    (fragments,) = a1111.read("a (((house:1.3)) [on] a (hill:0.5), sun, (((sky)))). \\(x\\) [\\[y\\]] 16:9").parts
     assert isinstance(fragments, tuple)
     assert [(fragment.text, round(fragment.weight, 6)) for fragment in fragments] == [
         ("a ", 1.0),
@@ -117,7 +117,7 @@ def test_the_weights_of_the_a1111_dialect() -> None:
 
 
 def test_break_begins_a_part_and_a_last_one_does_not() -> None:
-    weighted = a1111_dialect.read("a (cat BREAK dog:1.2) BREAK")
+    weighted = a1111.read("a (cat BREAK dog:1.2) BREAK")
     assert weighted.parts == ((Fragment("a "), Fragment("cat", 1.2)), (Fragment("dog", 1.2),))
     assert weighted.text == "a  cat dog"
 
@@ -139,7 +139,7 @@ def test_break_begins_a_part_and_a_last_one_does_not() -> None:
 )
 def test_what_is_more_than_weights_or_open_is_refused_with_its_place(text: str, line: str) -> None:
     with pytest.raises(ParameterError, match=line):
-        a1111_dialect.read(text)
+        a1111.read(text)
 
 
 @given(st.text(st.sampled_from(string.printable + "é猫\u200b"), max_size=80), st.sampled_from(sorted(dialects.READERS)))

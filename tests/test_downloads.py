@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from nbdiffuse import downloads
-from nbdiffuse.downloads import connect_tls, fetch, is_public
 from nbdiffuse.errors import ImageInputError
+from nbdiffuse.files import downloads
+from nbdiffuse.files.downloads import connect_tls, fetch, is_public
 
 PUBLIC = "93.184.216.34"
 Answer = bytes | Callable[[socket.socket], None]

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from nbdiffuse.encodings import Encodings
-from nbdiffuse.pipelines import Pipelines
+from nbdiffuse.engine.encodings import Encodings
+from nbdiffuse.pipelines.pipelines import Pipelines
 
 PROMPT = "cat wizard, gandalf, lord of the rings, detailed, fantasy, cute"
 SETTINGS: list[dict[str, Any]] = [

@@ -11,8 +11,9 @@ import tiny
 import torch
 from PIL import Image
 
-from nbdiffuse import Picture, Recipe, Session, controlnets, embedded, resolve
+from nbdiffuse import Picture, Recipe, Session, embedded, resolve
 from nbdiffuse.errors import CheckpointError, ParameterError
+from nbdiffuse.recipes import controlnets
 
 PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
 

@@ -17,16 +17,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nbdiffuse import Recipe, gallery, metadata
+from nbdiffuse import Recipe
 from nbdiffuse.errors import Interrupted, NbdiffuseError, ParameterError, RunError
-from nbdiffuse.ledger import Failed
+from nbdiffuse.images import gallery
+from nbdiffuse.images.sheets import Spot, Table, axis_sheet, sheet_png
+from nbdiffuse.metadata import image_files
 from nbdiffuse.results import Result
-from nbdiffuse.runners import SessionRunner
-from nbdiffuse.sheets import Spot, Table, axis_sheet, sheet_png
-from nbdiffuse.store import Store
-from nbdiffuse.sweep import Sweep
-from nbdiffuse.sweeping import Grid
-from nbdiffuse.sweeps import sweep
+from nbdiffuse.runs.grid import Grid
+from nbdiffuse.runs.ledger import Failed
+from nbdiffuse.runs.sweeping import sweep
+from nbdiffuse.sessions.runners import SessionRunner
+from nbdiffuse.store.store import Store
+from nbdiffuse.sweeps.sweep import Sweep
 
 
 @pytest.fixture
@@ -146,7 +148,7 @@ def test_an_open_seed_is_drawn_again_after_an_interrupt_and_anew_after_the_end(r
 @pytest.fixture
 def flaky(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[int]]:
     """Seeds whose runs fail on the worker."""
-    from nbdiffuse.engine import Engine
+    from nbdiffuse.engine.engine import Engine
 
     seeds, run = {2}, Engine.run
 
@@ -231,7 +233,7 @@ def test_an_interrupt_between_two_cells_keeps_both(recipe: Recipe, store: Store,
 
 
 def test_a_grid_fills_in_through_one_display(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nbdiffuse import live as display_of
+    from nbdiffuse.magics import live as display_of
 
     bundles: list[dict[str, Any]] = []
 
@@ -341,7 +343,7 @@ def test_a_saved_grid_is_a_page_with_full_pictures_that_know_their_recipes(recip
     grid = Grid(Sweep.of(recipe, strength=[0.5, 0.6], seed=[1, 2])).run()
     page = grid.save(tmp_path / "out")
     assert sorted(file.name for file in page.parent.iterdir()) == ["cell-000.png", "cell-001.png", "index.html"]
-    provenance = metadata.read(page.parent / "cell-001.png").provenance
+    provenance = image_files.read(page.parent / "cell-001.png").provenance
     assert provenance is not None and provenance.recipe == grid[1].recipe
     content = page.read_text()
     assert content.count("data:image/jpeg;base64,") == 5 and "<script" not in content and "http" not in content
@@ -386,9 +388,9 @@ def test_a_page_shows_every_kind_of_text_as_typed(text: str) -> None:
 KILLED = """
 import nbdiffuse
 from nbdiffuse.embedded import world
-from nbdiffuse.store import Store
-from nbdiffuse.sweep import Sweep
-from nbdiffuse.sweeping import Grid
+from nbdiffuse.store.store import Store
+from nbdiffuse.sweeps.sweep import Sweep
+from nbdiffuse.runs.grid import Grid
 recipe = nbdiffuse.Recipe(prompt="a house", image=world.sample(3_000_003).image, num_inference_steps=4, scheduler="DDIM", seed=5)
 Grid(Sweep.of(recipe, guidance_scale=range(1, 100)), store=Store({folder!r})).run()
 """

@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from nbdiffuse import hashes
+from nbdiffuse.files import hashes
 
 
 def test_hashes_are_those_that_the_hub_gives(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ import torch
 from hub import Hub
 from huggingface_hub import constants
 
-from nbdiffuse import checkpoints, embedded, loading, trouble
-from nbdiffuse import hub as hub_client
-from nbdiffuse.checkpoints import find
+from nbdiffuse import embedded
+from nbdiffuse.checkpoints import finding, loading, trouble
+from nbdiffuse.checkpoints import hub as hub_client
+from nbdiffuse.checkpoints.finding import find
 from nbdiffuse.errors import CheckpointError
 
 CALLS = [
@@ -135,8 +136,8 @@ def test_a_decoder_and_its_prior_are_one_checkpoint(guide_hub: Hub, guide_repos:
     prior = {f"prior_{name}": part for name, part in loading.load(find(guide.PRIOR), torch.float32).components.items()}
     theirs = AutoPipelineForImage2Image.from_pretrained(_without_card(guide_repos[guide.DECODER]), **prior)
     assert same_weights(mine, theirs)
-    alone = checkpoints.weights_bytes(find(guide.PRIOR), 4, False)
-    whole = checkpoints.weights_bytes(found, 4, False)
+    alone = finding.weights_bytes(find(guide.PRIOR), 4, False)
+    whole = finding.weights_bytes(found, 4, False)
     assert whole == alone + sum(t.nbytes for part in (mine.unet, mine.movq) for t in part.state_dict().values())
 
 
@@ -362,7 +363,7 @@ def test_offline_nothing_and_a_part_are_named(guide_hub: Hub, monkeypatch: pytes
 
 
 def test_nothing_half_fetched_is_held(guide_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nbdiffuse.pipelines import Pipelines
+    from nbdiffuse.pipelines.pipelines import Pipelines
 
     pipelines = Pipelines("cpu")
     guide_hub.faults[(guide.SD15, UNET)] = "flip"
@@ -374,7 +375,7 @@ def test_nothing_half_fetched_is_held(guide_hub: Hub, monkeypatch: pytest.Monkey
 def test_a_hub_checkpoint_runs_through_a_session_like_a_raw_call(guide_hub: Hub, guide_repos: dict[str, Path]) -> None:
     from diffusers import StableDiffusionImg2ImgPipeline
 
-    from nbdiffuse.pipelines import Pipelines
+    from nbdiffuse.pipelines.pipelines import Pipelines
 
     scene = embedded.world.sample(3_000_003).image
     mine = Pipelines("cpu").acquire(guide.SD15, "StableDiffusionImg2ImgPipeline", "PNDM")

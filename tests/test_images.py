@@ -25,10 +25,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from nbdiffuse import images, intake
+import nbdiffuse
 from nbdiffuse.errors import ImageInputError, NbdiffuseError, ParameterError
-from nbdiffuse.fitting import fit, fitted_size
-from nbdiffuse.images import Picture, content_address
+from nbdiffuse.images import intake, picture
+from nbdiffuse.images.fitting import fit, fitted_size
+from nbdiffuse.images.picture import Picture, content_address
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -150,8 +151,8 @@ def test_the_label_is_the_file_name_unless_given_and_holds_no_control_marks(tmp_
 
 def test_the_import_is_cheap() -> None:
     code = "import sys; sys.modules['nbdiffuse'] = type(sys)('nbdiffuse'); sys.modules['nbdiffuse'].__path__ = ['nbdiffuse'];"
-    code += "import nbdiffuse.images; print(sorted({'torch', 'diffusers', 'ssl', 'IPython'} & set(sys.modules)))"
-    package = Path(images.__file__).parents[1]
+    code += "import nbdiffuse.images.picture; print(sorted({'torch', 'diffusers', 'ssl', 'IPython'} & set(sys.modules)))"
+    package = Path(picture.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=package, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -578,10 +579,11 @@ def test_urls_are_refused_until_allowed_and_show_no_secrets() -> None:
 
 
 def test_an_allowed_url_is_downloaded_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nbdiffuse import downloads
+    from nbdiffuse.files import downloads
 
     monkeypatch.setattr(downloads, "fetch", lambda url: encoded(RGBA))
-    intake.allow_urls(True)
+    said = refused("https://example.org/cat.png")
+    eval(said[said.index("nbdiffuse.") :].rstrip("."), {"nbdiffuse": nbdiffuse})
     try:
         picture = Picture.of("https://example.org/a%20cat.png?x=1")
         monkeypatch.setattr(downloads, "fetch", lambda url: b"<html>")

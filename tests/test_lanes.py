@@ -8,8 +8,8 @@ import weakref
 
 import pytest
 
+from nbdiffuse.devices.lanes import Lane
 from nbdiffuse.errors import Interrupted, RunError
-from nbdiffuse.lanes import Lane
 
 
 def test_work_pauses_at_each_question_and_goes_on_with_the_answer() -> None:

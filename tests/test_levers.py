@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from nbdiffuse import Recipe, Session
+from nbdiffuse.devices.levers import POSITIONS, Levers
+from nbdiffuse.devices.offload import choose
 from nbdiffuse.errors import NbdiffuseError, ParameterError
-from nbdiffuse.levers import POSITIONS, Levers
-from nbdiffuse.offload import choose
 
 RECIPE = Recipe(prompt="a cat in the snow", num_inference_steps=3, seed=4)
 
@@ -63,7 +63,7 @@ def test_a_lever_keeps_the_picture_and_leaves_nothing_behind(own: Session, name:
 
 
 def test_compiling_marks_the_repeated_blocks_and_can_be_undone(own: Session) -> None:
-    from nbdiffuse.levers import pull
+    from nbdiffuse.devices.levers import pull
 
     own.run(RECIPE)
     before = state(own)

@@ -11,8 +11,8 @@ from PIL import Image
 
 from nbdiffuse import Recipe, Session
 from nbdiffuse.errors import FileError, Interrupted, ParameterError
-from nbdiffuse.images import Picture
-from nbdiffuse.loopback import CURVES, Loopback, strengths, toward
+from nbdiffuse.images.picture import Picture
+from nbdiffuse.runs.loopback import CURVES, Loopback, strengths, toward
 
 RECIPE = {"prompt": "a cat in the snow", "num_inference_steps": 6, "seed": 7, "strength": 0.75}
 

@@ -14,9 +14,10 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
-from nbdiffuse import Recipe, Session, embedded, lora, resolve
-from nbdiffuse.captions import weights_label
+from nbdiffuse import Recipe, Session, embedded, resolve
 from nbdiffuse.errors import CheckpointError, ParameterError
+from nbdiffuse.recipes import lora
+from nbdiffuse.recipes.captions import weights_label
 
 PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
 LAYERS = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -153,8 +154,8 @@ def test_a_grid_over_weights_moves_away_from_the_base(files: Path, recipe: Recip
 
 
 def test_a_program_says_it_too_and_makes_the_same_bytes(files: Path, recipe: Recipe, session: Session) -> None:
-    from nbdiffuse.script import script_of
-    from nbdiffuse.script_checking import check
+    from nbdiffuse.replays.program import script_of
+    from nbdiffuse.scripts.checking import check
 
     made = session.run(recipe.replace(lora=f"{files}/ink.safetensors:0.5"))
     script = script_of(made)

@@ -84,7 +84,9 @@ def test_tab_completes_options_presets_and_files(kernel: Any) -> None:
 
 def test_a_saved_file_carries_the_recipe(kernel: Any) -> None:
     assert kernel.run(RUN.replace("--out", "--save wizard.png --out")).ok
-    read = kernel.run("from nbdiffuse import metadata; print(metadata.read('wizard.png').provenance.recipe == wizard.recipe)")
+    read = kernel.run(
+        "from nbdiffuse.metadata import image_files; print(image_files.read('wizard.png').provenance.recipe == wizard.recipe)"
+    )
     assert read.stream.strip() == "True"
 
 

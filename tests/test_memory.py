@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nbdiffuse.devices.memory import Holding, component_bytes, format_size, free_bytes, parse_size, to_release
 from nbdiffuse.errors import ParameterError
-from nbdiffuse.memory import Holding, component_bytes, format_size, free_bytes, parse_size, to_release
 
 HELD = st.lists(st.builds(Holding, st.uuids().map(str), st.integers(0, 100), st.integers(0, 9), st.booleans()), max_size=8)
 

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from nbdiffuse import Recipe, metadata, resolve
+from nbdiffuse import Recipe, resolve
 from nbdiffuse.errors import FileError, ImageInputError, NbdiffuseError, ParameterError
-from nbdiffuse.provenance import Provenance
+from nbdiffuse.metadata import image_files
+from nbdiffuse.metadata.provenance import Provenance
 
 PICTURE = Image.frombytes("RGB", (64, 64), random.Random(1).randbytes(64 * 64 * 3))
 RECIPE = resolve(Recipe(prompt='a "cat", 漢字 🙂\nNegative prompt: no', negative_prompt="ugly", image=PICTURE, seed=7))
@@ -30,8 +31,8 @@ PROVENANCE = Provenance(RECIPE, {"torch": "2.13"}, (RECIPE.image.address,), None
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".jpeg", ".webp", ".PNG"])
 def test_every_kind_of_file_carries_recipe_and_text(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"cat{suffix}"
-    metadata.write(PICTURE, file, PROVENANCE)
-    found = metadata.read(file)
+    image_files.write(PICTURE, file, PROVENANCE)
+    found = image_files.read(file)
     assert found.provenance == PROVENANCE
     assert found.parameters is not None and "Steps: 50, Sampler: PLMS, CFG scale: 7.5, Seed: 7" in found.parameters
     if suffix.lower() in (".png", ".webp"):
@@ -39,7 +40,7 @@ def test_every_kind_of_file_carries_recipe_and_text(tmp_path: Path, suffix: str)
 
 
 def test_a_png_says_the_same_to_other_tools(tmp_path: Path) -> None:
-    metadata.write(PICTURE, tmp_path / "cat.png", PROVENANCE)
+    image_files.write(PICTURE, tmp_path / "cat.png", PROVENANCE)
     info = Image.open(tmp_path / "cat.png").info
     assert info["parameters"].endswith("RNG: CPU, Version: nbdiffuse 0.1")
     assert json.loads(info["nbdiffuse"])["recipe"]["image"].startswith("sha256:")
@@ -50,7 +51,7 @@ def test_nothing_personal_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
     source = tmp_path / "my holiday.png"
     PICTURE.save(source)
     recipe = resolve(Recipe(prompt="a cat", image=source, seed=1))
-    metadata.write(PICTURE, tmp_path / "out.png", Provenance(recipe))
+    image_files.write(PICTURE, tmp_path / "out.png", Provenance(recipe))
     content = (tmp_path / "out.png").read_bytes()
     for secret in (b"hf_canary", str(tmp_path).encode(), b"holiday", os.path.expanduser("~").encode() + b"/"):
         assert secret not in content
@@ -58,13 +59,13 @@ def test_nothing_personal_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_another_suffix_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"must be a file name that ends in \.png"):
-        metadata.write(PICTURE, tmp_path / "cat.gif", PROVENANCE)
+        image_files.write(PICTURE, tmp_path / "cat.gif", PROVENANCE)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileError, match=r"the folder .* does not exist"):
-        metadata.write(PICTURE, tmp_path / "no" / "cat.png", PROVENANCE)
+        image_files.write(PICTURE, tmp_path / "no" / "cat.png", PROVENANCE)
 
 
 def test_a_full_disk_spares_the_file_that_was_there(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_a_full_disk_spares_the_file_that_was_there(tmp_path: Path) -> None:
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
         with pytest.raises(FileError, match=r"no space is left|cannot be written"):
-            metadata.write(PICTURE, file, PROVENANCE)
+            image_files.write(PICTURE, file, PROVENANCE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert file.read_bytes() == b"before" and list(tmp_path.iterdir()) == [file]
@@ -82,7 +83,7 @@ def test_a_full_disk_spares_the_file_that_was_there(tmp_path: Path) -> None:
 
 def test_a_file_without_metadata_says_nothing(tmp_path: Path) -> None:
     PICTURE.save(tmp_path / "plain.png")
-    assert metadata.read(tmp_path / "plain.png") == metadata.Metadata(None, None)
+    assert image_files.read(tmp_path / "plain.png") == image_files.Metadata(None, None)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_damaged_provenance_is_one_clear_line(tmp_path: Path, text: str) -> None
     PICTURE.save(tmp_path / "cat.png", pnginfo=info)
     if text:
         with pytest.raises(NbdiffuseError) as caught:
-            metadata.read(tmp_path / "cat.png")
+            image_files.read(tmp_path / "cat.png")
         assert "\n" not in str(caught.value)
 
 
@@ -102,12 +103,12 @@ def test_damaged_provenance_is_one_clear_line(tmp_path: Path, text: str) -> None
 @given(st.binary(max_size=200), st.integers(0, 3000))
 def test_mutated_files_are_read_or_refused(tmp_path: Path, noise: bytes, where: int) -> None:
     file = tmp_path / "cat.png"
-    metadata.write(PICTURE, file, PROVENANCE)
+    image_files.write(PICTURE, file, PROVENANCE)
     content = bytearray(file.read_bytes())
     content[where : where + len(noise)] = noise
     file.write_bytes(content)
     try:
-        metadata.read(file)
+        image_files.read(file)
     except NbdiffuseError as error:
         assert "\n" not in str(error)
 
@@ -120,10 +121,10 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
 def test_any_prompt_survives_any_file(tmp_path: Path, prompt: str, negative: str, suffix: str, partial: int | None) -> None:
     recipe = resolve(Recipe(prompt=prompt, negative_prompt=negative, seed=1))
     provenance = Provenance(recipe, {"a & b": "<x> ]]>"}, (recipe.digest,), partial, "1")
-    metadata.write(PICTURE, tmp_path / f"a{suffix}", provenance)
-    assert metadata.read(tmp_path / f"a{suffix}").provenance == provenance
+    image_files.write(PICTURE, tmp_path / f"a{suffix}", provenance)
+    assert image_files.read(tmp_path / f"a{suffix}").provenance == provenance
     with Image.open(tmp_path / f"a{suffix}") as image:
-        assert metadata.read(image).provenance == provenance
+        assert image_files.read(image).provenance == provenance
 
 
 def provenance_of(prompt: str) -> Provenance:
@@ -133,7 +134,7 @@ def provenance_of(prompt: str) -> Provenance:
 @pytest.mark.parametrize("suffix", [".jpg", ".webp"])
 def test_xmp_is_xml_whatever_the_prompt(tmp_path: Path, suffix: str) -> None:
     provenance = provenance_of("a <b> & ]]> \ufffe\uffff\0\r\x1f %s &amp; 漢")
-    metadata.write(PICTURE, tmp_path / f"a{suffix}", provenance)
+    image_files.write(PICTURE, tmp_path / f"a{suffix}", provenance)
     with Image.open(tmp_path / f"a{suffix}") as image:
         tree = ElementTree.fromstring(image.info["xmp"])
     inside = next(tree.iter("{urn:nbdiffuse}provenance")).text
@@ -143,19 +144,19 @@ def test_xmp_is_xml_whatever_the_prompt(tmp_path: Path, suffix: str) -> None:
 def test_a_fingerprint_that_cannot_be_encoded_is_one_line(tmp_path: Path) -> None:
     for suffix in (".png", ".jpg"):
         with pytest.raises(FileError, match="cannot be written"):
-            metadata.write(PICTURE, tmp_path / f"a{suffix}", Provenance(RECIPE, {"torch": "\ud800"}))
+            image_files.write(PICTURE, tmp_path / f"a{suffix}", Provenance(RECIPE, {"torch": "\ud800"}))
 
 
 @pytest.mark.parametrize(("suffix", "length"), [(".jpg", 10_000), (".png", 200_000), (".webp", 200_000)])
 def test_a_long_prompt_is_kept_whole(tmp_path: Path, suffix: str, length: int) -> None:
-    metadata.write(PICTURE, tmp_path / f"a{suffix}", provenance_of("漢" * length))
-    assert metadata.read(tmp_path / f"a{suffix}").provenance == provenance_of("漢" * length)
+    image_files.write(PICTURE, tmp_path / f"a{suffix}", provenance_of("漢" * length))
+    assert image_files.read(tmp_path / f"a{suffix}").provenance == provenance_of("漢" * length)
 
 
 @pytest.mark.parametrize(("suffix", "prompt", "way_out"), [(".jpg", "漢" * 40_000, "webp"), (".png", "a" * 1_000_001, "Shorten")])
 def test_a_prompt_that_a_file_cannot_give_back_is_refused(tmp_path: Path, suffix: str, prompt: str, way_out: str) -> None:
     with pytest.raises(FileError, match=way_out):
-        metadata.write(PICTURE, tmp_path / f"a{suffix}", provenance_of(prompt))
+        image_files.write(PICTURE, tmp_path / f"a{suffix}", provenance_of(prompt))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -165,7 +166,7 @@ def test_what_the_picture_carried_before_is_not_written(tmp_path: Path, suffix: 
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "canary"
     picture.info = dict.fromkeys(("comment", "xmp", "icc_profile", "Author"), b"canary") | {"exif": exif.tobytes()}
-    metadata.write(picture, tmp_path / f"a{suffix}", PROVENANCE)
+    image_files.write(picture, tmp_path / f"a{suffix}", PROVENANCE)
     assert b"canary" not in (tmp_path / f"a{suffix}").read_bytes() and picture.info["comment"] == b"canary"
 
 
@@ -180,7 +181,7 @@ def test_a_path_is_no_parent_and_a_word_no_number_of_steps() -> None:
 
 def test_a_picture_with_transparency_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ImageInputError, match="RGB"):
-        metadata.write(PICTURE.convert("RGBA"), tmp_path / "a.png", PROVENANCE)
+        image_files.write(PICTURE.convert("RGBA"), tmp_path / "a.png", PROVENANCE)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -197,7 +198,7 @@ def test_a_failure_at_any_point_spares_the_old_file_and_leaves_no_draft(
 
     monkeypatch.setattr(os, point, fail)
     with pytest.raises(FileError if isinstance(error, OSError) else type(error)) as caught:
-        metadata.write(PICTURE, file, PROVENANCE)
+        image_files.write(PICTURE, file, PROVENANCE)
     assert file.read_bytes() == b"before" and list(tmp_path.iterdir()) == [file]
     if isinstance(error, OSError):
         assert str(file) in str(caught.value) and "MB free" in str(caught.value) and "\n" not in str(caught.value)
@@ -207,17 +208,17 @@ def test_a_failure_at_any_point_spares_the_old_file_and_leaves_no_draft(
 def test_a_name_that_no_file_can_have_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileError, match="cannot be written") as caught:
-        metadata.write(PICTURE, name, PROVENANCE)
+        image_files.write(PICTURE, name, PROVENANCE)
     assert str(caught.value).isprintable() and list(tmp_path.iterdir()) == []
     with pytest.raises(ImageInputError, match="cannot be read") as unread:
-        metadata.read(name)
+        image_files.read(name)
     assert str(unread.value).isprintable()
 
 
 def test_a_saved_picture_gets_what_the_umask_allows(tmp_path: Path) -> None:
     old = os.umask(0o027)
     try:
-        metadata.write(PICTURE, tmp_path / "a.png", PROVENANCE)
+        image_files.write(PICTURE, tmp_path / "a.png", PROVENANCE)
     finally:
         os.umask(old)
     assert (tmp_path / "a.png").stat().st_mode & 0o777 == 0o640
@@ -225,8 +226,8 @@ def test_a_saved_picture_gets_what_the_umask_allows(tmp_path: Path) -> None:
 
 def test_the_home_folder_is_understood_when_writing_and_when_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    metadata.write(PICTURE, "~/a.png", PROVENANCE)
-    assert metadata.read("~/a.png").provenance == PROVENANCE
+    image_files.write(PICTURE, "~/a.png", PROVENANCE)
+    assert image_files.read("~/a.png").provenance == PROVENANCE
 
 
 @pytest.mark.parametrize("prefix", [b"UNICODE\0", b"ASCII\0\0\0", b"\0" * 8])
@@ -234,7 +235,7 @@ def test_a_comment_of_a_camera_is_no_generation_text(tmp_path: Path, prefix: byt
     exif = Image.Exif()
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = prefix + "my holiday".encode("utf-16-be")
     PICTURE.save(tmp_path / "a.jpg", exif=exif)
-    assert metadata.read(tmp_path / "a.jpg") == metadata.Metadata(None, None)
+    assert image_files.read(tmp_path / "a.jpg") == image_files.Metadata(None, None)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-be", "utf-16-le"])
@@ -242,7 +243,7 @@ def test_the_text_of_another_tool_is_read_in_either_byte_order(tmp_path: Path, e
     exif, text = Image.Exif(), "a cat\nSteps: 20, Sampler: DDIM, CFG scale: 7, Seed: 5"
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = b"UNICODE\0" + text.encode(encoding)
     PICTURE.save(tmp_path / "a.webp", exif=exif)
-    assert metadata.read(tmp_path / "a.webp") == metadata.Metadata(None, text)
+    assert image_files.read(tmp_path / "a.webp") == image_files.Metadata(None, text)
 
 
 HOSTILE = [
@@ -263,13 +264,13 @@ def test_hostile_text_in_a_picture_is_one_short_line(info: dict[str, object]) ->
     picture = PICTURE.copy()
     picture.info.update(info)
     with pytest.raises(NbdiffuseError) as caught:
-        metadata.read(picture)
+        image_files.read(picture)
     assert str(caught.value).isprintable() and len(str(caught.value)) < 400
 
 
 def test_xmp_of_other_tools_is_left_alone(tmp_path: Path) -> None:
     PICTURE.save(tmp_path / "a.webp", xmp=b'<!DOCTYPE x [<!ENTITY a "aa">]><x>' + b"&a;" * 600_000 + b"</x>")
-    assert metadata.read(tmp_path / "a.webp") == metadata.Metadata(None, None)
+    assert image_files.read(tmp_path / "a.webp") == image_files.Metadata(None, None)
 
 
 WRITER = """
@@ -279,7 +280,7 @@ import test_metadata as t
 from PIL import Image
 pictures = [Image.new("RGB", (256, 256), color) for color in ("navy", "teal")]
 for number in range(100_000):
-    t.metadata.write(pictures[number % 2], {file!r}, t.PROVENANCE)
+    t.image_files.write(pictures[number % 2], {file!r}, t.PROVENANCE)
 """
 
 
@@ -294,6 +295,6 @@ def test_a_kill_leaves_a_whole_file(tmp_path: Path, kills: int) -> None:
         time.sleep(dice.random() * 0.1)
         child.kill()
         child.wait()
-        assert metadata.read(file).provenance == PROVENANCE
+        assert image_files.read(file).provenance == PROVENANCE
         with Image.open(file) as image:
             assert image.convert("RGB").getpixel((255, 255)) in ((0, 0, 128), (0, 128, 128))

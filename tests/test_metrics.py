@@ -13,12 +13,13 @@ import pytest
 from hub import Hub
 from PIL import Image, ImageFilter, ImageOps
 
-from nbdiffuse import Recipe, embedded, metrics
+from nbdiffuse import Recipe, embedded
 from nbdiffuse.errors import CheckpointError, NbdiffuseError, ParameterError, RunError
-from nbdiffuse.ledger import Failed
-from nbdiffuse.metrics import METRICS
-from nbdiffuse.sweep import Sweep
-from nbdiffuse.sweeping import Grid
+from nbdiffuse.images import metrics
+from nbdiffuse.images.metrics import METRICS
+from nbdiffuse.runs.grid import Grid
+from nbdiffuse.runs.ledger import Failed
+from nbdiffuse.sweeps.sweep import Sweep
 
 SUBJECTS = ("cat", "robot", "rocket", "house", "tree", "penguin")
 
@@ -55,7 +56,7 @@ def test_ssim_is_symmetric_and_takes_tiny_pictures_and_other_sizes(scene: Any) -
 def test_the_shipped_clip_knows_which_words_go_with_which_picture() -> None:
     import torch
 
-    from nbdiffuse.scorers import prompt_scores
+    from nbdiffuse.pipelines.scorers import prompt_scores
 
     scenes = [embedded.world.sample(4_000_000 + index) for index in range(20)]
     texts = [embedded.world.captions.write(scene, Random(scene.seed)) for scene in scenes]
@@ -69,7 +70,7 @@ def test_the_shipped_clip_knows_which_words_go_with_which_picture() -> None:
 def test_scores_do_not_depend_on_what_else_is_scored(scene: Any) -> None:
     import torch
 
-    from nbdiffuse.scorers import AT_ONCE, prompt_scores
+    from nbdiffuse.pipelines.scorers import AT_ONCE, prompt_scores
 
     pairs = [(f"a {subject} with a very long tail " * 30, scene.image) for subject in SUBJECTS * 4] + [("a tree", scene.image)]
     together = prompt_scores("clip", pairs, torch.device("cpu"))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nbdiffuse.cells.flags import fields_of, flag
+from nbdiffuse.cells.options import completions, help_text, parse_cell
 from nbdiffuse.errors import NbdiffuseError, ParameterError
-from nbdiffuse.flags import fields_of, flag
-from nbdiffuse.options import completions, help_text, parse_cell
-from nbdiffuse.recipe import PARAMS
+from nbdiffuse.recipes.recipe import PARAMS
 
 BODY = "a cat wizard\n"
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from nbdiffuse import Recipe, origins, resolve
-from nbdiffuse.captions import weights_label
+from nbdiffuse import Recipe, resolve
 from nbdiffuse.errors import ParameterError
+from nbdiffuse.recipes import origins
+from nbdiffuse.recipes.captions import weights_label
 
 
 @pytest.fixture(autouse=True)

@@ -14,20 +14,20 @@ import pytest
 
 import nbdiffuse
 from nbdiffuse import Recipe, Session
-from nbdiffuse.completion import resolve, settable
-from nbdiffuse.engine import Progress
+from nbdiffuse.cells.options import parse_cell
+from nbdiffuse.devices.worker import Job
+from nbdiffuse.engine.engine import Progress
 from nbdiffuse.errors import ParameterError
-from nbdiffuse.images import Picture
-from nbdiffuse.metadata import write
-from nbdiffuse.options import parse_cell
+from nbdiffuse.images.picture import Picture
+from nbdiffuse.metadata.image_files import write
+from nbdiffuse.metadata.provenance import Provenance
 from nbdiffuse.panels.arrivals import arrival_of
 from nbdiffuse.panels.desk import get_desk
 from nbdiffuse.panels.running import Runner
 from nbdiffuse.panels.single import Panel
-from nbdiffuse.presets import PRESETS
-from nbdiffuse.provenance import Provenance
-from nbdiffuse.strengths import real_steps
-from nbdiffuse.worker import Job
+from nbdiffuse.recipes.completion import resolve, settable
+from nbdiffuse.recipes.presets import PRESETS
+from nbdiffuse.recipes.strengths import real_steps
 
 PROMPT = "cat wizard, gandalf, fantasy"
 

@@ -15,8 +15,8 @@ import pytest
 import torch
 from hub import Hub
 
-from nbdiffuse import loading
-from nbdiffuse.checkpoints import find
+from nbdiffuse.checkpoints import loading
+from nbdiffuse.checkpoints.finding import find
 from nbdiffuse.errors import CheckpointError
 
 BIN = "diffusion_pytorch_model.bin"

@@ -16,7 +16,7 @@ import torch
 
 from nbdiffuse import embedded
 from nbdiffuse.errors import CheckpointError, ParameterError
-from nbdiffuse.pipelines import Pipelines
+from nbdiffuse.pipelines.pipelines import Pipelines
 
 BASE = "sd15"
 TASKS = {
@@ -88,11 +88,11 @@ def fingerprint(pipeline: Any) -> str:
 
 
 def test_a_checkpoint_is_loaded_once_for_all_its_tasks(monkeypatch: pytest.MonkeyPatch, controlnet: Path) -> None:
-    import nbdiffuse.loading
+    import nbdiffuse.checkpoints.loading
 
     loads: list[str] = []
-    load = nbdiffuse.loading.load
-    monkeypatch.setattr(nbdiffuse.loading, "load", lambda one, *rest: (loads.append(one.name), load(one, *rest))[1])
+    load = nbdiffuse.checkpoints.loading.load
+    monkeypatch.setattr(nbdiffuse.checkpoints.loading, "load", lambda one, *rest: (loads.append(one.name), load(one, *rest))[1])
     pipelines = Pipelines("cpu")
     made = [pipelines.acquire(BASE, TASKS[task], "PNDM") for task in TASKS_BUT_CONTROL * 2]
     made.append(pipelines.acquire(BASE, TASKS["control"], "PNDM", {"controlnet": str(controlnet)}))

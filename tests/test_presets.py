@@ -9,8 +9,8 @@ from PIL import Image
 
 from nbdiffuse import Recipe, resolve
 from nbdiffuse.errors import ParameterError
-from nbdiffuse.presets import PRESETS
-from nbdiffuse.strengths import real_steps, steps_line
+from nbdiffuse.recipes.presets import PRESETS
+from nbdiffuse.recipes.strengths import real_steps, steps_line
 
 IMAGE = Image.new("RGB", (128, 128), "teal")
 

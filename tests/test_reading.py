@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from nbdiffuse import Recipe, comfyui, fooocus, invokeai, metadata, read, resolve
+from nbdiffuse import Recipe, read, resolve
+from nbdiffuse.cells.options import parse_cell
+from nbdiffuse.cells.reading import Reading
 from nbdiffuse.errors import FileError, ImageInputError, NbdiffuseError
-from nbdiffuse.images import Picture
-from nbdiffuse.options import parse_cell
-from nbdiffuse.provenance import Provenance
-from nbdiffuse.reading import Reading
+from nbdiffuse.images.picture import Picture
+from nbdiffuse.metadata import comfyui, fooocus, image_files, invokeai
+from nbdiffuse.metadata.provenance import Provenance
 
 UNICODE = b"UNICODE\0"
 
@@ -154,7 +155,7 @@ def test_metadata_of_fooocus_is_carried_over(samples: dict[str, Path]) -> None:
 def test_our_own_file_is_its_recipe_and_not_its_generation_text(tmp_path: Path) -> None:
     start = Picture.of(Image.effect_noise((64, 64), 60).convert("RGB"))
     recipe = resolve(Recipe(prompt="a {cat}", image=start, seed=7, guidance_scale=7.123456789))
-    metadata.write(start.image, tmp_path / "cat.png", Provenance(recipe, {"torch": "2.13"}))
+    image_files.write(start.image, tmp_path / "cat.png", Provenance(recipe, {"torch": "2.13"}))
     reading = read(tmp_path / "cat.png")
     assert (reading.tool, reading.recipe, reading.left_out) == ("nbdiffuse", recipe, ())
     assert reading.cell().startswith("%%img2img initial_image") and reading.missing == ("image",)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from nbdiffuse import Picture, Recipe
 from nbdiffuse.errors import NbdiffuseError, ParameterError
-from nbdiffuse.recipe import PARAMS, Param
+from nbdiffuse.recipes.recipe import PARAMS, Param
 
 
 def values_of(name: str, param: Param) -> st.SearchStrategy[object]:

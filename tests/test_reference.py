@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nbdiffuse.flags import fields_of, flag
-from nbdiffuse.presets import PRESETS
-from nbdiffuse.reference import reference
+from nbdiffuse.cells.flags import fields_of, flag
+from nbdiffuse.cells.reference import reference
+from nbdiffuse.recipes.presets import PRESETS
 
 README = Path(__file__).parents[1] / "README.md"
 
 
 def test_the_readme_holds_the_reference_that_the_declarations_make() -> None:
-    _, _, rest = README.read_text().partition("<!-- made by `python -m nbdiffuse.reference` -->\n\n")
-    assert rest.partition("\n\n<!-- end -->")[0] == reference(), "put in what `python -m nbdiffuse.reference` prints"
+    _, _, rest = README.read_text().partition("<!-- made by `python -m nbdiffuse.cells.reference` -->\n\n")
+    assert rest.partition("\n\n<!-- end -->")[0] == reference(), "put in what `python -m nbdiffuse.cells.reference` prints"
 
 
 def test_the_reference_names_every_option_and_every_model() -> None:

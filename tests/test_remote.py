@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nbdiffuse import Devices, Recipe, remote, resolve, sweep
-from nbdiffuse.engine import Engine
+from nbdiffuse import Devices, Recipe, resolve, sweep
+from nbdiffuse.engine.engine import Engine
 from nbdiffuse.errors import Interrupted, ParameterError, RunError
-from nbdiffuse.ledger import Failed
 from nbdiffuse.results import Result
-from nbdiffuse.store import Store
-from nbdiffuse.sweep import Sweep
-from nbdiffuse.sweeping import Grid
+from nbdiffuse.runs.grid import Grid
+from nbdiffuse.runs.ledger import Failed
+from nbdiffuse.sessions import remote
+from nbdiffuse.store.store import Store
+from nbdiffuse.sweeps.sweep import Sweep
 
 
 @pytest.fixture

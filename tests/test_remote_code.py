@@ -13,10 +13,11 @@ import torch
 from diffusers.utils import dynamic_modules_utils
 from hub import Hub
 
-from nbdiffuse import Recipe, loading
-from nbdiffuse.checkpoints import find
+from nbdiffuse import Recipe
+from nbdiffuse.cells.options import parse_cell
+from nbdiffuse.checkpoints import loading
+from nbdiffuse.checkpoints.finding import find
 from nbdiffuse.errors import NbdiffuseError
-from nbdiffuse.options import parse_cell
 
 ID = "artist/evil"
 INDEX = "model_index.json"

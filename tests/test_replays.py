@@ -13,15 +13,16 @@ import pytest
 from PIL import Image
 
 import nbdiffuse
-from nbdiffuse import Chain, Recipe, metadata, replay, resolve
-from nbdiffuse.archive import Archive
+from nbdiffuse import Chain, Recipe, replay, resolve
 from nbdiffuse.errors import ImageInputError, ParameterError
-from nbdiffuse.images import Picture
-from nbdiffuse.lineage import trace
-from nbdiffuse.metadata import read
-from nbdiffuse.provenance import Provenance
-from nbdiffuse.replays import changed_stage
+from nbdiffuse.images.picture import Picture
+from nbdiffuse.metadata import image_files
+from nbdiffuse.metadata.image_files import read
+from nbdiffuse.metadata.provenance import Provenance
+from nbdiffuse.replays.replays import changed_stage
 from nbdiffuse.results import Result
+from nbdiffuse.store.archive import Archive
+from nbdiffuse.store.lineage import trace
 
 QUICK: dict[str, Any] = {"num_inference_steps": 2, "strength": 0.5, "seed": 11}
 
@@ -115,8 +116,9 @@ def test_a_lineage_reaches_over_runs_and_chains_to_the_given_picture(line: list[
 def test_a_lineage_goes_over_kernels_by_the_store(line: list[Result], tmp_path: Path) -> None:
     line[3].save(tmp_path / "last.png")
     code = (
-        "import sys; from PIL import Image; from nbdiffuse.lineage import trace; from nbdiffuse.archive import Archive;"
-        "from nbdiffuse.metadata import read;"
+        "import sys; from PIL import Image; from nbdiffuse.store.lineage import trace;"
+        "from nbdiffuse.store.archive import Archive;"
+        "from nbdiffuse.metadata.image_files import read;"
         "tree = trace(Image.open(sys.argv[1]).convert('RGB'), read(sys.argv[1]).provenance, Archive());"
         "print([(node.where, node.image is not None) for node in tree])"
     )
@@ -132,7 +134,7 @@ def test_a_lineage_and_a_replay_go_by_files_where_the_store_is_empty(line: list[
     Picture.of(scene.image).image.save(tmp_path / "photo.png")
     code = (
         "import sys, hashlib, nbdiffuse;"
-        "from nbdiffuse.inquiries import lineage_of;"
+        "from nbdiffuse.magics.inquiries import lineage_of;"
         "print([node.where for node in lineage_of({}, sys.argv[1])]);"
         "print(hashlib.sha256(nbdiffuse.replay(sys.argv[1], step=1, seed=11).image.tobytes()).hexdigest())"
     )
@@ -157,9 +159,9 @@ def test_what_is_nowhere_is_drawn_as_an_empty_frame_and_named_by_a_replay(tmp_pa
 def test_a_file_that_names_itself_as_its_ancestor_ends_the_line(tmp_path: Path, line: list[Result]) -> None:
     picture = Picture.of(line[0].image)
     circle = Provenance(line[0].recipe.replace(image=picture), {})
-    metadata.write(Image.new("RGB", (64, 64), (1, 2, 3)), tmp_path / "a.png", Provenance(circle.recipe, {}))
+    image_files.write(Image.new("RGB", (64, 64), (1, 2, 3)), tmp_path / "a.png", Provenance(circle.recipe, {}))
     own = Picture.of(tmp_path / "a.png")
-    metadata.write(own.image, tmp_path / "a.png", Provenance(circle.recipe.replace(image=own), {}))
+    image_files.write(own.image, tmp_path / "a.png", Provenance(circle.recipe.replace(image=own), {}))
     tree = trace(own.image, read(tmp_path / "a.png").provenance or circle, Archive(folders=(tmp_path,)))
     assert 1 <= len(list(tree)) <= 3
 

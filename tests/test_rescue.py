@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from nbdiffuse import Recipe, Session
+from nbdiffuse.devices.rescue import GuardedDecode, is_device_dead, is_out_of_memory
 from nbdiffuse.errors import NonFiniteError, RunError
-from nbdiffuse.rescue import GuardedDecode, is_device_dead, is_out_of_memory
 
 SPELLINGS = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nbdiffuse import Recipe, metadata, resolve
+from nbdiffuse import Recipe, resolve
 from nbdiffuse.errors import NbdiffuseError
-from nbdiffuse.grids import Cell, contact_sheet, enlarged
+from nbdiffuse.images.contact_sheets import Cell, contact_sheet, enlarged
+from nbdiffuse.metadata import image_files
 from nbdiffuse.results import Result, picture_label, result_label
 
 IMAGE = Image.new("RGB", (100, 60), "teal")
@@ -37,7 +38,7 @@ def test_labels_say_what_was_done(result: Result) -> None:
 def test_a_saved_result_carries_its_recipe(result: Result, tmp_path: Path) -> None:
     for suffix in (".png", ".jpg", ".webp"):
         file = result.save(tmp_path / f"cat{suffix}")
-        provenance = metadata.read(file).provenance
+        provenance = image_files.read(file).provenance
         assert provenance is not None and provenance.recipe == result.recipe
     with pytest.raises(NbdiffuseError, match="xyz"):
         result.save(tmp_path / "cat.xyz")
@@ -61,7 +62,7 @@ def test_a_sheet_is_transparent_around_the_pictures_and_labels_read_on_both_them
     def luminance(value: float) -> float:
         return float(((value / 255 + 0.055) / 1.055) ** 2.4)
 
-    from nbdiffuse.grids import INK
+    from nbdiffuse.images.contact_sheets import INK
 
     grey = luminance(INK[0])
     assert (1.05 / (grey + 0.05)) > 3 and (grey + 0.05) / (luminance(17) + 0.05) > 3

@@ -15,8 +15,8 @@ from PIL import Image
 
 import nbdiffuse
 from nbdiffuse import Chain, Recipe, read
-from nbdiffuse.chain import Link
-from nbdiffuse.preset import SCHEDULERS
+from nbdiffuse.recipes.chain import Link
+from nbdiffuse.recipes.preset import SCHEDULERS
 
 FAMILIES = ("sdxl", "kandinsky22", "x4-upscaler")
 FRESH = """

@@ -19,14 +19,15 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import nbdiffuse
-from nbdiffuse import Chain, Recipe, Session, embedded, script_writing
+from nbdiffuse import Chain, Recipe, Session, embedded
 from nbdiffuse.errors import FileError, ParameterError
-from nbdiffuse.loopback import Loopback
-from nbdiffuse.script import script_command, script_of
-from nbdiffuse.script_checking import Listed, check
-from nbdiffuse.statements import literal
-from nbdiffuse.store import Store
-from nbdiffuse.sweep import Sweep
+from nbdiffuse.replays.program import script_command, script_of
+from nbdiffuse.runs.loopback import Loopback
+from nbdiffuse.scripts import writing
+from nbdiffuse.scripts.checking import Listed, check
+from nbdiffuse.scripts.statements import literal
+from nbdiffuse.store.store import Store
+from nbdiffuse.sweeps.sweep import Sweep
 
 PROMPT = "a red cat in the snow"
 RUN_EACH = """
@@ -365,6 +366,6 @@ def test_a_program_says_in_one_line_each_what_a_result_ran_on(session: Session, 
 
 
 def test_a_field_that_is_written_nowhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(script_writing, "WRITTEN", script_writing.WRITTEN - {"scheduler"})
+    monkeypatch.setattr(writing, "WRITTEN", writing.WRITTEN - {"scheduler"})
     with pytest.raises(ParameterError, match="`scheduler` must be left out in a program, which does not say it yet"):
         nbdiffuse.program(Recipe(prompt="a cat", seed=1))

@@ -15,10 +15,11 @@ from hub import Hub
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from nbdiffuse import checkpoints, embedded, loading
-from nbdiffuse.checkpoints import find
+from nbdiffuse import embedded
+from nbdiffuse.checkpoints import finding, loading
+from nbdiffuse.checkpoints.finding import find
 from nbdiffuse.errors import CheckpointError
-from nbdiffuse.pipelines import Pipelines
+from nbdiffuse.pipelines.pipelines import Pipelines
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_its_identity_holds_its_bytes_and_its_configs(single: Path, configs_hub:
     assert {tensor.dtype for part in (halved.unet, halved.vae, halved.text_encoder) for tensor in part.parameters()} == {
         torch.float16
     }
-    assert checkpoints.weights_bytes(found, 2, True) == 2 * sum(tensor.numel() for tensor in state.values())
+    assert finding.weights_bytes(found, 2, True) == 2 * sum(tensor.numel() for tensor in state.values())
 
 
 def test_configs_beside_a_single_file_need_no_hub(single: Path, raw: Callable[[str], Any]) -> None:

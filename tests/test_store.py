@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nbdiffuse import Chain, Recipe, metadata, resolve
-from nbdiffuse.drafts import write_whole
+from nbdiffuse import Chain, Recipe, resolve
 from nbdiffuse.errors import FileError
-from nbdiffuse.folders import cache_folder
-from nbdiffuse.images import Picture
-from nbdiffuse.provenance import Provenance
-from nbdiffuse.store import Store, store_key
+from nbdiffuse.files.drafts import write_whole
+from nbdiffuse.files.folders import cache_folder
+from nbdiffuse.images.picture import Picture
+from nbdiffuse.metadata import image_files
+from nbdiffuse.metadata.provenance import Provenance
+from nbdiffuse.store.store import Store, store_key
 
 FINGERPRINT = {"torch": "2.10", "checkpoint": "ab" * 32}
 
@@ -63,7 +64,7 @@ def test_another_fingerprint_is_another_image(store: Store) -> None:
 def test_a_file_of_the_store_is_a_png_that_knows_its_recipe(store: Store) -> None:
     put(store, 1)
     file = store.path(made(1)[1].recipe, FINGERPRINT)
-    provenance = metadata.read(file).provenance
+    provenance = image_files.read(file).provenance
     assert provenance is not None and provenance.recipe == made(1)[1].recipe
 
 

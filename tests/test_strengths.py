@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbdiffuse.strengths import detents, run_steps, span
+from nbdiffuse.recipes.strengths import detents, run_steps, span
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 30, 50, 100, 333, 1000])

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from nbdiffuse import Recipe, resolve
-from nbdiffuse.axes import Axis
 from nbdiffuse.errors import NbdiffuseError, ParameterError
-from nbdiffuse.strengths import real_steps
-from nbdiffuse.sweep import Sweep
+from nbdiffuse.recipes.strengths import real_steps
+from nbdiffuse.sweeps.axes import Axis
+from nbdiffuse.sweeps.sweep import Sweep
 
 START = Image.new("RGB", (96, 64), "teal")
 
@@ -149,10 +149,10 @@ def test_labels_say_what_differs() -> None:
 def test_models_stand_together_in_the_work(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     import dataclasses
 
-    from nbdiffuse import presets
+    from nbdiffuse.recipes import presets
 
     second = dataclasses.replace(presets.PRESETS["sd15"], name="other")
-    for module in ("nbdiffuse.presets",):
+    for module in ("nbdiffuse.recipes.presets",):
         monkeypatch.setattr(f"{module}.PRESETS", {**presets.PRESETS, "other": second})
     sweep = Sweep.of(recipe, seed=[1, 2], model=["sd15", "other"])
     assert [cell.recipe.model for cell in sweep.cells()] == ["sd15", "other", "sd15", "other"]

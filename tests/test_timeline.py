@@ -14,11 +14,11 @@ import pytest
 
 import nbdiffuse
 from nbdiffuse import Recipe
-from nbdiffuse.archive import keep
 from nbdiffuse.errors import ParameterError
+from nbdiffuse.replays.timeline import Timeline
 from nbdiffuse.results import Result
-from nbdiffuse.store import Store
-from nbdiffuse.timeline import Timeline
+from nbdiffuse.store.archive import keep
+from nbdiffuse.store.store import Store
 
 EARLIER = """
 import nbdiffuse
@@ -59,7 +59,7 @@ def test_the_initial_picture_comes_back_with_a_result_of_another_kernel(made: Re
     store = Store(tmp_path)
     keep(made, store)
     code = (
-        "import sys; from nbdiffuse.store import Store; from nbdiffuse.timeline import Timeline;"
+        "import sys; from nbdiffuse.store.store import Store; from nbdiffuse.replays.timeline import Timeline;"
         "r = Timeline((), Store(sys.argv[1]))[-1]; print(r.recipe.image.address, r.recipe.image.at_hand, r.initial.size)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True)

@@ -13,9 +13,9 @@ import tiny
 import torch
 
 from nbdiffuse import Recipe, Session
-from nbdiffuse.commands import tokens
 from nbdiffuse.errors import CheckpointError, ParameterError
-from nbdiffuse.tokens import Strand, Token, TokenView
+from nbdiffuse.magics.commands import tokens
+from nbdiffuse.prompts.tokens import Strand, Token, TokenView
 
 LONG = ", ".join(["detailed"] * 45) + ", zebra"
 

@@ -12,12 +12,12 @@ from IPython.core.inputtransformer2 import TransformerManager
 from PIL import Image
 from test_recipe import recipes
 
-from nbdiffuse.chain import Chain
-from nbdiffuse.chain_options import parse_chain
-from nbdiffuse.images import Picture
-from nbdiffuse.options import parse_cell
-from nbdiffuse.recipe import PARAMS, Recipe
-from nbdiffuse.transcripts import cell_text, chain_text
+from nbdiffuse.cells.chains import parse_chain
+from nbdiffuse.cells.options import parse_cell
+from nbdiffuse.cells.transcripts import cell_text, chain_text
+from nbdiffuse.images.picture import Picture
+from nbdiffuse.recipes.chain import Chain
+from nbdiffuse.recipes.recipe import PARAMS, Recipe
 
 START = Picture.of(Image.new("RGB", (64, 64), (9, 9, 9)))
 WORDS = {"image": "start", "mask_image": "my mask.png", "control_image": "a,b.png", "control_image_2": "edges.png"}

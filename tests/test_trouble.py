@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from huggingface_hub import errors as hub
 
-from nbdiffuse.trouble import explain
+from nbdiffuse.checkpoints.trouble import explain
 
 ID = "artist/style"
 

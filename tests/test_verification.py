@@ -15,12 +15,13 @@ import torch
 from PIL import Image
 
 import nbdiffuse
-from nbdiffuse import Chain, Recipe, metadata
+from nbdiffuse import Chain, Recipe
 from nbdiffuse.errors import FileError, ParameterError
-from nbdiffuse.images import Picture
-from nbdiffuse.provenance import Provenance
+from nbdiffuse.images.picture import Picture
+from nbdiffuse.metadata import image_files
+from nbdiffuse.metadata.provenance import Provenance
+from nbdiffuse.replays.verification import DIFFERENT, IDENTICAL, TOLERABLE, UNKNOWN, verify
 from nbdiffuse.results import Result
-from nbdiffuse.verification import DIFFERENT, IDENTICAL, TOLERABLE, UNKNOWN, verify
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def altered(image: Image.Image, by: int) -> Image.Image:
 
 def saved(file: Path, image: Image.Image, made: Result, **fingerprint: str) -> Path:
     recipe = made.recipe
-    metadata.write(image, file, Provenance(recipe, {**made.fingerprint, **fingerprint}, (), None, "0"))
+    image_files.write(image, file, Provenance(recipe, {**made.fingerprint, **fingerprint}, (), None, "0"))
     return file
 
 
@@ -95,7 +96,7 @@ def test_a_folder_is_verified_file_by_file_with_progress(made: Result, tmp_path:
     Image.new("RGB", (8, 8)).save(tmp_path / "c.png")
     (tmp_path / "d.png").write_bytes(b"torn")
     (tmp_path / "notes.txt").write_text("no picture")
-    metadata.write(made.image, tmp_path / "e.png", Provenance(made.recipe, {}, (), 3, "0"))
+    image_files.write(made.image, tmp_path / "e.png", Provenance(made.recipe, {}, (), 3, "0"))
     seen: list[tuple[int, int, str]] = []
     verdicts = verify(tmp_path, on_progress=lambda *each: seen.append(each))
     assert [verdict.state for verdict in verdicts] == [IDENTICAL, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]
@@ -136,5 +137,5 @@ def test_text_from_outside_is_shown_as_text(made: Result, tmp_path: Path) -> Non
 
 
 def test_a_chain_of_one_step_in_a_file_is_its_recipe(made: Result, tmp_path: Path) -> None:
-    metadata.write(made.image, tmp_path / "one.png", Provenance(made.recipe, made.fingerprint, chain=Chain((made.recipe,))))
+    image_files.write(made.image, tmp_path / "one.png", Provenance(made.recipe, made.fingerprint, chain=Chain((made.recipe,))))
     assert verify(tmp_path / "one.png")[0].state == IDENTICAL

@@ -9,9 +9,9 @@ import weakref
 
 import pytest
 
+from nbdiffuse.devices.worker import Job, Worker
 from nbdiffuse.errors import Interrupted, NbdiffuseError, ParameterError, RunError
-from nbdiffuse.session import wait
-from nbdiffuse.worker import Job, Worker
+from nbdiffuse.sessions.session import wait
 
 
 class Load:

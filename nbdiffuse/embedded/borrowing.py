@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import CheckpointError
-from ..folders import cache_folder
+from ..files.folders import cache_folder
 from . import differences
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"

@@ -7,12 +7,12 @@ from typing import Any
 
 from IPython import get_ipython
 
-from ..chain import Chain
-from ..chaining import ChainRun
+from ..cells.variables import find_picture
 from ..errors import ParameterError
-from ..recipe import Recipe
+from ..recipes.chain import Chain
+from ..recipes.recipe import Recipe
 from ..results import Result
-from ..variables import find_picture
+from ..runs.chain_run import ChainRun
 from .chains import ChainPanel
 from .frame import Frame
 from .single import Panel

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import ipywidgets as widgets
 
-from ..drafts import write_whole
 from ..errors import ParameterError
+from ..files.drafts import write_whole
 from ..results import Result
 from .desk import Desk
 from .exports import file_of

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from .. import a1111
-from ..completion import settable
 from ..errors import NbdiffuseError
-from ..images import Picture
-from ..latents import Latents
-from ..metadata import read
-from ..provenance import Provenance
-from ..recipe import Recipe
+from ..images.latents import Latents
+from ..images.picture import Picture
+from ..metadata import a1111
+from ..metadata.image_files import read
+from ..metadata.provenance import Provenance
+from ..recipes.completion import settable
+from ..recipes.recipe import Recipe
 from ..results import Result
 
 

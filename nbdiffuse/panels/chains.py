@@ -7,12 +7,12 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ..chain import Chain
-from ..chaining import ChainRun
-from ..completion import BLANK, resolve_chain, settable
 from ..errors import NbdiffuseError, ParameterError
-from ..recipe import PARAMS, Recipe
-from ..session import Session
+from ..recipes.chain import Chain
+from ..recipes.completion import BLANK, resolve_chain, settable
+from ..recipes.recipe import PARAMS, Recipe
+from ..runs.chain_run import ChainRun
+from ..sessions.session import Session
 from . import lines
 from .actions import Actions, button
 from .arrivals import arrival_of

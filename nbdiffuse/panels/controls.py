@@ -7,11 +7,11 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ..completion import BLANK, resolve, settable
 from ..errors import NbdiffuseError, ParameterError
-from ..images import Picture
-from ..presets import PRESETS, preset_of
-from ..recipe import PARAMS, PROMPTS, Recipe
+from ..images.picture import Picture
+from ..recipes.completion import BLANK, resolve, settable
+from ..recipes.presets import PRESETS, preset_of
+from ..recipes.recipe import PARAMS, PROMPTS, Recipe
 from .desk import Desk
 from .hearing import hear, press
 from .numbers import NumberControl, StrengthControl

@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..chain import Chain
-from ..chaining import ChainRun
-from ..drafts import write_whole
+from ..cells.transcripts import cell_text, chain_text
+from ..cells.variables import expression, find_picture, name_of
 from ..errors import FileError, NbdiffuseError
-from ..grids import png_bytes
-from ..images import Picture
-from ..latents import Latents
-from ..recipe import Recipe
+from ..files.drafts import write_whole
+from ..images.contact_sheets import png_bytes
+from ..images.latents import Latents
+from ..images.picture import Picture
+from ..recipes.chain import Chain
+from ..recipes.recipe import Recipe
+from ..replays.program import script_of
 from ..results import Result
-from ..script import script_of
-from ..transcripts import cell_text, chain_text
-from ..variables import expression, find_picture, name_of
+from ..runs.chain_run import ChainRun
 
 
 def program_of(what: Recipe | Chain | ChainRun) -> tuple[str, list[str]]:

@@ -11,11 +11,11 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from .. import archive
 from ..errors import Interrupted, NbdiffuseError, ParameterError, RunError
-from ..recipe import PROMPTS
+from ..recipes.recipe import PROMPTS
 from ..results import Result
-from ..session import Session, get_session
+from ..sessions.session import Session, get_session
+from ..store import archive
 from .controls import Controls
 from .desk import get_desk
 from .hearing import hear, press

@@ -7,8 +7,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ..recipe import Param
-from ..strengths import detents, run_steps, span
+from ..recipes.recipe import Param
+from ..recipes.strengths import detents, run_steps, span
 from .desk import Desk
 from .hearing import hear
 from .lines import note

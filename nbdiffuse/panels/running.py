@@ -9,14 +9,14 @@ from concurrent.futures import Future
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..devices.worker import Job
 from ..errors import Interrupted, NbdiffuseError, RunError
-from ..recipe import Recipe
-from ..session import Session
-from ..worker import Job
+from ..recipes.recipe import Recipe
+from ..sessions.session import Session
 from .desk import Desk
 
 if TYPE_CHECKING:
-    from ..engine import Progress
+    from ..engine.engine import Progress
 
 FRAME = 0.1
 """Seconds between pictures of a run that the page is sent, at least."""

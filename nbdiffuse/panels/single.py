@@ -7,15 +7,15 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ..captions import weights_label
-from ..completion import reduced, resolve
-from ..images import Picture
-from ..latents import Latents
-from ..recipe import Recipe
+from ..images.latents import Latents
+from ..images.picture import Picture
+from ..recipes.captions import weights_label
+from ..recipes.completion import reduced, resolve
+from ..recipes.recipe import Recipe
 from ..results import Result
-from ..session import Session
-from ..sweep import SweepCell
-from ..sweeping import Grid
+from ..runs.grid import Grid
+from ..sessions.session import Session
+from ..sweeps.sweep import SweepCell
 from .actions import Actions, button
 from .arrivals import arrival_of
 from .controls import Controls

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 from PIL import Image
 
-from ..captions import notices
 from ..errors import NbdiffuseError
-from ..recipe import Recipe
+from ..recipes.captions import notices
+from ..recipes.recipe import Recipe
+from ..recipes.sizes import fitted_pictures
 from ..results import Result, result_label
-from ..sizes import fitted_pictures
 from . import lines
 from .frontend import Compare
 from .thumbnails import encoded
 
 if TYPE_CHECKING:
-    from ..engine import Progress
+    from ..engine.engine import Progress
 
 SIDE = 1024
 """Longer side of a picture on the page, in pixels, at most."""

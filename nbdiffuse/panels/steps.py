@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from ..errors import NbdiffuseError
-from ..recipe import Recipe
+from ..recipes.recipe import Recipe
 from .controls import Controls
 from .desk import Desk
 from .hearing import hear, press

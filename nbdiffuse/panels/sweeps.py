@@ -7,15 +7,15 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ..axes import Axis
-from ..completion import settable
 from ..errors import NbdiffuseError, ParameterError
-from ..images import Picture
-from ..presets import preset_of
-from ..recipe import PARAMS, PROMPTS, Recipe
-from ..sweep import Sweep
-from ..sweeping import Grid
-from ..sweeps import sweep
+from ..images.picture import Picture
+from ..recipes.completion import settable
+from ..recipes.presets import preset_of
+from ..recipes.recipe import PARAMS, PROMPTS, Recipe
+from ..runs.grid import Grid
+from ..runs.sweeping import sweep
+from ..sweeps.axes import Axis
+from ..sweeps.sweep import Sweep
 from . import lines
 from .desk import Desk
 from .hearing import hear, press

@@ -9,9 +9,9 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ..axes import values_of
 from ..errors import ParameterError, breaks_rule
-from ..recipe import Param
+from ..recipes.recipe import Param
+from ..sweeps.axes import values_of
 from .desk import Desk
 from .hearing import hear, press
 from .numbers import label_of

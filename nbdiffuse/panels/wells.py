@@ -8,10 +8,10 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ..images import Picture
-from ..recipe import Param
+from ..cells.variables import find_picture, names_of_pictures
+from ..images.picture import Picture
+from ..recipes.recipe import Param
 from ..results import Result
-from ..variables import find_picture, names_of_pictures
 from .desk import Desk
 from .frontend import LIVELY, Well
 from .hearing import hear, press

@@ -20,8 +20,8 @@ from diffusers import StableDiffusionImg2ImgPipeline
 
 import nbdiffuse
 from nbdiffuse import Recipe
-from nbdiffuse.sweep import Sweep
-from nbdiffuse.sweeping import Grid
+from nbdiffuse.runs.grid import Grid
+from nbdiffuse.sweeps.sweep import Sweep
 
 PROMPT = "cat wizard, gandalf, lord of the rings, detailed, fantasy, cute"
 

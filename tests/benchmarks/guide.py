@@ -25,7 +25,8 @@ import diffusers
 import torch
 
 import nbdiffuse
-from nbdiffuse import embedded, loading
+from nbdiffuse import embedded
+from nbdiffuse.checkpoints import loading
 from nbdiffuse.embedded.world import sample
 
 JUNGLE = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"

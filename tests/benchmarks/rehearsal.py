@@ -33,11 +33,11 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 import nbdiffuse
-import nbdiffuse.engine
+import nbdiffuse.engine.engine
 from nbdiffuse import Recipe, Session
-from nbdiffuse.controlnets import CONTROLNETS
-from nbdiffuse.memory import format_size
+from nbdiffuse.devices.memory import format_size
 from nbdiffuse.quietness import quiet
+from nbdiffuse.recipes.controlnets import CONTROLNETS
 
 PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
 
@@ -168,7 +168,7 @@ def main() -> None:
         nets = str(full_size.write("controlnet", Path(folder), part, dtype))
         depth = CONTROLNETS["depth"]
         origin = dataclasses.replace(depth.hub, checkpoint=nets)
-        nbdiffuse.engine.CONTROLNETS = {"depth": dataclasses.replace(depth, hub=origin)}
+        nbdiffuse.engine.engine.CONTROLNETS = {"depth": dataclasses.replace(depth, hub=origin)}
         for case in CASES:
             word = Path(folder) / case.model
             if not word.exists():

@@ -16,7 +16,7 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 from transformers import CLIPImageProcessor, CLIPModel
 
-from ...metrics import ssim
+from ...images.metrics import ssim
 from .. import path, recogniser
 from ..world import STYLES, captions, sample
 from ..world.styles import TRIGGERS

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
+from ...checkpoints.spaces import vae_of
 from ...errors import CheckpointError
-from ...spaces import vae_of
 from .. import differences
 from ..borrowing import BORROWED, CHANGED
 from .base import new_scheduler

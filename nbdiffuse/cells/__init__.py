@@ -1,0 +1,1 @@
+"""Cells: what a person types, as values, and back."""

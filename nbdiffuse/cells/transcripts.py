@@ -1,0 +1,162 @@
+"""Transcripts: a recipe or a chain written as the cell that a person would type for it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from textwrap import indent
+from typing import Any
+
+from ..errors import NbdiffuseError
+from ..images.picture import Picture
+from ..prompts.alternatives import escaped
+from ..recipes.chain import Chain
+from ..recipes.recipe import PARAMS, Recipe
+from .chains import parse_chain
+from .flags import flag
+from .options import parse_cell
+
+_NOT_TYPED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f\x85\u2028\u2029]|\n +\n")
+"""What an editor or IPython does not keep as it is: control characters, and lines of blanks alone."""
+
+
+def cell_text(recipe: Recipe, words: Mapping[str, str], expressions: Mapping[str, str] | None = None) -> str:
+    """Write a recipe as a cell.
+
+    Parameters
+    ----------
+    recipe
+        Complete or not; what is open stays open.
+    words
+        For each of its pictures, by field, what stands for it on a magic's line: the
+        name of a variable, or a file.
+    expressions
+        The same as Python; the words as names or texts when not given.
+
+    Returns
+    -------
+    str
+        A cell of `%%img2img` or `%%txt2img` that `options.parse_cell` reads as this
+        very recipe; where the magic has no way to say it, such as a prompt with tabs
+        in it, a cell of Python that makes it.
+    """
+    for negative_in_body in (True, False):
+        text = _magic(recipe, words, negative_in_body)
+        if _says(text, recipe, words):
+            return text
+    return _python(_call(recipe, words, expressions or {}))
+
+
+def chain_text(chain: Chain, words: Sequence[Mapping[str, str]], expressions: Sequence[Mapping[str, str]] = ()) -> str:
+    """Write a chain as a cell.
+
+    Parameters
+    ----------
+    chain
+        Complete or not; what is open stays open.
+    words, expressions
+        For each step, as for `cell_text`.
+
+    Returns
+    -------
+    str
+        A cell of `%%chain` that `chains.parse_chain` reads as this very chain; where the
+        magic has no way to say it, a cell of Python that makes it.
+    """
+    for negative_in_body in (True, False):
+        text = _chain_magic(chain, words, negative_in_body)
+        if _says_chain(text, chain, words):
+            return text
+    given = expressions or ({},) * len(chain)
+    calls = [_call(*one) for one in zip(chain, words, given, strict=True)]
+    return _python("\n>> ".join(calls) if len(calls) > 1 else f"nbdiffuse.Chain(\n    (\n{indent(calls[0], ' ' * 8)},\n    )\n)")
+
+
+def _magic(recipe: Recipe, words: Mapping[str, str], negative_in_body: bool) -> str:
+    start = [shlex.quote(words["image"])] if "image" in words else []
+    model = [] if recipe.model == Recipe().model else [_option("model", recipe.model)]
+    options, body = _options_and_body(recipe, words, negative_in_body)
+    return " ".join([f"%%{recipe.task}", *start, *model, *options]) + "\n" + body
+
+
+def _chain_magic(chain: Chain, words: Sequence[Mapping[str, str]], negative_in_body: bool) -> str:
+    lines = [" ".join(["%%chain", *([shlex.quote(words[0]["image"])] if "image" in words[0] else [])])]
+    for step, names in zip(chain, words, strict=True):
+        options, body = _options_and_body(step, names, negative_in_body)
+        lines += [f"[{' '.join([shlex.quote(step.model), *options])}]", body]
+    return "\n".join(lines)
+
+
+def _options_and_body(recipe: Recipe, words: Mapping[str, str], negative_in_body: bool) -> tuple[list[str], str]:
+    """Write everything but the initial picture and the model."""
+    options: list[str] = []
+    body = escaped(recipe.prompt)
+    for name in PARAMS:
+        value = words.get(name, getattr(recipe, name))
+        if value is None or name in ("prompt", "image", "model"):
+            continue
+        if name == "negative_prompt" and negative_in_body and value:
+            body += f"\nNegative prompt: {escaped(value)}"
+            continue
+        options.append(_option(name, value))
+    return options, body
+
+
+def _option(name: str, value: Any) -> str:
+    typed = _typed(name, value)
+    # An option's value that begins with a dash would be read as an option.
+    return f"{flag(name)}={shlex.quote(typed)}" if typed.startswith("-") else f"{flag(name)} {shlex.quote(typed)}"
+
+
+def _typed(name: str, value: Any) -> str:
+    if PARAMS[name].kind in (int, float):
+        return repr(value).removesuffix(".0")
+    if name in ("prompt", "negative_prompt"):
+        return escaped(value)
+    return '"' + value.replace('"', '""') + '"' if "," in value else str(value)
+
+
+def _says(text: str, recipe: Recipe, words: Mapping[str, str]) -> bool:
+    """Whether a cell is read as the recipe, and survives an editor."""
+    head, _, body = text.partition("\n")
+    task, _, line = head.removeprefix("%%").partition(" ")
+    if _NOT_TYPED.search(text):
+        return False
+    try:
+        read = parse_cell(task, line, body)
+    except NbdiffuseError:
+        return False
+    return not read.axes and not read.notices and {"model": Recipe().model, **read.values} == _meant(recipe, words)
+
+
+def _says_chain(text: str, chain: Chain, words: Sequence[Mapping[str, str]]) -> bool:
+    """The same for a cell of `%%chain`."""
+    head, _, body = text.partition("\n")
+    if _NOT_TYPED.search(text):
+        return False
+    try:
+        read = parse_chain(head.removeprefix("%%chain").removeprefix(" "), body)
+    except NbdiffuseError:
+        return False
+    meant = [_meant(step, names) for step, names in zip(chain, words, strict=True)]
+    return not read.axes and not read.notices and list(read.steps) == meant
+
+
+def _meant(recipe: Recipe, words: Mapping[str, str]) -> dict[str, Any]:
+    return {name: words[name] if isinstance(value, Picture) else value for name, value in _set(recipe).items()}
+
+
+def _python(made: str) -> str:
+    return "\n".join(["import nbdiffuse", "", "nbdiffuse.run(", indent(made, "    "), ")"])
+
+
+def _call(recipe: Recipe, words: Mapping[str, str], expressions: Mapping[str, str]) -> str:
+    given = {name: word if word.isidentifier() else repr(word) for name, word in words.items()}
+    given |= expressions
+    fields = [f"    {name}={given.get(name, repr(value))}," for name, value in _set(recipe).items()]
+    return "\n".join(["nbdiffuse.Recipe(", *fields, ")"])
+
+
+def _set(recipe: Recipe) -> dict[str, Any]:
+    return {name: value for name in PARAMS if (value := getattr(recipe, name)) is not None}

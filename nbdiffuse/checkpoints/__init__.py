@@ -1,0 +1,1 @@
+"""Checkpoints: found, fetched, checked, and loaded as components."""

@@ -1,0 +1,1 @@
+"""Devices: one worker each, its memory, and the levers of speed and memory."""

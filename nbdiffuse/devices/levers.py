@@ -1,0 +1,122 @@
+"""Levers of speed and memory: how resident models are run, apart from what they compute."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+
+from ..errors import NbdiffuseError, ParameterError, did_you_mean
+from .offload import MODES
+
+
+@dataclass(frozen=True)
+class Levers:
+    """How models are run.
+
+    Parameters
+    ----------
+    attention
+        "sdpa", torch's fused attention; "xformers", where it is installed; "plain".
+    offload
+        A member of `offload.MODES`, or "auto": the fastest that fits.
+    compile
+        "on" compiles the blocks that a denoiser repeats, at its next run.
+    channels_last
+        "on" keeps convolution weights in the layout that tensor cores prefer.
+    vae_tiling
+        "auto" decodes in tiles when memory ran out; "on" always does.
+    """
+
+    attention: str = "sdpa"
+    offload: str = "auto"
+    compile: str = "off"
+    channels_last: str = "off"
+    vae_tiling: str = "auto"
+
+    def replace(self, name: str, value: str) -> Levers:
+        """Return a copy with one lever moved.
+
+        Raises
+        ------
+        ParameterError
+            There is no such lever or position.
+        NbdiffuseError
+            A library that the position needs is not installed.
+        """
+        name = name.replace("-", "_")
+        if name not in POSITIONS:
+            raise ParameterError(f"{name!r} is no lever. {did_you_mean(name, POSITIONS)}")
+        if value not in POSITIONS[name]:
+            choices = ", ".join(POSITIONS[name])
+            raise ParameterError(f"`{name}` must be one of {choices}, got {value!r}. {did_you_mean(value, POSITIONS[name])}")
+        if value == "xformers" and importlib.util.find_spec("xformers") is None:
+            line = "`attention xformers` needs xFormers, which is not installed."
+            raise NbdiffuseError(f"{line} Run `pip install xformers`, or keep sdpa, torch's own fused attention.")
+        return dataclasses.replace(self, **{name: value})
+
+    def table(self) -> dict[str, str]:
+        """Return every lever's position, by name."""
+        return dataclasses.asdict(self)
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return the positions that can change pixels in their last bits."""
+        moved = {name: self.table()[name] for name in ("attention", "compile", "channels_last", "vae_tiling")}
+        return {name: value for name, value in moved.items() if name == "attention" or value == "on"}
+
+
+POSITIONS: Mapping[str, tuple[str, ...]] = {
+    "attention": ("sdpa", "xformers", "plain"),
+    "offload": ("auto", *MODES),
+    "compile": ("off", "on"),
+    "channels_last": ("off", "on"),
+    "vae_tiling": ("auto", "on"),
+}
+"""Positions of each lever; the first one is the default."""
+_DENOISERS = ("unet", "controlnet", "prior_prior")
+_PROCESSORS = {"sdpa": AttnProcessor2_0, "plain": AttnProcessor}
+
+
+def pull(components: Mapping[str, Any], levers: Levers) -> None:
+    """Bring a checkpoint's components into the positions of the levers; calling it again changes nothing.
+
+    Only attention of the usual kind is exchanged: special processors, as Kandinsky's
+    and LoRA's, stay.
+    """
+    layout = torch.channels_last if levers.channels_last == "on" else torch.contiguous_format
+    models: dict[str, Any] = {name: one for name, one in components.items() if isinstance(one, torch.nn.Module)}
+    for name, component in models.items():
+        component.to(memory_format=layout)
+        if name in _DENOISERS or name == ".":
+            _attend(component, levers.attention)
+            _compile(component, levers.compile == "on")
+        if hasattr(component, "enable_tiling") and hasattr(component, "disable_tiling"):
+            (component.enable_tiling if levers.vae_tiling == "on" else component.disable_tiling)()
+
+
+def _attend(model: Any, attention: str) -> None:
+    processors = getattr(model, "attn_processors", {})
+    usual = (AttnProcessor, AttnProcessor2_0)
+    if attention == "xformers":
+        model.enable_xformers_memory_efficient_attention()
+    elif processors and all(isinstance(one, usual) or "XFormers" in type(one).__name__ for one in processors.values()):
+        wanted = _PROCESSORS[attention]
+        if not all(type(one) is wanted for one in processors.values()):
+            model.set_attn_processor(wanted())
+
+
+def _compile(model: Any, wanted: bool) -> None:
+    compiled = any(module._compiled_call_impl is not None for module in model.modules())
+    if wanted and not compiled:
+        if getattr(model, "_repeated_blocks", None):
+            model.compile_repeated_blocks(fullgraph=True)
+        else:
+            model.compile()
+    elif compiled and not wanted:
+        for module in model.modules():
+            module._compiled_call_impl = None

@@ -1,0 +1,1 @@
+"""The engine: one complete recipe, or several through one denoising loop."""

@@ -1,0 +1,298 @@
+"""Run one complete recipe: arguments, the pipeline's call, previews, stop, and repair after a failure."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+import transformers
+from diffusers.image_processor import VaeImageProcessor
+from PIL import Image
+
+from ..checkpoints.spaces import vae_of
+from ..devices.rescue import DEAD_LINE, GuardedDecode, is_device_dead, is_out_of_memory, out_of_memory_line
+from ..devices.steps import Step, StepHook
+from ..errors import Interrupted, NonFiniteError, ParameterError, RunError
+from ..images.latents import Latents
+from ..images.picture import Picture
+from ..pipelines.pipelines import Pipelines
+from ..prompts import dialects
+from ..recipes.completion import call_fields, second_fields, weights_word
+from ..recipes.controlnets import controlnet_of
+from ..recipes.preset import Preset
+from ..recipes.presets import preset_of
+from ..recipes.recipe import Recipe
+from ..recipes.sizes import fitted_pictures
+from ..recipes.strengths import real_steps
+from ..results import Result
+from ..version import __version__
+from . import conditioning
+from .encodings import Encodings
+
+PREVIEW_INTERVAL = 0.5
+"""Seconds between previews, at least; the first comes with the first step."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is.
+
+    Parameters
+    ----------
+    step, steps
+        Steps done, of how many; the steps that the recipe really runs.
+    elapsed
+        Seconds since the first model call began.
+    preview
+        A rough picture of the result so far, RGB, at the latents' size, or None.
+    """
+
+    step: int
+    steps: int
+    elapsed: float
+    preview: Image.Image | None = None
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds left at the pace so far; None before the first step ends."""
+        return self.elapsed / self.step * (self.steps - self.step) if self.step else None
+
+
+class Engine:
+    """Run complete recipes on resident pipelines; used by one thread only."""
+
+    def __init__(self, pipelines: Pipelines) -> None:
+        self.pipelines = pipelines
+        self.encodings = Encodings()
+        self._dead = False
+
+    def run(
+        self,
+        recipe: Recipe,
+        on_progress: Callable[[Progress], None],
+        stop: threading.Event,
+        prepare: Callable[[Any], None] = lambda pipeline: None,
+    ) -> Result:
+        """Run a complete recipe.
+
+        Parameters
+        ----------
+        recipe
+            From `completion.resolve`.
+        on_progress
+            Called after each step, on this thread.
+        stop
+            When set, the run ends after the step under way.
+        prepare
+            Called with the pipeline, which is this run's own, before it is used.
+
+        Returns
+        -------
+        The result; its pictures are PIL images, nothing stays on the device.
+
+        Raises
+        ------
+        Interrupted
+            `stop` was set.
+        NonFiniteError
+            Latents or pixels stopped being numbers.
+        CheckpointError
+            The checkpoint cannot be loaded.
+        """
+        if self._dead:
+            raise RunError(DEAD_LINE)
+        failure: Exception | None = None
+        preset = preset_of(recipe.model)
+        word, extras = weights_word(recipe), _extras(recipe, preset)
+        pipeline: Any = self.pipelines.acquire(word, preset.pipeline(recipe), str(recipe.scheduler), extras)
+        prepare(pipeline)
+        pictures = fitted_pictures(recipe)
+        watcher = _Watcher(recipe, on_progress, stop, self.pipelines.latent_rgb(word))
+        watcher.check_stop()
+        started = time.perf_counter()
+        guard = GuardedDecode(vae_of(pipeline.components))
+        try:
+            with _hooks(pipeline, watcher), guard, self.encodings.reuse(pipeline, self.pipelines.scope(word)):
+                pixels = pipeline(**self._arguments(recipe, pipeline, pictures), output_type="np").images
+        except (RuntimeError, MemoryError) as error:
+            failure = self._explained(error, recipe)
+        finally:
+            pipeline.maybe_free_model_hooks()
+            self.pipelines.rest()
+        if failure is not None:
+            # Raised outside the `except`, so that the line does not hold the failed run's tensors.
+            raise failure
+        if not np.isfinite(pixels).all():
+            raise NonFiniteError("The decoded pixels are not numbers. Try another seed, or `float32` for the VAE.")
+        images = tuple(VaeImageProcessor.numpy_to_pil(pixels))
+        return Result(
+            recipe=recipe,
+            images=images,
+            initial=pictures.get("image"),
+            seconds=time.perf_counter() - started,
+            fingerprint=self.fingerprint(recipe),
+            notices=_notices(pipeline, recipe, guard),
+            latents=self._latents(recipe, watcher.latents, images[0]),
+        )
+
+    def _explained(self, error: Exception, recipe: Recipe) -> Exception:
+        """Return a line in place of a device's own message; any other error as it is."""
+        self._dead = self._dead or is_device_dead(error)
+        if not self._dead and not is_out_of_memory(error):
+            return error
+        size = recipe.width or 0, recipe.height or 0
+        line = RunError(DEAD_LINE if self._dead else out_of_memory_line(self.pipelines.device, size))
+        line.details = "".join(traceback.format_exception(error))
+        return line
+
+    def _latents(self, recipe: Recipe, latents: torch.Tensor | None, view: Image.Image) -> Latents | None:
+        """Put the last step's latents into their envelope; inpainting changes them after its last step."""
+        if latents is None or recipe.mask_image is not None:
+            return None
+        first = latents[0].detach().to("cpu")
+        array = (first if first.dtype == torch.float16 else first.float()).numpy()
+        return Latents(array, self.pipelines.space(weights_word(recipe)), Picture.of(view, label="step before"))
+
+    def _arguments(self, recipe: Recipe, pipeline: Any, pictures: Mapping[str, Image.Image]) -> dict[str, Any]:
+        """Return the pipeline call's arguments: the recipe's fields that the call takes, under diffusers' names."""
+        fields = call_fields(recipe, inspect.signature(pipeline.__call__).parameters)
+        second = second_fields(recipe)
+
+        def value(field: str) -> Any:
+            return pictures[field] if field in pictures else getattr(recipe, field)
+
+        arguments = {
+            name: [value(field), value(second[field])] if field in second else value(field) for name, field in fields.items()
+        }
+        if isinstance(recipe.image, Latents):
+            arguments["image"] = self._accepted_latents(recipe, recipe.image)
+        prompts: dict[str, Any] = {"negative_prompt": recipe.negative_prompt or None}
+        if _weighs(recipe):
+            scope, device = self.pipelines.scope(weights_word(recipe)), pipeline._execution_device
+            prompts = conditioning.arguments(pipeline, recipe, lambda key, make: self.encodings.get((scope, *key), make, device))
+        return {
+            **arguments,
+            **prompts,
+            "generator": torch.Generator("cpu").manual_seed(recipe.seed or 0),
+        }
+
+    def _accepted_latents(self, recipe: Recipe, latents: Latents) -> torch.Tensor:
+        if latents.space != self.pipelines.space(weights_word(recipe)):
+            rule = f"`image` must be latents of the VAE that {recipe.model} has, got another's."
+            raise ParameterError(f"{rule} Give the decoded picture: `result.image`.")
+        return torch.from_numpy(latents.array.copy())[None].to(self.pipelines.device, self.pipelines.dtype)
+
+    def fingerprint(self, recipe: Recipe) -> dict[str, str]:
+        """Return what else can change the pixels of a complete recipe, without loading its weights."""
+        preset = preset_of(recipe.model)
+        extras = {name: self.pipelines.identity(word) for name, word in _extras(recipe, preset).items()}
+        return {
+            "nbdiffuse": __version__,
+            "torch": torch.__version__,
+            "diffusers": diffusers.__version__,
+            "transformers": transformers.__version__,
+            "device": self.pipelines.device.type,
+            "dtype": str(self.pipelines.dtype).removeprefix("torch."),
+            **_threads(self.pipelines.device.type),
+            "pipeline": preset.pipeline(recipe),
+            "scheduler": f"{recipe.scheduler}Scheduler",
+            "checkpoint": self.pipelines.identity(weights_word(recipe)),
+            **self.pipelines.levers.fingerprint(),
+            **extras,
+            **({"compel": version("compel")} if _weighs(recipe) else {}),
+        }
+
+
+def _threads(device: str) -> dict[str, str]:
+    """Return how many threads share a sum on the CPU: another number adds in another order."""
+    return {"threads": str(torch.get_num_threads())} if device == "cpu" else {}
+
+
+def _weighs(recipe: Recipe) -> bool:
+    return recipe.weighting not in (None, dialects.NONE)
+
+
+def _extras(recipe: Recipe, preset: Preset) -> dict[str, str]:
+    """Return the checkpoints of components that the base checkpoint does not hold."""
+    nets = {"controlnet": recipe.controlnet, "controlnet_2": recipe.controlnet_2}
+    return {name: controlnet_of(net).checkpoint(str(recipe.checkpoint), preset) for name, net in nets.items() if net}
+
+
+@contextmanager
+def _hooks(pipeline: Any, watcher: _Watcher) -> Iterator[None]:
+    """Watch the denoising steps, and let a stop request end the steps of a prior too."""
+    prior = getattr(pipeline, "prior_scheduler", None)
+    with ExitStack() as hooks:
+        hooks.enter_context(StepHook(pipeline.scheduler, watcher))
+        if prior is not None:
+            hooks.enter_context(StepHook(prior, lambda step: watcher.check_stop()))
+        yield
+
+
+class _Watcher:
+    """Turn steps into progress and previews, and a stop request into an end."""
+
+    def __init__(
+        self, recipe: Recipe, on_progress: Callable[[Progress], None], stop: threading.Event, latent_rgb: torch.Tensor | None
+    ) -> None:
+        self._steps = real_steps(recipe)
+        self._on_progress = on_progress
+        self._stop = stop
+        self._latent_rgb = latent_rgb
+        self._started = time.perf_counter()
+        # The first step shows one, however soon it comes.
+        self._previewed = self._started - PREVIEW_INTERVAL
+        self.latents: torch.Tensor | None = None
+
+    def check_stop(self, done: int = 0) -> None:
+        if self._stop.is_set():
+            raise Interrupted(f"Stopped after step {done} of {self._steps}. What was finished before is kept.")
+
+    def __call__(self, step: Step) -> None:
+        done = max(1, step.index * self._steps // step.total)
+        self.latents = step.latents
+        self.check_stop(done)
+        now = time.perf_counter()
+        preview = None
+        if now - self._previewed >= PREVIEW_INTERVAL and self._latent_rgb is not None and step.index < step.total:
+            clean = step.clean()
+            preview = _preview(step.latents if clean is None else clean, self._latent_rgb)
+            self._previewed = now
+        self._on_progress(Progress(done, self._steps, now - self._started, preview))
+
+
+def _preview(latents: torch.Tensor, latent_rgb: torch.Tensor) -> Image.Image:
+    """Map latents to RGB with one matrix: a picture as large as the latents, for a few microseconds."""
+    flat = latents[0].detach().to("cpu", torch.float32).permute(1, 2, 0)
+    pixels = flat @ latent_rgb[:-1] + latent_rgb[-1]
+    return Image.fromarray(pixels.clamp(0, 255).to(torch.uint8).numpy())
+
+
+def _notices(pipeline: Any, recipe: Recipe, guard: GuardedDecode) -> tuple[str, ...]:
+    """Return what a person should know of a finished run."""
+    prompts = (conditioning.notices if _weighs(recipe) else _truncation_notices)(pipeline, recipe)
+    return prompts + ((f"The picture was {guard.rung}.",) if guard.rung else ())
+
+
+def _truncation_notices(pipeline: Any, recipe: Recipe) -> tuple[str, ...]:
+    """Say which words of a prompt lie past the text encoder's last token."""
+    held = (getattr(pipeline, name, None) for name in ("tokenizer", "tokenizer_2", "prior_tokenizer"))
+    tokenizer = next(one for one in held if one is not None)
+    notices = []
+    for field in ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2"):
+        ids = tokenizer(getattr(recipe, field) or "", add_special_tokens=False).input_ids
+        room = tokenizer.model_max_length - 2
+        if len(ids) > room:
+            lost = tokenizer.decode(ids[room:]).strip()
+            notices.append(f"`{field}` has {len(ids)} tokens and {room} fit: this part is not seen: {lost!r}")
+    return tuple(notices)

@@ -1,0 +1,132 @@
+"""What a text encoder's tokenizer makes of a prompt: ids, weights and chunks, without the encoder's weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+from ..errors import CheckpointError, ParameterError
+from ..pipelines.pipelines import Pipelines
+from ..prompts import dialects
+from ..prompts.tokens import Strand, Token, TokenView
+from ..prompts.weights import Blend, Fragments, Weighted
+from ..recipes.completion import with_weights
+from ..recipes.presets import preset_of
+from ..recipes.recipe import PROMPTS, Recipe
+from .conditioning import texts_of
+
+TOKENIZERS = ("tokenizer", "tokenizer_2", "prior_tokenizer")
+"""Names that diffusers' families give their tokenizers, in the order of their text encoders."""
+
+GOES_ON = "‥"
+"""Shown for a token that holds no more than the rest of a character."""
+
+
+def provider(tokenizer: Any) -> Any:
+    """Return Compel's view of a tokenizer, which cuts long prompts into chunks as `conditioning` encodes them."""
+    from compel import EmbeddingsProvider, SplitLongTextMode
+
+    return EmbeddingsProvider(tokenizer, None, truncate=False, device="cpu", split_long_text_mode=SplitLongTextMode.SENTENCES)
+
+
+def view(pipelines: Pipelines, recipe: Recipe) -> TokenView:
+    """Show how the prompts of a recipe are taken apart.
+
+    Parameters
+    ----------
+    pipelines
+        Finds the checkpoint's files; one from the hub is fetched if it is not there.
+    recipe
+        Complete or not; only its prompts, its `weighting` and its weights count.
+
+    Raises
+    ------
+    ParameterError
+        The family weighs no prompts, or a prompt breaks the syntax.
+    CheckpointError
+        The checkpoint has no tokenizer, or cannot be found.
+    """
+    preset = preset_of(recipe.model)
+    dialect = recipe.weighting or dialects.NONE
+    if dialect != dialects.NONE:
+        if "weighting" not in preset.defaults:
+            raise ParameterError(f"`weighting` is not taken by {preset.name} ({preset.title}). Leave it out.")
+        dialects.require_library()
+    read = {name: dialects.read(dialect, getattr(recipe, name) or "", name) for name in PROMPTS}
+    tokenizers = _tokenizers(pipelines.directory(str(with_weights(recipe, preset).checkpoint)), preset.name)
+    positive, negative = texts_of(recipe, len(tokenizers))
+    strands: list[Strand] = []
+    for names in (positive, negative):
+        for number, (name, tokenizer) in enumerate(zip(names, tokenizers.values(), strict=True), start=1):
+            encoder = f"text encoder {number}" if len(tokenizers) > 1 else ""
+            cut = _plain if dialect == dialects.NONE else _chunked
+            strands += [cut(tokenizer, name, encoder, part, fragments) for part, fragments in _parts(read[name])]
+    hints = (dialects.hint(dialect, getattr(recipe, name) or "") for name in PROMPTS)
+    taken = "weighting" in preset.defaults
+    return TokenView(dialect, tuple(strands), tuple(dict.fromkeys(hint for hint in hints if hint and taken)))
+
+
+def _tokenizers(directory: Path, name: str) -> Mapping[str, Any]:
+    index = json.loads((directory / "model_index.json").read_text("utf-8"))
+    held = {part: index[part][1] for part in TOKENIZERS if index.get(part, [None])[0] is not None}
+    if not held:
+        raise CheckpointError(f"The checkpoint of {name} has no tokenizer of its own, so there is nothing to show.")
+    return {part: getattr(transformers, kind).from_pretrained(directory / part) for part, kind in held.items()}
+
+
+def _parts(weighted: Weighted) -> list[tuple[str, Fragments]]:
+    """Return the strands of a prompt, each with what becomes of it."""
+    found: list[tuple[str, Fragments]] = []
+    several = len(weighted.parts) > 1
+    for number, (part, weight) in enumerate(zip(weighted.parts, weighted.weights, strict=True), start=1):
+        if isinstance(part, Blend):
+            found += [(f"blend {share:g}", each) for each, share in zip(part.parts, part.weights, strict=True)]
+        else:
+            scale = f" × {weight:g}" if weight != 1 else ""
+            found.append((f"part {number}{scale}" if several else "", part))
+    return found
+
+
+def _plain(tokenizer: Any, name: str, encoder: str, part: str, fragments: Fragments) -> Strand:
+    """Take a prompt as diffusers does: what does not fit is cut."""
+    ids = tokenizer("".join(fragment.text for fragment in fragments), add_special_tokens=False).input_ids
+    room = tokenizer.model_max_length - 2
+    tokens = _tokens(tokenizer, ids, [1.0] * len(ids))
+    return Strand(name, encoder, part, room, (tokens[:room],), tokens[room:])
+
+
+def _chunked(tokenizer: Any, name: str, encoder: str, part: str, fragments: Fragments) -> Strand:
+    texts, weights = [fragment.text for fragment in fragments], [fragment.weight for fragment in fragments]
+    flat, weighed, _ = provider(tokenizer).get_token_ids_and_expand_weights(texts, weights, device="cpu")
+    length = tokenizer.model_max_length
+    chunks = []
+    for start in range(0, len(flat), length):
+        ids = flat[start : start + length].tolist()[1:]
+        # The first end token closes the chunk; what follows it fills the chunk up.
+        count = ids.index(tokenizer.eos_token_id)
+        chunks.append(_tokens(tokenizer, ids[:count], weighed[start + 1 : start + 1 + count].tolist()))
+    return Strand(name, encoder, part, length - 2, tuple(chunks), ())
+
+
+def _tokens(tokenizer: Any, ids: list[int], weights: list[float]) -> tuple[Token, ...]:
+    pieces = tokenizer.convert_ids_to_tokens(ids)
+    ends = [piece.endswith("</w>") for piece in pieces]
+    shown = zip(_texts(tokenizer, ids), weights, ends, strict=True)
+    return tuple(Token(text, round(weight, 4), end) for text, weight, end in shown)
+
+
+def _texts(tokenizer: Any, ids: list[int]) -> list[str]:
+    """Return what a person reads for each token; of a character in several tokens all but the first are `GOES_ON`."""
+    texts: list[str] = []
+    start = 0
+    for end in range(1, len(ids) + 1):
+        text = str(tokenizer.decode(ids[start:end])).strip()
+        # A character has at most four bytes, so what is not whole by then never will be.
+        if "\N{REPLACEMENT CHARACTER}" not in text or end - start == 4 or end == len(ids):
+            texts += [text, *[GOES_ON] * (end - start - 1)]
+            start = end
+    return texts

@@ -1,0 +1,1 @@
+"""Files: where they lie, written whole, fetched safely, known by their hashes."""

@@ -1,0 +1,1 @@
+"""The magics: `%%img2img`, `%%txt2img` and `%diffuse`."""

@@ -1,0 +1,247 @@
+"""The line magic `%diffuse`: look after what stays in memory."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
+from IPython.display import display
+
+from ..errors import ParameterError, breaks_rule, did_you_mean
+from ..recipes import origins
+from ..recipes.presets import PRESETS
+from ..recipes.recipe import Recipe
+from ..replays.program import script_command
+from ..sessions.session import get_session
+from . import inquiries
+
+if TYPE_CHECKING:
+    from ..prompts.tokens import TokenView
+    from ..recipes.chain import Chain
+    from ..results import Result
+    from ..runs.chain_run import ChainRun
+
+_TOKENS_OPTION = re.compile(r"""--(weighting|model|negative-prompt)(?:=|\s+)(?:"([^"]*)"|'([^']*)'|(\S+))\s*""")
+
+
+_LIMITS = {"pipelines": 0, "models": 0, "optimize": 2}
+"""Words that commands take at most, where it is not one."""
+
+
+class Panels(Protocol):
+    """Panels, as the magics see them."""
+
+    def panel(self, image: Any = None, /) -> Any: ...
+    def follow(self, link: Recipe | Chain, made: Result | ChainRun | None = None, /) -> Any: ...
+
+
+@magics_class
+class DiffuseCommands(Magics):
+    """Commands of `%diffuse`.
+
+    Parameters
+    ----------
+    panels
+        Returns the panels, which are imported with the first one.
+    """
+
+    def __init__(self, shell: InteractiveShell, panels: Callable[[], Panels]) -> None:
+        super().__init__(shell)
+        self._panels = panels
+
+    @no_var_expand
+    @line_magic
+    def diffuse(self, line: str) -> None:
+        """Look after the models in memory.
+
+        %diffuse pipelines       what is loaded: size, device, dtype, components
+        %diffuse unload [NAME]   drop one checkpoint, or all
+        %diffuse budget 8GB      bound what weights take on the device; `auto` undoes it
+        %diffuse panel [IMAGE]   sliders for a picture (a file, or the name of a variable), or for a variable that holds a chain
+        %diffuse models          every preset: what it does, its weights, its defaults
+        %diffuse optimize        how models are run; `optimize attention xformers` moves one lever
+        %diffuse use tiny|hub    what preset names stand for: the checkpoints in this package, or the originals
+        %diffuse tokens [--weighting compel|a1111|none] [--model NAME] [--negative-prompt "..."] PROMPT
+                                 how a prompt becomes tokens: weights, chunks, what is not seen;
+                                 also for the name of a result
+        %diffuse script NAME [FILE.py] [--check]
+                                 a result, chain or grid as a program of plain diffusers calls: as the next cell, or
+                                 saved with its pictures; `--check` runs it in a fresh process and compares the pixels
+        %diffuse read FILE       how a picture was made, by nbdiffuse or another tool; inserts the cell for it
+        %diffuse history [WORD…] what this and earlier kernels made: by model, date or a word of the prompt
+        %diffuse diff A B        in which parameters two results or files differ, and how far apart they are
+        %diffuse lineage A       what a result or file was made from, and what that was made from
+        %diffuse verify A…       make results, files or folders again, and tell whether they are the same
+        """
+        if line.split(maxsplit=1)[:1] == ["tokens"]:
+            # A prompt is no list of words: its quotation marks and backslashes are its own.
+            display(tokens(line.strip()[len("tokens") :], self.shell.user_ns))
+            return
+        try:
+            words = shlex.split(line)
+        except ValueError:
+            raise ParameterError(breaks_rule("%diffuse", "words whose quotation marks are closed", line)) from None
+        if words[:1] == ["script"]:
+            shown = script_command(self.shell, words[1:])
+            display({"text/plain": shown} if isinstance(shown, str) else shown, raw=isinstance(shown, str))
+            return
+        commands: dict[str, Callable[..., Any]] = {
+            "panel": self._open_panel,
+            "pipelines": pipelines_table,
+            "unload": unload,
+            "budget": set_budget,
+            "models": models_table,
+            "use": use,
+            "optimize": optimize,
+            "tokens": str,
+            "script": str,
+            **inquiries.commands(self.shell),
+        }
+        name, *arguments = words or ["nothing"]
+        if name not in commands:
+            raise ParameterError(f"`%diffuse` must be followed by a command, got {name!r}. {did_you_mean(name, commands)}")
+        least, what, limit = inquiries.NEEDS.get(name, (0, "", _LIMITS.get(name, 1)))
+        if len(arguments) > limit:
+            rule = f"followed by at most {limit} word{'' if limit == 1 else 's'}"
+            raise ParameterError(breaks_rule(f"%diffuse {name}", rule, " ".join(arguments)))
+        if len(arguments) < least:
+            raise ParameterError(f"`%diffuse {name}` must be followed by {what}, got {' '.join(arguments)!r}.")
+        answer = commands[name](*arguments)
+        if isinstance(answer, str):
+            display({"text/plain": answer}, raw=True)
+        elif answer is not None:
+            display(answer)
+
+    def _open_panel(self, image: str | None = None) -> None:
+        display(self._panels().panel(image))
+
+
+def pipelines_table() -> str:
+    """Return what is in memory, a line for each checkpoint."""
+    from ..devices.memory import format_size
+
+    rows = get_session().with_pipelines(lambda pipelines: pipelines.table())
+    if not rows:
+        return "nothing is loaded"
+    lines = [("checkpoint", "size", "device", "dtype", "components", "used by", "last used")]
+    lines += [
+        (
+            row.checkpoint,
+            format_size(row.size),
+            row.device,
+            row.dtype,
+            ", ".join(row.components),
+            ", ".join(row.shared),
+            time.strftime("%H:%M:%S", time.localtime(row.when)),
+        )
+        for row in rows
+    ]
+    return _aligned(lines)
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def models_table() -> str:
+    """Return every preset, a line each."""
+    source = origins.source()
+    lines = [("model", "does", "weights", "size", "strength", "guidance", "steps", "says", "licence")]
+    for preset in PRESETS.values():
+        origin, defaults = preset.origin(source), preset.defaults
+        lines.append(
+            (
+                preset.name,
+                ", ".join(preset.tasks) if preset.scale == 1 else f"x{preset.scale}",
+                origin.checkpoint,
+                f"{origin.native_size} px",
+                f"{defaults['strength']:g}" if "strength" in defaults else "-",
+                f"{defaults['guidance_scale']:g}",
+                str(defaults["num_inference_steps"]),
+                preset.trigger or "-",
+                origin.licence,
+            )
+        )
+    return _aligned(lines)
+
+
+def optimize(name: str | None = None, value: str | None = None) -> str:
+    """Show the levers of speed and memory, or move one."""
+    if name is not None:
+        if value is None:
+            raise ParameterError(f"`%diffuse optimize {name}` must be followed by a position, got none.")
+        chosen = name, value
+        get_session().with_pipelines(lambda pipelines: pipelines.move_lever(*chosen))
+    levers = get_session().with_pipelines(lambda pipelines: (pipelines.levers.table(), positions()))
+    return _aligned([("lever", "position", "others"), *((key, at, ", ".join(levers[1][key])) for key, at in levers[0].items())])
+
+
+def positions() -> dict[str, tuple[str, ...]]:
+    """Return every lever's positions."""
+    from ..devices.levers import POSITIONS
+
+    return dict(POSITIONS)
+
+
+def use(source: str | None = None) -> str:
+    """Choose what preset names stand for: "tiny" or "hub"."""
+    if source is not None:
+        origins.use(source)
+    chosen = origins.source()
+    meaning = {"tiny": "the small checkpoints in this package", "hub": "the originals on the hub"}[chosen]
+    return f"{chosen}: model names stand for {meaning}"
+
+
+def tokens(line: str, names: Mapping[str, Any]) -> TokenView:
+    """Show the tokens of what follows `%diffuse tokens`.
+
+    Parameters
+    ----------
+    line
+        Options, then the prompt as it is, or a name.
+    names
+        What names stand for: a result, a recipe, or anything with a `recipe`.
+
+    Raises
+    ------
+    ParameterError
+        There is no prompt, or an option breaks its rule.
+    """
+    text, given = line.strip(), {}
+    while option := _TOKENS_OPTION.match(text):
+        given[option[1].replace("-", "_")] = option[2] or option[3] or option[4] or ""
+        text = text[option.end() :]
+    if not text:
+        raise ParameterError("`%diffuse tokens` must be followed by a prompt or the name of a result, got nothing.")
+    if text.startswith("--"):
+        known = ("--weighting", "--model", "--negative-prompt")
+        raise ParameterError(f"{text.split()[0]!r} is not an option of %diffuse tokens. {did_you_mean(text.split()[0], known)}")
+    held = names.get(text) if text.isidentifier() else None
+    recipe = getattr(held, "recipe", held)
+    base = recipe if isinstance(recipe, Recipe) else Recipe(prompt=text)
+    return get_session().tokens(base.replace(**given))
+
+
+def unload(name: str | None = None) -> str:
+    """Drop a checkpoint, or all of them, from memory."""
+    from ..devices.memory import format_size
+
+    freed = get_session().with_pipelines(lambda pipelines: pipelines.unload(name))
+    return f"{format_size(freed)} freed"
+
+
+def set_budget(text: str | None = None) -> str:
+    """Bound the bytes that weights take on the device; "auto" goes back to what it has free."""
+    if text is None:
+        raise ParameterError("`%diffuse budget` must be followed by a size, got none. Write it as `8GB`, or `auto`.")
+    from ..devices.memory import format_size, parse_size
+
+    size = None if text == "auto" else parse_size(text)
+    get_session().with_pipelines(lambda pipelines: pipelines.set_budget(size))
+    return "budget: what the device has free" if size is None else f"budget: {format_size(size)}"

@@ -1,0 +1,190 @@
+"""A run as it is seen in a cell: one display that fills in."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from IPython.display import display
+
+from ..images.contact_sheets import COLUMNS, Cell, captioned, contact_sheet, png_bytes
+from ..recipes.recipe import Recipe
+from ..results import Result, given_cells, summary
+
+if TYPE_CHECKING:
+    from ..engine.engine import Progress
+    from ..runs.chain_grid import ChainGrid
+    from ..runs.grid import Grid
+
+REFRESH = 0.5
+"""Seconds between pictures of a run under way, at least."""
+
+
+class LiveDisplay:
+    """One place of the notebook whose picture is replaced.
+
+    Everything that changes stands in the picture; the text stays the same, so a
+    stored notebook compares equal.
+
+    Parameters
+    ----------
+    animated
+        Whether the front end can replace a picture that it shows.
+    interval
+        Seconds between pictures, at least.
+    """
+
+    def __init__(self, animated: bool, interval: float = REFRESH) -> None:
+        self._animated = animated
+        self._interval = interval
+        self.started = self._drawn = time.monotonic()
+        self._handle: Any = None
+
+    def show(self, bundle: dict[str, Any]) -> None:
+        """Show a picture now, in place of the one before."""
+        if self._handle is not None:
+            self._handle.update(bundle, raw=True)
+        elif self._animated:
+            self._handle = display(bundle, raw=True, display_id=True)
+        self._drawn = time.monotonic()
+
+    def show_last(self, bundle: dict[str, Any]) -> None:
+        """Show what stays; a front end that cannot replace pictures shows only this one."""
+        if self._animated:
+            self.show(bundle)
+        else:
+            display(bundle, raw=True)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for another picture."""
+        return self._animated and time.monotonic() - self._drawn >= self._interval
+
+
+class LiveRun:
+    """Show one run while it goes on, then its result.
+
+    Parameters
+    ----------
+    recipe
+        Complete.
+    animated
+        Whether the front end can replace a picture that it shows.
+    """
+
+    def __init__(self, recipe: Recipe, animated: bool) -> None:
+        self._recipe = recipe
+        self._latest: Progress | None = None
+        self._preview: Any = None
+        self._display = LiveDisplay(animated)
+        self._display.show(self._bundle("waiting", 0.0))
+
+    def on_progress(self, progress: Progress) -> None:
+        """Take note of a step; called on the worker."""
+        self._latest = progress
+        if progress.preview is not None:
+            self._preview = progress.preview
+
+    def refresh(self) -> None:
+        """Draw the latest state when it is time; called on the cell's thread."""
+        if not self._display.due:
+            return
+        progress = self._latest
+        if progress is None:
+            waited = time.monotonic() - self._display.started
+            self._display.show(self._bundle(f"loading {self._recipe.model}, {waited:.0f} s", 0.0))
+            return
+        left = "" if progress.remaining is None else f"  {progress.remaining:.0f} s left"
+        self._display.show(self._bundle(f"step {progress.step} of {progress.steps}{left}", progress.step / progress.steps))
+
+    def finish(self, result: Result) -> None:
+        """Replace the progress by the result."""
+        self._display.show_last(result._repr_mimebundle_())
+
+    def fail(self, label: str) -> None:
+        """Say in the picture that there will be no result."""
+        self._display.show(self._bundle(label, None))
+
+    def _bundle(self, label: str, done: float | None) -> dict[str, Any]:
+        recipe = self._recipe
+        sheet = contact_sheet([*given_cells(recipe), Cell(self._preview, label, done)])
+        return {"image/png": png_bytes(sheet), "text/plain": summary(recipe)}
+
+
+class Steps(Protocol):
+    """Runs that follow one another, such as a chain or a loopback."""
+
+    @property
+    def progress(self) -> Progress | None: ...
+    @property
+    def under_way(self) -> str: ...
+    def cells(self) -> list[Cell]: ...
+    def _repr_mimebundle_(self) -> dict[str, Any]: ...
+
+
+class LiveRuns:
+    """Show the strip of runs that follow one another while it grows.
+
+    Parameters
+    ----------
+    runs
+        Not yet run.
+    animated
+        Whether the front end can replace a picture that it shows.
+    """
+
+    def __init__(self, runs: Steps, animated: bool) -> None:
+        self._runs = runs
+        self._display = LiveDisplay(animated)
+        self._display.show(self._bundle())
+
+    def refresh(self) -> None:
+        """Draw the strip as it is when it is time."""
+        if self._display.due:
+            self._display.show(self._bundle())
+
+    def finish(self) -> None:
+        """Show the strip as it stays, whole or not."""
+        self._display.show_last(self._runs._repr_mimebundle_())
+
+    def _bundle(self) -> dict[str, Any]:
+        progress = self._runs.progress
+        if progress is None:
+            under_way = Cell(None, f"{self._runs.under_way}  waiting", 0.0)
+        else:
+            label = f"{self._runs.under_way}  step {progress.step} of {progress.steps}"
+            under_way = Cell(progress.preview, label, progress.step / progress.steps)
+        cells = [*self._runs.cells(), under_way]
+        sheet = contact_sheet(cells, columns=min(len(cells), COLUMNS))
+        return {"image/png": png_bytes(sheet), "text/plain": repr(self._runs)}
+
+
+class LiveGrid:
+    """Show a grid while it fills in.
+
+    Parameters
+    ----------
+    grid
+        Not yet run.
+    animated
+        Whether the front end can replace a picture that it shows.
+    """
+
+    def __init__(self, grid: Grid | ChainGrid, animated: bool) -> None:
+        self._grid = grid
+        # A sheet of many pictures takes a while to draw.
+        self._display = LiveDisplay(animated, 2 * REFRESH)
+        self._display.show(self._bundle())
+
+    def refresh(self) -> None:
+        """Draw the grid as it is when it is time."""
+        if self._display.due:
+            self._display.show(self._bundle())
+
+    def finish(self) -> None:
+        """Show the grid as it stays, whole or not."""
+        self._display.show_last(self._grid._repr_mimebundle_())
+
+    def _bundle(self) -> dict[str, Any]:
+        bundle = self._grid._repr_mimebundle_()
+        return {**bundle, "image/png": captioned(bundle["image/png"], self._grid.plan_line())}

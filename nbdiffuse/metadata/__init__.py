@@ -1,0 +1,1 @@
+"""What files say of how they were made, in our own words and in those of other tools."""

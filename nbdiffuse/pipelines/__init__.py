@@ -1,0 +1,1 @@
+"""Models that stay in memory: pipelines, depth estimators, scorers."""

@@ -1,0 +1,181 @@
+"""Pipelines that stay resident: each checkpoint is loaded once, each task is built from its components."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from .. import embedded
+from ..checkpoints import finding, loading
+from ..checkpoints.finding import Checkpoint
+from ..checkpoints.spaces import space_of
+from ..devices.levers import Levers, pull
+from ..devices.memory import component_bytes
+from ..quietness import quiet
+from .building import build, fitting
+from .residents import Resident, Residents, Row
+
+import diffusers  # isort: skip  (after `checkpoints`, which forbids it to run a checkpoint's code)
+import torch  # isort: skip
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+class Pipelines:
+    """Keep diffusers pipelines in memory between runs; used by one thread only.
+
+    Parameters
+    ----------
+    device
+        Where the models run; the GPU where there is one when not given.
+    """
+
+    def __init__(self, device: str | None = None) -> None:
+        quiet()
+        self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
+        self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
+        self.levers = Levers()
+        self._residents = Residents(self.device, self.dtype)
+        self._found: dict[str, Checkpoint] = {}
+
+    def acquire(self, word: str, pipeline: str, scheduler: str, extras: Mapping[str, str] = NOTHING) -> Any:
+        """Return a pipeline around resident weights, with a fresh scheduler; pipelines of one checkpoint share its weights.
+
+        Parameters
+        ----------
+        word
+            The checkpoint: an embedded name, a hub id, or a directory.
+        pipeline
+            diffusers' class name.
+        scheduler
+            diffusers' class name without "Scheduler".
+        extras
+            Checkpoints of further components, such as {"controlnet": "a directory"}.
+
+        Raises
+        ------
+        CheckpointError
+            A checkpoint is missing, refused, or larger than the budget; nothing half loaded is kept.
+        """
+        found = [self._checkpoint(one) for one in (word, *extras.values())]
+        needed = frozenset(checkpoint.identity for checkpoint in found)
+        base, *added = (self._resident(checkpoint, needed) for checkpoint in found)
+        for resident in (base, *added):
+            resident.users.add(pipeline)
+            pull(resident.components, self.levers)
+        more = {name: fitting(name, one, base) for name, one in zip(extras, added, strict=True)}
+        if "controlnet_2" in more:
+            more = {"controlnet": [more["controlnet"], more["controlnet_2"]]}
+        return build(getattr(diffusers, pipeline), base, more, scheduler)
+
+    def rest(self) -> None:
+        """Send back to RAM what offloading left on the device."""
+        for resident in self._residents:
+            if resident.offload is not None:
+                resident.offload.rest()
+
+    def move_lever(self, name: str, value: str) -> None:
+        """Run models in another way from now on, see `Levers`."""
+        self.levers = self.levers.replace(name, value)
+        self._residents.set_offload(self.levers.offload)
+
+    def model(self, word: str) -> Any:
+        """Return a resident checkpoint that is one model, such as a ControlNet or a depth estimator."""
+        checkpoint = self._checkpoint(word)
+        return self._resident(checkpoint, frozenset({checkpoint.identity})).components["."]
+
+    def space(self, word: str) -> str:
+        """Return what identifies a checkpoint's latents, see `spaces.space_of`; it is loaded for that."""
+        checkpoint = self._checkpoint(word)
+        resident = self._resident(checkpoint, frozenset({checkpoint.identity}))
+        if resident.space is None:
+            resident.space = space_of(resident.components)
+        return resident.space
+
+    def directory(self, word: str) -> Path:
+        """Return where a checkpoint's files are."""
+        return self._checkpoint(word).directory
+
+    def components(self, name: str) -> Mapping[str, Any]:
+        """Return the components of a checkpoint in memory, by diffusers' names."""
+        return next(one.components for one in self._residents if one.checkpoint.name == name)
+
+    def identity(self, word: str) -> str:
+        """Return what identifies a checkpoint's files: a hash of them, or hub id and commit."""
+        return self._checkpoint(word).identity
+
+    def scope(self, word: str) -> str:
+        """Return what encodings depend on besides their input: checkpoint, dtype, device."""
+        return f"{self.identity(word)} {self.dtype} {self.device}"
+
+    def notices(self, word: str) -> tuple[str, ...]:
+        """Return what a person should know about a checkpoint, one line each."""
+        return self._checkpoint(word).notices
+
+    def latent_rgb(self, word: str) -> torch.Tensor | None:
+        """Return the matrix that turns latents into a rough preview: shape (5, 3), the last row the bias, for [0, 255]."""
+        file = self._checkpoint(word).directory / "latent_rgb.json"
+        return torch.tensor(json.loads(file.read_text()), dtype=torch.float32) if file.exists() else None
+
+    @property
+    def budget(self) -> int:
+        """Bytes that weights may take on the device."""
+        return self._residents.budget
+
+    def set_budget(self, size: int | None) -> None:
+        """Bound the bytes that weights take on the device, at once; None goes back to what the device has free."""
+        self._residents.set_budget(size)
+
+    def unload(self, name: str | None = None) -> int:
+        """Drop a checkpoint from memory, or all of them; return the bytes of their weights.
+
+        Raises
+        ------
+        ParameterError
+            No checkpoint of this name is in memory.
+        """
+        meant = self._found.get(_key(name)) if name else None
+        # A checkpoint may be asked for by several words and is held under the first.
+        held_as = (one.checkpoint.name for one in self._residents if meant and one.checkpoint.identity == meant.identity)
+        size = self._residents.unload(next(held_as, name))
+        held = {one.checkpoint.identity for one in self._residents}
+        # A directory may have changed when it is asked for again.
+        self._found = {word: one for word, one in self._found.items() if one.identity in held}
+        return size
+
+    def table(self) -> list[Row]:
+        """Return what is in memory, most recently used first."""
+        return self._residents.table()
+
+    def _checkpoint(self, word: str) -> Checkpoint:
+        key = _key(word)
+        if key not in self._found:
+            self._found[key] = finding.find(word, half=self.dtype != torch.float32)
+        return self._found[key]
+
+    def _resident(self, checkpoint: Checkpoint, needed: frozenset[str]) -> Resident:
+        dtype = self.dtype
+
+        def measure() -> int:
+            return finding.weights_bytes(checkpoint, dtype.itemsize, half=dtype != torch.float32)
+
+        return self._residents.get(checkpoint, measure, lambda: _load(checkpoint, dtype), needed)
+
+
+def _key(word: str) -> str:
+    """Return what a word stands for as long as the process lives: of a path on this disk, the whole path."""
+    path = Path(word).expanduser()
+    return str(path.resolve()) if word not in embedded.names() and path.exists() else word
+
+
+def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> Resident:
+    loaded = loading.load(checkpoint, dtype)
+    if isinstance(loaded, torch.nn.Module):
+        components: dict[str, Any] = {".": loaded}
+        return Resident(checkpoint, components, {}, component_bytes(components))
+    components = dict(loaded.components)
+    options = {name: value for name, value in loaded.config.items() if name not in components and not name.startswith("_")}
+    return Resident(checkpoint, components, options, component_bytes(components))

@@ -1,0 +1,279 @@
+"""The checkpoints that are in memory, within a budget: least recently used move from a GPU to RAM, then out."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ..checkpoints.finding import Checkpoint
+from ..devices.memory import SHARE_OF_FREE, Holding, component_bytes, format_size, free_bytes, tensors, to_release
+from ..devices.offload import Offload, choose
+from ..errors import CheckpointError, ParameterError, did_you_mean
+
+RAM = torch.device("cpu")
+
+
+@dataclass(eq=False)
+class Resident:
+    """One checkpoint in memory.
+
+    Parameters
+    ----------
+    checkpoint
+        Where it came from.
+    components
+        Its models, tokenizers and scheduler, by diffusers' names; "." for a checkpoint that is one model.
+    options
+        What the pipeline's constructor takes besides components.
+    size
+        Bytes of its weights.
+    users
+        Tasks that were built from it, such as "sd15 img2img".
+    used
+        Order of use: a larger number is later.
+    when
+        Seconds since the epoch at the last use.
+    space
+        What identifies its latents, once that was asked.
+    placed
+        Whether it is ready to run: on the device, or with hooks that bring it there.
+    offload
+        Those hooks.
+    """
+
+    checkpoint: Checkpoint
+    components: Mapping[str, Any]
+    options: Mapping[str, Any]
+    size: int
+    users: set[str] = field(default_factory=set)
+    used: int = 0
+    when: float = 0.0
+    space: str | None = None
+    placed: bool = False
+    offload: Offload | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are now."""
+        found = (tensor.device for component in self.components.values() for tensor in tensors(component))
+        return next(found, RAM)
+
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of each component's weights."""
+        return {name: component_bytes({name: component}) for name, component in self.components.items()}
+
+    def place(self, device: torch.device, mode: str) -> None:
+        """Make it ready to run on a device, in one of `offload.MODES`."""
+        if mode == "none":
+            self.to(device)
+        else:
+            self.offload = Offload(self.components, mode, device)
+        self.placed = True
+
+    def park(self) -> None:
+        """Bring the weights to RAM, without hooks."""
+        if self.offload is not None:
+            self.offload.remove()
+            self.offload = None
+        self.to(RAM)
+        self.placed = False
+
+    def to(self, device: torch.device) -> None:
+        """Move the weights."""
+        for component in self.components.values():
+            if isinstance(component, torch.nn.Module):
+                component.to(device)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known about one checkpoint in memory; `size` in bytes, `when` in seconds since the epoch."""
+
+    checkpoint: str
+    components: tuple[str, ...]
+    shared: tuple[str, ...]
+    size: int
+    device: str
+    dtype: str
+    when: float
+
+
+class Residents:
+    """Hold checkpoints for one device and dtype, by their identity.
+
+    Parameters
+    ----------
+    device
+        Where they run.
+    dtype
+        Of their weights.
+    """
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.device = device
+        self.dtype = dtype
+        self._held: dict[tuple[str, torch.dtype, torch.device], Resident] = {}
+        self._set: int | None = None
+        self._offload = "auto"
+        self._clock = itertools.count(1)
+
+    def _key(self, identity: str) -> tuple[str, torch.dtype, torch.device]:
+        return (identity, self.dtype, self.device)
+
+    def __iter__(self) -> Any:
+        return iter(list(self._held.values()))
+
+    @property
+    def budget(self) -> int:
+        """Bytes that weights may take on the device; where none was set, what is held and 0.8 of what is free."""
+        if self._set is not None:
+            return self._set
+        return sum(one.size for one in self._on(self.device)) + int(SHARE_OF_FREE * free_bytes(self.device))
+
+    def set_budget(self, size: int | None) -> None:
+        """Bound the bytes that weights take on the device, at once; None goes back to what the device has free."""
+        if size is not None and size < 1:
+            raise ParameterError(f"`budget` must be at least 1 byte, got {size}. Use `%diffuse unload` to free all.")
+        self._set = size
+        self._make_room(0, frozenset())
+
+    def get(
+        self, checkpoint: Checkpoint, measure: Callable[[], int], load: Callable[[], Resident], needed: frozenset[str]
+    ) -> Resident:
+        """Return a checkpoint on the device, loaded, moved, or as it is.
+
+        Parameters
+        ----------
+        checkpoint
+            Which one.
+        measure
+            Returns the bytes that it will take when it is loaded.
+        load
+            Loads it.
+        needed
+            Identities that may not go to make room.
+
+        Raises
+        ------
+        CheckpointError
+            It is larger than the budget that was set, or cannot be loaded; it is then not held.
+        """
+        key = self._key(checkpoint.identity)
+        resident = self._held.get(key)
+        if resident is None or not resident.placed:
+            wanted = measure() if resident is None else resident.size
+            if self.device == RAM:
+                self._refuse_what_never_fits(checkpoint.name, wanted)
+                self._make_room(wanted, needed | {checkpoint.identity})
+            # It is out while it is loaded or moved, so that no failure leaves half of it here.
+            self._held.pop(key, None)
+            resident = resident or load()
+            mode = self._mode(resident)
+            if self.device != RAM:
+                beside = {"none": resident.size, "model": max(resident.sizes().values()), "sequential": 0}[mode]
+                self._make_room(beside, needed | {checkpoint.identity})
+            resident.place(self.device, mode)
+            self._held[key] = resident
+        resident.used, resident.when = next(self._clock), time.time()
+        return resident
+
+    def set_offload(self, mode: str) -> None:
+        """Choose where weights wait: a member of `offload.MODES`, or "auto" for the fastest that fits."""
+        self._offload = mode
+        for resident in self:
+            resident.park()
+
+    def _mode(self, resident: Resident) -> str:
+        if self._offload != "auto":
+            return self._offload
+        return "none" if self.device == RAM else choose(resident.sizes(), self.budget)
+
+    def _refuse_what_never_fits(self, name: str, wanted: int) -> None:
+        if self._set is not None and wanted > self._set:
+            enough = format_size(wanted * 1.05).replace(" ", "")
+            raise CheckpointError(
+                f"{name} needs {format_size(wanted)} and the budget is {format_size(self._set)}."
+                f" Raise it with `%diffuse budget {enough}`, or choose a smaller checkpoint."
+            )
+
+    def _make_room(self, wanted: int, needed: frozenset[str]) -> None:
+        leaving = to_release(self._holdings(self.device, needed), wanted, self.budget)
+        if self.device == RAM:
+            self.drop(leaving)
+            return
+        for identity in leaving:
+            resident = self._held[self._key(identity)]
+            room = int(SHARE_OF_FREE * free_bytes(RAM))
+            parked = self._holdings(RAM, needed)
+            self.drop(to_release(parked, resident.size, room + sum(one.size for one in parked)))
+            if resident.size <= SHARE_OF_FREE * free_bytes(RAM):
+                resident.park()
+            else:
+                self.drop([identity])
+        _free_caches()
+
+    def _on(self, device: torch.device) -> list[Resident]:
+        return [one for one in self._held.values() if one.device == device]
+
+    def _holdings(self, device: torch.device, needed: frozenset[str]) -> list[Holding]:
+        return [
+            Holding(one.checkpoint.identity, one.size, one.used, one.checkpoint.identity in needed) for one in self._on(device)
+        ]
+
+    def drop(self, identities: Iterable[str]) -> None:
+        """Forget checkpoints; their memory is free when no run holds them."""
+        gone = [self._held.pop(self._key(identity)).checkpoint for identity in identities]
+        if gone:
+            _free_caches()
+
+    def unload(self, name: str | None = None) -> int:
+        """Drop a checkpoint, or all of them.
+
+        Parameters
+        ----------
+        name
+            As `table` shows it; None means all.
+
+        Returns
+        -------
+        Bytes of their weights.
+
+        Raises
+        ------
+        ParameterError
+            No checkpoint of this name is in memory.
+        """
+        known = {one.checkpoint.name for one in self}
+        if name is not None and name not in known:
+            advice = did_you_mean(name, known) if known else "Nothing is loaded."
+            raise ParameterError(f"`unload` must name a checkpoint in memory, got {name!r}. {advice}")
+        leaving = {one.checkpoint.identity: one.size for one in self if name in (None, one.checkpoint.name)}
+        self.drop(leaving)
+        return sum(leaving.values())
+
+    def table(self) -> list[Row]:
+        """Return what is in memory, most recently used first."""
+        return [
+            Row(
+                checkpoint=one.checkpoint.name,
+                components=tuple(sorted(name for name, part in one.components.items() if isinstance(part, torch.nn.Module))),
+                shared=tuple(sorted(one.users)),
+                size=one.size,
+                device=str(one.device),
+                dtype=str(self.dtype).removeprefix("torch."),
+                when=one.when,
+            )
+            for one in sorted(self, key=lambda one: -one.used)
+        ]
+
+
+def _free_caches() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,1 @@
+"""Prompts: dialects of weighting, alternatives, and what tokens look like to people."""

@@ -1,0 +1,1 @@
+"""Runs of many recipes: grids, chains and loopbacks."""

@@ -1,0 +1,171 @@
+"""Grids of chains: every cell runs a whole chain, and what cells have in common runs once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import FileError, Interrupted, NbdiffuseError, ParameterError, breaks_rule
+from ..files.drafts import write_whole
+from ..images.gallery import page
+from ..images.sheets import Spot, Table, sheet_png
+from ..sessions.session import Session, get_session
+from ..store.store import Store
+from ..sweeps.chain_sweep import ChainPlace, ChainSweep
+from ..sweeps.tables import coordinates_text, tables_of
+from .chain_run import ChainRun
+
+
+class ChainGrid:
+    """A sweep of a chain whose cells are run when they are asked for; shows the last picture of each.
+
+    What is finished stays: an interrupted grid goes on where it stopped. A chain that
+    fails says so in its place, and the others run.
+
+    Parameters
+    ----------
+    sweep
+        What to run.
+    session
+        Runs the steps; this process's session when not given.
+    store
+        Where finished pictures are looked for and kept; None keeps them in memory only.
+    """
+
+    def __init__(self, sweep: ChainSweep, session: Session | None = None, store: Store | None = None) -> None:
+        self.sweep = sweep
+        session = session or get_session()
+        self._runs = [ChainRun(cell.chain, session, store) for cell in sweep.cells()]
+        self._failed: dict[int, NbdiffuseError] = {}
+
+    @property
+    def missing(self) -> int:
+        """Count of chains that are not whole, failed ones included."""
+        return sum(not _whole(run) for run in self._runs)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Lines that a person should read, once each."""
+        lines = [line for run in self._runs for line in run.notices]
+        return tuple(dict.fromkeys([*lines, *map(str, self._failed.values())]))
+
+    def run(self, while_waiting: Callable[[], None] = lambda: None) -> ChainGrid:
+        """Run what is missing, failed chains too, and return this grid.
+
+        Parameters
+        ----------
+        while_waiting
+            Called on this thread about every 50 ms.
+
+        Raises
+        ------
+        Interrupted
+            Finished steps stay; run it again for the rest.
+        """
+        for index in range(len(self)):
+            self._settle(index, while_waiting)
+            while_waiting()
+        return self
+
+    def _settle(self, index: int, while_waiting: Callable[[], None] = lambda: None) -> None:
+        self._failed.pop(index, None)
+        try:
+            self._runs[index].run(while_waiting)
+            return
+        except Interrupted:
+            line = f"Stopped with {len(self) - self.missing} of {len(self)} chains finished. Run it again for the rest."
+        except NbdiffuseError as error:
+            self._failed[index] = error.with_traceback(None)
+            return
+        raise Interrupted(line)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __getitem__(self, index: int) -> ChainRun:
+        """Return a cell's run, and run it if it is not whole; a failed one raises its error."""
+        if not _whole(self._runs[index]):
+            self._settle(index % len(self))
+        if index % len(self) in self._failed:
+            raise self._failed[index % len(self)]
+        return self._runs[index]
+
+    def __iter__(self) -> Iterator[ChainRun]:
+        return (self[index] for index in range(len(self)))
+
+    def at(self, **coordinates: Any) -> ChainRun:
+        """Return one cell's run.
+
+        Parameters
+        ----------
+        **coordinates
+            A value for each axis, given as `**{"2.strength": 0.4}`.
+
+        Raises
+        ------
+        ParameterError
+            There is no such cell.
+        """
+        for cell in self.sweep.cells():
+            if dict(cell.coordinates) == coordinates:
+                return self[cell.index]
+        known = ", ".join(axis.name for axis in self.sweep.axes)
+        raise ParameterError(breaks_rule("cell", f"one value of each of {known}", coordinates))
+
+    def plan_line(self) -> str:
+        """Say in one line what will run, see `ChainSweep.plan_line`."""
+        return self.sweep.plan_line()
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the last picture of each finished chain, with the whole chain inside, and a page that works without a kernel.
+
+        Raises
+        ------
+        FileError
+            A file cannot be written.
+        """
+        target = Path(folder).expanduser()
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            for index, run in enumerate(self._runs):
+                if _whole(run):
+                    run.results[-1].save(target / _file(index))
+            write_whole(target / "index.html", page(repr(self), self._tables(), self._initial()).encode("utf-8", "replace"))
+        except OSError as error:
+            raise FileError(f"{target} cannot be written: {error.strerror or error}.") from None
+        return target / "index.html"
+
+    def _tables(self) -> list[Table]:
+        return tables_of(self.sweep, self._spot)
+
+    def _spot(self, cell: ChainPlace) -> Spot:
+        run, label = self._runs[cell.index], coordinates_text(self.sweep, cell)
+        details = json.dumps(cell.chain.to_dict(), indent=2, ensure_ascii=False)
+        if _whole(run):
+            return Spot(run.image, "", label, _file(cell.index), details)
+        progress, failed = run.progress, self._failed.get(cell.index)
+        state = f"{type(failed).__name__}: {failed}" if failed else f"{len(run)} of {len(cell.chain)} steps"
+        return Spot(progress.preview if progress else None, state, label, None, details)
+
+    def _initial(self) -> Any:
+        picture = self.sweep.base[0].image
+        varies = any(axis.name == "1.image" for axis in self.sweep.axes)
+        return None if picture is None or varies else picture.image
+
+    def __repr__(self) -> str:
+        # No model, time or size: notebooks then compare equal on every checkpoint.
+        return "sweep of a chain: " + " x ".join(axis.name for axis in self.sweep.axes)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"image/png": sheet_png(self._tables(), self._initial()), "text/plain": repr(self)}
+
+
+def _whole(run: ChainRun) -> bool:
+    return len(run) == len(run.chain)
+
+
+def _file(index: int) -> str:
+    return f"cell-{index:03d}.png"

@@ -1,0 +1,303 @@
+"""Grids: a sweep and what came of its cells."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+from ..errors import Interrupted, ParameterError, breaks_rule
+from ..images.metrics import metric_of
+from ..recipes.recipe import PARAMS
+from ..recipes.strengths import real_steps
+from ..results import Result
+from ..sessions.runners import ExecutorRunner
+from ..sessions.session import Session, get_session
+from ..store.store import Store
+from ..sweeps.sweep import Sweep, SweepCell
+from .exhibits import save, sheet
+from .heatmaps import Heatmap
+from .ledger import Failed, Fingerprints, Ledger
+from .measures import Measures, checked
+from .records import frame, records
+
+
+class Grid:
+    """A sweep whose cells are run when they are asked for, each distinct one once.
+
+    Iterating runs a few cells ahead and yields them in order; `run` runs them all;
+    indexing runs one. Cells that are run together share model calls. What is finished
+    stays: an interrupted grid goes on where it stopped.
+
+    Parameters
+    ----------
+    sweep
+        What to run.
+    session
+        Runs the recipes; this process's session when not given.
+    store
+        Where finished images are looked for and kept; None keeps them in memory only.
+    fingerprints
+        Returns the fingerprint that a complete recipe's result will have; asked of
+        the session or the executor when not given.
+    executor
+        A `concurrent.futures.Executor` that runs the cells, a task each, instead of the
+        session; see `remote`.
+
+    Raises
+    ------
+    ParameterError
+        `executor` is none.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        session: Session | None = None,
+        store: Store | None = None,
+        fingerprints: Fingerprints | None = None,
+        executor: Executor | None = None,
+    ) -> None:
+        self.sweep = sweep
+        runner = None if executor is None else ExecutorRunner(executor)
+        self._ledger = Ledger(session or get_session(), store, fingerprints, runner)
+        self._measures = Measures(self._ledger)
+        self._unfinished: str | None = None
+
+    def _sharing(self, sweep: Sweep) -> Grid:
+        grid = Grid.__new__(Grid)
+        grid.sweep, grid._ledger, grid._measures, grid._unfinished = sweep, self._ledger, self._measures, None
+        return grid
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Lines that a person should read: that the store cannot be written, and why cells failed."""
+        outcomes = [self._outcome(group[0]) for group in self.sweep.distinct()]
+        lines = Counter(str(outcome.error) for outcome in outcomes if isinstance(outcome, Failed))
+        failures = [f"{count} of {len(outcomes)} distinct images failed: {line}" for line, count in lines.items()]
+        return (*self._ledger.notices, *failures)
+
+    @property
+    def missing(self) -> int:
+        """Count of distinct images that are not there, failed ones included."""
+        return sum(not isinstance(self._outcome(group[0]), Result) for group in self.sweep.distinct())
+
+    def run(self, while_waiting: Callable[[], None] | None = None) -> Grid:
+        """Run what is missing, failed cells too, and return this grid.
+
+        Parameters
+        ----------
+        while_waiting
+            Called on this thread about every 50 ms and after each image.
+
+        Raises
+        ------
+        Interrupted
+            Finished cells stay; run it again for the rest.
+        """
+        for _ in self._work(while_waiting or _nothing, len(self.sweep.distinct())):
+            pass
+        return self
+
+    def _work(self, while_waiting: Callable[[], None], together: int) -> Iterator[Sequence[tuple[SweepCell, ...]]]:
+        """Settle the distinct images, so many at a time, and yield the groups of cells that have been tried."""
+        store = self._ledger.store
+        if store is not None and self._unfinished:
+            store.remember(self._unfinished, str(self.sweep.base.seed))
+        groups = self.sweep.distinct()
+        for start in range(0, len(groups), together):
+            part = groups[start : start + together]
+            self._settle([group for group in part if not isinstance(self._outcome(group[0]), Result)], while_waiting)
+            yield part
+        if store is not None and self._unfinished:
+            store.forget(self._unfinished)
+
+    def _settle(self, groups: Sequence[tuple[SweepCell, ...]], while_waiting: Callable[[], None]) -> None:
+        try:
+            self._ledger.settle(groups, while_waiting)
+            while_waiting()
+            return
+        except (Interrupted, KeyboardInterrupt):
+            count = len(self.sweep.distinct())
+            line = f"Stopped with {count - self.missing} of {count} distinct images finished. Run it again for the rest."
+        raise Interrupted(line)
+
+    def __iter__(self) -> Iterator[Result | Failed]:
+        waiting = iter(self.sweep.cells())
+        cell = next(waiting, None)
+        tried: set[str] = set()
+        for part in self._work(_nothing, self._ledger.runner.ahead):
+            tried |= {group[0].picture_key for group in part}
+            # In the order of the sweep, whatever order the work has.
+            while cell is not None and cell.picture_key in tried:
+                yield self._own(cell)
+                cell = next(waiting, None)
+
+    def __len__(self) -> int:
+        return len(self.sweep.cells())
+
+    def __getitem__(self, index: int) -> Result | Failed:
+        cell = self.sweep.cells()[index]
+        if self._outcome(cell) is None:
+            self._settle([self.sweep.group_of(cell)], _nothing)
+        return self._own(cell)
+
+    def _outcome(self, cell: SweepCell) -> Result | Failed | None:
+        return self._ledger.outcomes.get(cell.picture_key)
+
+    def _own(self, cell: SweepCell) -> Result | Failed:
+        """Return a cell's outcome under its own recipe, which makes the same image."""
+        outcome = self._ledger.outcomes[cell.picture_key]
+        return outcome if outcome.recipe == cell.recipe else dataclasses.replace(outcome, recipe=cell.recipe)
+
+    def sel(self, **coordinates: Any) -> Grid:
+        """Return the part of the grid at some values, see `Sweep.sel`; nothing runs again."""
+        return self._sharing(self.sweep.sel(**coordinates))
+
+    def extend(self, **axes: Any) -> Grid:
+        """Return the grid with more values on its axes, see `Sweep.extend`; only new cells run."""
+        return self._sharing(self.sweep.extend(**axes))
+
+    def pivot(self, *names: str) -> Grid:
+        """Return the grid with other rows and columns, see `Sweep.pivot`; nothing runs again."""
+        return self._sharing(self.sweep.pivot(*names))
+
+    def diff(self, a: int | Mapping[str, Any], b: int | Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Return the parameters in which two cells differ.
+
+        Parameters
+        ----------
+        a, b
+            Index of a cell, or its coordinates by axis.
+
+        Returns
+        -------
+        dict
+            (value in a, value in b) by field.
+        """
+        one, other = (self._cell(each).recipe for each in (a, b))
+        pairs = {name: (getattr(one, name), getattr(other, name)) for name in PARAMS}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+    def _cell(self, where: int | Mapping[str, Any]) -> SweepCell:
+        if isinstance(where, int):
+            return self.sweep.cells()[where]
+        part = self.sweep.sel(**where)
+        if part.axes:
+            missing = ", ".join(axis.name for axis in part.axes)
+            raise ParameterError(breaks_rule("cell", "one cell", dict(where), f"Give a value for {missing} too."))
+        return part.cells()[0]
+
+    def plan_line(self) -> str:
+        """Say in one line what the sweep holds, with the time from what this session measured; see `Sweep.plan_line`."""
+        models = {cell.recipe.model for cell in self.sweep.cells()}
+        past = [result for result in self._ledger.session.history if result.recipe.model in models][-9:]
+        # The first run of a session is slower than what follows.
+        pace = statistics.median(result.seconds / max(1, real_steps(result.recipe)) for result in past) if past else None
+        return self.sweep.plan_line(pace)
+
+    def measure(self, *metrics: str, scorer: str | None = None) -> Grid:
+        """Measure the finished cells and return this grid; `records` and `to_frame` then have the values.
+
+        Parameters
+        ----------
+        *metrics
+            Of "ssim" and "structure" (which need the extra `metrics`), "lpips" (where
+            that package is installed) and "prompt_score".
+        scorer
+            CLIP for "prompt_score": an embedded name, a hub id or a directory; by default
+            one that knows what the checkpoint draws.
+
+        Raises
+        ------
+        ParameterError
+            There is no such metric, or no initial picture to compare with.
+        NbdiffuseError, CheckpointError
+            A library or a model that judges is missing; the line says how to get it.
+        """
+        self.check(*metrics, scorer=scorer)
+        for name in metrics:
+            self._measures.of(name, self._finished(), scorer if name == "prompt_score" else None)
+        return self
+
+    def check(self, *metrics: str, scorer: str | None = None) -> None:
+        """Say, before anything runs, why metrics cannot be measured; parameters and errors as for `measure`."""
+        checked(metrics, self.sweep.cells(), scorer)
+
+    def best(self, by: str | Callable[[Result], float], scorer: str | None = None) -> Result:
+        """Return the best finished cell; of several equal ones, the first.
+
+        Parameters
+        ----------
+        by
+            A metric, see `measure`, or a function of a result whose largest value wins.
+        scorer
+            See `measure`.
+
+        Raises
+        ------
+        ParameterError
+            No cell is finished, `by` is neither, or its value is no number.
+        """
+        cell = self._measures.best(by, self._finished(), scorer)
+        return dataclasses.replace(self._measures.finished([cell])[cell.picture_key], recipe=cell.recipe)
+
+    def heatmap(self, metric: str, scorer: str | None = None) -> Heatmap:
+        """Measure the finished cells and show the values beside the pictures; parameters and errors as for `measure`."""
+        return Heatmap(self.sweep, self._ledger, metric_of(metric), self._measures.of(metric, self._finished(), scorer))
+
+    def _finished(self) -> list[SweepCell]:
+        finished = [cell for cell in self.sweep.cells() if isinstance(self._outcome(cell), Result)]
+        if not finished:
+            raise ParameterError("No cell of the grid is finished, so there is nothing to measure. Run it first: `grid.run()`.")
+        return finished
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return a row for each cell, see `records.records`."""
+        return records(self.sweep, self._ledger, self._measures)
+
+    def to_frame(self) -> Any:
+        """Return `records` as a `pandas.DataFrame`.
+
+        Raises
+        ------
+        NbdiffuseError
+            pandas is not installed.
+        """
+        return frame(self.records())
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the finished pictures in full size and a page that works without a kernel.
+
+        Parameters
+        ----------
+        folder
+            Made if it is not there; files of an earlier save are replaced.
+
+        Returns
+        -------
+        Path
+            The page, `index.html`; each picture is a PNG with its recipe inside.
+
+        Raises
+        ------
+        FileError
+            A file cannot be written.
+        """
+        return save(repr(self), self.sweep, self._ledger, Path(folder).expanduser())
+
+    def __repr__(self) -> str:
+        # No model, time or size: notebooks then compare equal on every checkpoint.
+        return "sweep: " + (" x ".join(axis.name for axis in self.sweep.axes) or "one cell")
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"image/png": sheet(self.sweep, self._ledger), "text/plain": repr(self)}
+
+
+def _nothing() -> None:
+    return None

@@ -1,0 +1,198 @@
+"""Loopback: one recipe run again and again on its own result, with a strength that changes from pass to pass."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from ..errors import FileError, Interrupted, ParameterError, breaks_rule, did_you_mean
+from ..images.colors import mean_color, toward
+from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, png_bytes
+from ..images.picture import Picture
+from ..recipes.completion import resolve
+from ..recipes.recipe import PARAMS, Recipe
+from ..recipes.strengths import real_steps
+from ..results import Result, given_cells
+from ..sessions.session import Session, get_session, wait
+
+if TYPE_CHECKING:
+    from ..engine.engine import Progress
+
+CURVES: dict[str, Callable[[float], float]] = {
+    "linear": lambda part: part,
+    "aggressive": lambda part: math.sin(math.pi * part / 2),
+    "lazy": lambda part: 1 - math.cos(math.pi * part / 2),
+}
+"""How the strength goes from its first to its final value over the passes, each part in [0, 1]."""
+MAX_PASSES = 64
+FORMATS = {".gif": "GIF", ".webp": "WEBP"}
+MILLISECONDS = 400
+"""How long each picture of an animation is shown."""
+
+
+def strengths(first: float, final: float, passes: int, curve: str = "linear") -> list[float]:
+    """Return the strength of each pass.
+
+    Parameters
+    ----------
+    first, final
+        In [0, 1].
+    passes
+        In [1, 64].
+    curve
+        A key of `CURVES`.
+    """
+    parts = [index / (passes - 1) if passes > 1 else 0.0 for index in range(passes)]
+    return [round(first + (final - first) * CURVES[curve](part), 6) for part in parts]
+
+
+class Loopback:
+    """Passes of one recipe over its own result; `run` goes on where it stopped.
+
+    Parameters
+    ----------
+    recipe
+        Image-to-image; its seed goes up by one from pass to pass.
+    passes
+        In [1, 64].
+    final_strength
+        Strength of the last pass, in [0, 1]; the first one's when not given.
+    curve
+        A key of `CURVES`.
+    color_correction
+        "lab" brings the colours of every pass back to the initial picture's; "none" leaves them.
+    session
+        Runs the passes; this process's session when not given.
+
+    Raises
+    ------
+    ParameterError
+        A value breaks its rule, or a pass would run no step.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        passes: int = 4,
+        final_strength: float | None = None,
+        curve: str = "linear",
+        color_correction: str = "none",
+        session: Session | None = None,
+    ) -> None:
+        if recipe.image is None:
+            raise ParameterError("`image` must be given for a loopback, got none. Give the picture to begin with.")
+        if type(passes) is not int or not 1 <= passes <= MAX_PASSES:
+            raise ParameterError(breaks_rule("passes", f"a whole number in [1, {MAX_PASSES}]", passes))
+        if curve not in CURVES:
+            raise ParameterError(breaks_rule("curve", f"one of {', '.join(CURVES)}", curve, did_you_mean(curve, CURVES)))
+        if color_correction not in ("none", "lab"):
+            raise ParameterError(breaks_rule("color_correction", "one of none, lab", color_correction))
+        final_strength = None if final_strength is None else PARAMS["strength"].check("final_strength", final_strength)
+        complete = resolve(recipe)
+        first = complete.strength if complete.strength is not None else 0.0
+        given = strengths(first, first if final_strength is None else final_strength, passes, curve)
+        seed = complete.seed or 0
+        self.recipes = [resolve(complete.replace(strength=s, seed=seed + number)) for number, s in enumerate(given)]
+        self.color_correction = color_correction
+        self.results: list[Result] = []
+        self.pictures: list[Image.Image] = []
+        self.progress: Progress | None = None
+        self._session = session or get_session()
+
+    def run(self, while_waiting: Callable[[], None] = lambda: None) -> Loopback:
+        """Run the passes that are missing and return this loopback.
+
+        Raises
+        ------
+        Interrupted
+            Finished passes stay; run it again for the rest.
+        """
+        while len(self.results) < len(self.recipes):
+            number = len(self.results)
+            recipe = self.recipes[number]
+            if number:
+                recipe = recipe.replace(image=Picture.of(self.pictures[-1], label=f"pass {number}"))
+            try:
+                result = wait(self._session.submit(recipe, self._take_note), while_waiting)
+            except (Interrupted, KeyboardInterrupt):
+                break
+            finally:
+                self.progress = None
+            self.results.append(result)
+            corrected = self.color_correction == "lab"
+            self.pictures.append(toward(result.image, self._first()) if corrected else result.image)
+        else:
+            return self
+        # Raised outside the `except`, so that no traceback keeps the stopped run's frames.
+        raise Interrupted(f"Stopped in pass {len(self.results) + 1} of {len(self.recipes)}. Run it again for the rest.")
+
+    def _take_note(self, progress: Progress) -> None:
+        self.progress = progress
+
+    @property
+    def under_way(self) -> str:
+        """Name the pass under way, for people."""
+        return f"{min(len(self.results) + 1, len(self.recipes))}"
+
+    def _first(self) -> Image.Image:
+        image: Image.Image = given_cells(self.recipes[0])[0].image or Image.new("RGB", (1, 1))
+        return image
+
+    @property
+    def image(self) -> Image.Image:
+        """What the last finished pass made, RGB."""
+        if not self.pictures:
+            raise ParameterError("`image` needs a finished pass, and there is none. Run the loopback.")
+        return self.pictures[-1]
+
+    @property
+    def drift(self) -> list[float]:
+        """How far the mean colour of each pass is from the initial picture's, in units of CIELAB (2.3 is just seen)."""
+        start = mean_color(self._first())
+        return [float(np.linalg.norm(mean_color(picture) - start)) for picture in self.pictures]
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the initial picture and every pass as an animation, .gif or .webp.
+
+        Raises
+        ------
+        FileError
+            The suffix is another one, or the file cannot be written.
+        """
+        target = Path(path).expanduser()
+        if target.suffix.lower() not in FORMATS:
+            raise FileError(breaks_rule("save", "a file name that ends in .gif or .webp", str(path)))
+        try:
+            target.write_bytes(self._animation(FORMATS[target.suffix.lower()]))
+        except OSError as error:
+            raise FileError(f"{target} cannot be written: {error.strerror}. The pictures are still in memory.") from None
+        return target
+
+    def _animation(self, kind: str) -> bytes:
+        frames = [self._first(), *self.pictures]
+        buffer = io.BytesIO()
+        frames[0].save(buffer, kind, save_all=True, append_images=frames[1:], duration=MILLISECONDS, loop=0)
+        return buffer.getvalue()
+
+    def cells(self) -> list[Cell]:
+        """Return the strip: the initial picture and every pass with its strength, steps and drift."""
+        labels = [
+            f"{number}  strength {recipe.strength:g}  {real_steps(recipe)} steps\ndrift {drift:.1f}"
+            for number, (recipe, drift) in enumerate(zip(self.recipes, self.drift, strict=False), start=1)
+        ]
+        passes = [Cell(picture, label) for picture, label in zip(self.pictures, labels, strict=True)]
+        return [*given_cells(self.recipes[0])[:1], *passes]
+
+    def __repr__(self) -> str:
+        return f"loopback: {len(self.results)} of {len(self.recipes)} passes"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        sheet = png_bytes(contact_sheet(self.cells(), columns=min(COLUMNS, len(self.results) + 1)))
+        return {"image/png": sheet, "text/plain": repr(self)}

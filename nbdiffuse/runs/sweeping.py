@@ -1,0 +1,74 @@
+"""Sweeps begun: a recipe or a chain, varied along axes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import Executor
+from typing import Any, overload
+
+from ..errors import ParameterError
+from ..recipes.chain import Chain
+from ..recipes.recipe import Recipe
+from ..store.store import Store
+from ..sweeps.chain_sweep import ChainSweep
+from ..sweeps.sweep import Sweep
+from .chain_grid import ChainGrid
+from .grid import Grid
+
+
+@overload
+def sweep(
+    link: Recipe, store: Store | None = None, /, *, executor: Executor | None = None, yes: bool = False, **axes: Any
+) -> Grid: ...
+@overload
+def sweep(
+    link: Chain, store: Store | None = None, /, *, executor: Executor | None = None, yes: bool = False, **axes: Any
+) -> ChainGrid: ...
+def sweep(
+    link: Recipe | Chain, store: Store | None = None, /, *, executor: Executor | None = None, yes: bool = False, **axes: Any
+) -> Grid | ChainGrid:
+    """Vary a recipe or a chain along axes; nothing runs before it is asked for.
+
+    Parameters
+    ----------
+    link
+        The base. An open seed is drawn once for all cells; after an interrupt the
+        same call draws the same one, so that it goes on where it stopped.
+    store
+        Where finished images are looked for and kept; `Store()` when not given.
+    executor
+        Where a recipe's cells run: any `concurrent.futures.Executor`, such as Dask's
+        `Client.get_executor()` or `Devices`; in this process's session when not given.
+    yes
+        Whether more than 1000 cells are meant.
+    **axes
+        For each field an iterable of values, or their text such as "0.2:1:0.2"; of a
+        chain, for a step's field, given as `**{"2.strength": [0.4, 0.8]}`.
+
+    Returns
+    -------
+    Grid or ChainGrid
+        Iterate over it, or call `run`.
+
+    Raises
+    ------
+    ParameterError, ImageInputError
+        An axis, a cell or the executor breaks a rule.
+    """
+    kept = store or Store()
+    if isinstance(link, Chain):
+        if executor is not None:
+            raise ParameterError("`executor` must be left out for a chain: its steps wait for one another.")
+        return ChainGrid(ChainSweep.of(link, axes), store=kept)
+    value = Sweep.of(link, yes, **axes)
+    unfinished = None
+    if link.seed is None and "seed" not in axes:
+        open_text = json.dumps({**json.loads(value.to_json()), "base": link.to_dict()}, sort_keys=True)
+        unfinished = hashlib.sha256(open_text.encode()).hexdigest()
+        drawn = kept.recall(unfinished) or ""
+        if drawn.isdecimal() and int(drawn) < 2**32:
+            value = Sweep(value.base.replace(seed=int(drawn)), value.axes, yes)
+    grid = Grid(value, store=kept, executor=executor)
+    grid._unfinished = unfinished
+    return grid

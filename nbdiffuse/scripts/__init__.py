@@ -1,0 +1,1 @@
+"""Plain diffusers programs that do what a recipe does."""

@@ -1,0 +1,142 @@
+"""How a plain diffusers program brings pictures to size and calls a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..images.fitting import crop_box, pad_place
+from ..images.picture import Picture
+from ..recipes.completion import call_fields, second_fields
+from ..recipes.presets import preset_of
+from ..recipes.recipe import PROMPTS, Recipe
+from ..recipes.sizes import initial_size
+from ..recipes.strengths import real_steps
+from .listing import Listing
+from .statements import call, exploded, literal
+
+VARIABLES = {"image": "initial", "mask_image": "mask", "control_image": "control", "control_image_2": "control_2"}
+"""What a program calls the pictures that a recipe starts from."""
+LANCZOS = "Image.Resampling.LANCZOS"
+
+
+def open_pictures(listing: Listing, recipe: Recipe, pictures: Mapping[str, Picture]) -> None:
+    """Write the lines that open pictures of a complete recipe, by field, and bring them to the run's size."""
+    for field, picture in pictures.items():
+        bring_to_size(listing, recipe, field, VARIABLES[field], listing.opened(picture, VARIABLES[field]))
+
+
+def bring_to_size(listing: Listing, recipe: Recipe, field: str, name: str, opened: str = "") -> None:
+    """Write the lines that bring one picture of a complete recipe to the run's size, as `fitting.fit` does.
+
+    Parameters
+    ----------
+    listing
+        Gets the lines; none where the picture has the size already.
+    recipe
+        Complete.
+    field
+        Which picture.
+    name
+        Variable that holds it afterwards.
+    opened
+        Source of the picture; the variable when empty.
+    """
+    size, own = initial_size(recipe), recipe.pictures[field].size
+    source = opened or name
+    to_grey = '.convert("L")' if field == "mask_image" else ""
+    if own == size:
+        listing.add(*([f"{name} = {source}{to_grey}"] if opened else []))
+        return
+    listing.use("PIL", "Image")
+    if recipe.resize_mode == "crop":
+        listing.add(*([f"{name} = {source}"] if opened else []))
+        box = f"box={literal(crop_box(own, size))}"
+        listing.add(*call(f"{name} = {name}.resize", [literal(size), LANCZOS, box], to_grey))
+    elif recipe.resize_mode == "pad":
+        inner, corner = pad_place(own, size)
+        listing.add(*call(f"inner = {source}.resize", [literal(inner), LANCZOS]))
+        listing.add(f'{name} = Image.new("RGB", {literal(size)}, "white")')
+        listing.add(f"{name}.paste(inner, {literal(corner)})")
+        listing.add(*([f"{name} = {name}{to_grey}"] if to_grey else []))
+    else:
+        listing.add(*call(f"{name} = {source}.resize", [literal(size), LANCZOS], to_grey))
+
+
+def arguments(
+    recipe: Recipe, given: Mapping[str, str], varied: Mapping[str, str] | None = None, embeddings: Mapping[str, str] | None = None
+) -> list[str]:
+    """Return the arguments of a complete recipe's call as source; what equals the pipeline's own default is left out.
+
+    Parameters
+    ----------
+    recipe
+        Complete.
+    given
+        Source for its pictures, by field.
+    varied
+        Source that stands in for the values of other fields, such as the variable of a loop.
+    embeddings
+        Arguments that stand in for the prompts, where these are weighted.
+    """
+    from ..checkpoints.signatures import call_defaults
+
+    varied, second = varied or {}, second_fields(recipe)
+    defaults = call_defaults(preset_of(recipe.model).pipeline(recipe))
+    lines: list[str] = []
+    for name, field in _in_order(call_fields(recipe, defaults)).items():
+        value: Any = getattr(recipe, field)
+        other = second.get(field, "")
+        if other in given:
+            lines.append(f"{name}=[{given[field]}, {given[other]}]")
+        elif other and {field, other} & set(varied):
+            both = (varied.get(one) or literal(getattr(recipe, one)) for one in (field, other))
+            lines.append(f"{name}=[{', '.join(both)}]")
+        elif other and getattr(recipe, other) != value:
+            lines.append(f"{name}={literal([value, getattr(recipe, other)])}")
+        elif field in given:
+            lines.append(f"{name}={given[field]}")
+        elif embeddings is not None and field in PROMPTS:
+            continue
+        elif field in varied:
+            lines.append(varied[field] if name == "prompt" else f"{name}={varied[field]}")
+        elif name == "prompt":
+            lines.append(literal(value))
+        elif field == "negative_prompt":
+            lines += [f"{name}={literal(value)}"] if value else []
+        elif value != defaults.get(name):
+            lines.append(f"{name}={literal(value)}{_remark(recipe, name, varied)}")
+    lines += [f"{name}={source}" for name, source in (embeddings or {}).items()]
+    return lines
+
+
+def _in_order(fields: Mapping[str, str]) -> dict[str, str]:
+    """Put the prompt first, then the pictures, as diffusers' documentation does."""
+    first = ("prompt", "image", "mask_image", "control_image")
+    return {
+        name: fields[name] for name in (*(one for one in first if one in fields), *(one for one in fields if one not in first))
+    }
+
+
+def _remark(recipe: Recipe, name: str, varied: Mapping[str, str]) -> str:
+    if name == "strength" and not {"strength", "num_inference_steps"} & set(varied):
+        return f"  # runs the last {real_steps(recipe)} of {recipe.num_inference_steps} steps"
+    if name == "height" and preset_of(recipe.model).size_arguments.get("height") == "width" and recipe.width != recipe.height:
+        return "  # Kandinsky's image processor takes the two sides in the other order"
+    return ""
+
+
+def generator(seed: str) -> str:
+    """Return the source of a generator; one on the CPU draws the same noise on every device."""
+    return f'generator=torch.Generator("cpu").manual_seed({seed})'
+
+
+def run(listing: Listing, lines: list[str], seed: str, target: str = "image", indent: str = "") -> None:
+    """Write the pipeline's call."""
+    listing.use("torch")
+    listing.add(*exploded(f"{target} = pipeline", [*lines, generator(seed)], ".images[0]", indent))
+
+
+def picture_sources(recipe: Recipe) -> dict[str, str]:
+    """Return the variables that hold a recipe's pictures, by field."""
+    return {field: VARIABLES[field] for field, one in recipe.pictures.items() if isinstance(one, Picture)}

@@ -1,0 +1,74 @@
+"""A Python program as it is put together: its imports, its pictures, its lines."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from PIL import Image
+
+from ..images.latents import Latents
+from ..images.picture import Picture
+from .statements import call, import_block, literal
+
+
+class Listing:
+    """Collects what a program says, so that every import stands once, at the top.
+
+    Parameters
+    ----------
+    own_folder
+        Whether the program looks for its pictures in the folder where it lies itself;
+        else in the one where it is run.
+    """
+
+    def __init__(self, own_folder: bool) -> None:
+        self.own_folder = own_folder
+        self.pictures: dict[str, Image.Image] = {}
+        self._modules: set[str] = set()
+        self._names: defaultdict[str, set[str]] = defaultdict(set)
+        self._constants: dict[str, str] = {}
+        self._lines: list[str] = []
+
+    def use(self, module: str, *names: str) -> None:
+        """Import names from a module, or the module."""
+        if names:
+            self._names[module].update(names)
+        else:
+            self._modules.add(module)
+
+    def constant(self, line: str, comment: str = "") -> None:
+        """Put a line above all others, once."""
+        self._constants[line] = comment
+
+    def add(self, *lines: str) -> None:
+        """Add lines."""
+        self._lines += lines
+
+    def section(self, comment: str = "") -> None:
+        """Leave a line empty, and begin with a comment."""
+        if self._lines:
+            self._lines.append("")
+        if comment:
+            self._lines.append(f"# {comment}")
+
+    def opened(self, picture: Picture | Latents, name: str) -> str:
+        """Return the source that opens a picture; it becomes one of the program's own files."""
+        file = f"{name}-{picture.address[7:19]}.png"
+        self.pictures[file] = picture.image
+        self.use("PIL", "Image")
+        if not self.own_folder:
+            return f"Image.open({literal(file)})"
+        self.use("pathlib", "Path")
+        self.constant("folder = Path(__file__).parent")
+        return f"Image.open(folder / {literal(file)})"
+
+    def assign(self, name: str, function: str, arguments: Iterable[str], tail: str = "") -> None:
+        """Add a line that assigns what a call returns."""
+        self.add(*call(f"{name} = {function}", arguments, tail))
+
+    def text(self, title: str) -> str:
+        """Return the whole program."""
+        constants = [line for name, comment in self._constants.items() for line in ([f"# {comment}"] if comment else []) + [name]]
+        parts = [[f'"""{title}"""'], import_block(self._modules, self._names), constants, self._lines]
+        return "\n\n".join("\n".join(part) for part in parts if part) + "\n"

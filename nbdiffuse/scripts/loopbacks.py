@@ -1,0 +1,75 @@
+"""The program of a loopback: one loop over its passes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ..images import colors
+from ..images.picture import Picture
+from . import calls, loading, weighting
+from .listing import Listing
+from .statements import literal
+from .writing import Script, refuse_what_no_program_says, size_remark
+
+if TYPE_CHECKING:
+    from ..runs.loopback import Loopback
+
+
+def of_loopback(loop: Loopback, machine: Mapping[str, str], *, own_folder: bool = False, name: str = "pass") -> Script:
+    """Write the program that makes the same passes, a picture for each.
+
+    Parameters
+    ----------
+    loop
+        Run or not.
+    machine
+        As for `writing.Step`.
+    own_folder, name
+        As for `writing.of_steps`; the passes are numbered.
+
+    Raises
+    ------
+    ParameterError
+        A pass has a field that no program says.
+    """
+    first = loop.recipes[0]
+    refuse_what_no_program_says(first)
+    listing = Listing(own_folder)
+    loading.load(listing, first, machine)
+    listing.section(size_remark(first))
+    opened = {field: picture for field, picture in first.pictures.items() if isinstance(picture, Picture)}
+    calls.open_pictures(listing, first, opened)
+    embeddings = weighting.embed(listing, first) if weighting.weighs(first) else None
+    corrected = loop.color_correction == "lab"
+    if corrected:
+        _add_correction(listing)
+    listing.section("Each pass redraws what the one before made.")
+    _add_values(listing, "strengths", [recipe.strength for recipe in loop.recipes])
+    seed = first.seed or 0
+    listing.add(f"image = {calls.VARIABLES['image']}")
+    listing.add("for number, strength in enumerate(strengths):")
+    sources = {**calls.picture_sources(first), "image": "image"}
+    lines = calls.arguments(first, sources, {"strength": "strength"}, embeddings)
+    calls.run(listing, lines, f"{seed} + number", indent="    ")
+    if corrected:
+        listing.add(f"    image = toward(image, {calls.VARIABLES['image']})")
+    stem = literal(name.replace("{", "{{").replace("}", "}}"))
+    listing.add(f"    image.save(f{stem[:-1]}-{{number:02d}}.png{stem[-1]})")
+    results = tuple(f"{name}-{number:02d}.png" for number in range(len(loop.recipes)))
+    return Script(listing.text("A loopback with diffusers."), listing.pictures, results)
+
+
+def _add_correction(listing: Listing) -> None:
+    """Add the functions that hold the colours, as this package has them."""
+    listing.use("numpy as np")
+    listing.use("typing", "Any")
+    listing.use("PIL", "Image", "ImageCms")
+    for function in (colors.lab, colors.toward):
+        listing.add("", "", *inspect.getsource(function).rstrip().splitlines())
+    listing.add("")
+
+
+def _add_values(listing: Listing, name: str, values: Sequence[object]) -> None:
+    listing.add(f"{name} = {literal(list(values))}")

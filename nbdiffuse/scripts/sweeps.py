@@ -1,0 +1,155 @@
+"""How a sweep becomes a plain diffusers program: a loop over what changes from call to call, a block for what is loaded anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..images.picture import Picture
+from ..recipes.recipe import PARAMS, PROMPTS, Recipe
+from ..sweeps.sweep import Sweep, SweepCell
+from . import calls, loading, weighting
+from .listing import Listing
+from .statements import WIDTH, call, exploded, literal
+from .writing import WEIGHTS, Script, Step, refuse_what_no_program_says, size_remark
+
+SET_UP = ("model", "checkpoint", "lora", "scheduler", "controlnet", "controlnet_2", "weighting", "width", "height", "resize_mode")
+"""Fields that change more of a program than an argument of the call; pictures do too."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Cells that differ by arguments of the call alone.
+
+    Parameters
+    ----------
+    cells
+        At least one, in the order of the sweep.
+    looped
+        The axes on which they differ.
+    """
+
+    cells: tuple[SweepCell, ...]
+    looped: tuple[str, ...]
+
+    @property
+    def recipe(self) -> Recipe:
+        """That of the first cell."""
+        return self.cells[0].recipe
+
+    def values(self, axis: str) -> list[Any]:
+        """Return what the call gets on one of its axes, in order."""
+        values = dict.fromkeys(getattr(cell.recipe, axis) for cell in self.cells)
+        # An empty negative prompt is none: SDXL tells the two apart.
+        return [value or None if axis == "negative_prompt" else value for value in values]
+
+    @property
+    def opened(self) -> tuple[Any, ...]:
+        """What decides how its pictures are opened."""
+        recipe = self.recipe
+        return tuple(recipe.pictures.values()), recipe.width, recipe.height, recipe.resize_mode
+
+
+def of_sweep(sweep: Sweep, machine: Mapping[str, str], *, own_folder: bool = False, name: str = "cell") -> Script:
+    """Write the program that makes the same pixels as a sweep's cells, each run for itself.
+
+    Parameters
+    ----------
+    sweep
+        What to write.
+    machine
+        As in `writing.Step`; a commit that it names is pinned where one checkpoint serves all cells.
+    own_folder
+        Whether the program looks for its pictures beside itself, and not where it is run.
+    name
+        Of the files that it writes, before their number.
+
+    Raises
+    ------
+    ParameterError
+        A cell begins with latents, which are in no file.
+    """
+    blocks = _blocks(sweep)
+    several = len({block.recipe.checkpoint for block in blocks}) > 1
+    known = {key: value for key, value in machine.items() if not (several and key in WEIGHTS)}
+    listing = Listing(own_folder)
+    loaded: tuple[str | None, ...] = ()
+    opened: tuple[Any, ...] = ()
+    for block in blocks:
+        recipe = block.recipe
+        refuse_what_no_program_says(recipe)
+        setup = Step(recipe, known).setup
+        if setup != loaded:
+            listing.section()
+            loading.load(listing, recipe, known)
+            loaded = setup
+        if recipe.pictures and block.opened != opened:
+            listing.section(size_remark(recipe))
+            pictures = {field: one for field, one in recipe.pictures.items() if isinstance(one, Picture)}
+            calls.open_pictures(listing, recipe, pictures)
+            opened = block.opened
+        embeddings = weighting.embed(listing, recipe) if weighting.weighs(recipe) else None
+        listing.section()
+        _write_calls(listing, block, name, embeddings)
+    files = tuple(f"{name}-{cell.index:03d}.png" for cell in sweep.cells())
+    return Script(listing.text("A sweep with diffusers."), listing.pictures, files)
+
+
+def _blocks(sweep: Sweep) -> list[Block]:
+    """Return the blocks; those that load the same stand together."""
+    fixed = {*SET_UP, *(name for name, param in PARAMS.items() if param.kind is Picture)}
+    if any(weighting.weighs(cell.recipe) for cell in sweep.cells()):
+        # Weighted prompts are encoded before the call, and a guidance up to 1 leaves the negative one out.
+        fixed |= {*PROMPTS, "guidance_scale"}
+    looped = tuple(axis.name for axis in sweep.axes if axis.name not in fixed)
+    held: dict[tuple[Any, ...], list[SweepCell]] = {}
+    for cell in sweep.cells():
+        held.setdefault(tuple(value for axis, value in cell.coordinates if axis not in looped), []).append(cell)
+    blocks = [Block(tuple(cells), looped) for cells in held.values()]
+    setups = list(dict.fromkeys(Step(block.recipe, {}).setup for block in blocks))
+    return sorted(blocks, key=lambda block: setups.index(Step(block.recipe, {}).setup))
+
+
+def _write_calls(listing: Listing, block: Block, name: str, embeddings: Mapping[str, str] | None) -> None:
+    sources, numbers = calls.picture_sources(block.recipe), [cell.index for cell in block.cells]
+    varied = {axis: axis for axis in block.looped}
+    lines = calls.arguments(block.recipe, sources, varied, embeddings)
+    if not block.looped:
+        calls.run(listing, lines, literal(block.recipe.seed))
+        listing.add(f"image.save({literal(f'{name}-{numbers[0]:03d}.png')})")
+        return
+    for axis in block.looped:
+        _write_values(listing, f"{axis}_values", block.values(axis))
+    places = f"{block.looped[0]}_values"
+    if len(block.looped) > 1:
+        listing.use("itertools")
+        listing.add(*call("cells = itertools.product", [f"{axis}_values" for axis in block.looped]))
+        places = "cells"
+    counted = _counted(listing, places, numbers)
+    line = f"for number, {block.looped[0]} in {counted}:"
+    if len(block.looped) > 1:
+        line = f"for number, ({', '.join(block.looped)}) in {counted}:"
+    listing.add(*([line] if len(line) <= WIDTH else exploded("for number, ", block.looped, f" in {counted}:")))
+    seed = "seed" if "seed" in varied else literal(block.recipe.seed)
+    calls.run(listing, lines, seed, indent="    ")
+    listing.add(f"    image.save({_file(name)})")
+
+
+def _write_values(listing: Listing, name: str, values: Sequence[Any]) -> None:
+    line = f"{name} = {literal(list(values))}"
+    listing.add(*([line] if len(line) <= WIDTH else [f"{name} = [", *(f"    {literal(value)}," for value in values), "]"]))
+
+
+def _counted(listing: Listing, places: str, numbers: Sequence[int]) -> str:
+    """Return the source that counts places as the sweep counts its cells."""
+    first, last = numbers[0], numbers[-1]
+    if list(numbers) == list(range(first, last + 1)):
+        return f"enumerate({places})" if first == 0 else f"enumerate({places}, start={first})"
+    _write_values(listing, "numbers", numbers)
+    return f"zip(numbers, {places}, strict=True)"
+
+
+def _file(name: str) -> str:
+    text = literal(name.replace("{", "{{").replace("}", "}}"))
+    return f"f{text[:-1]}-{{number:03d}}.png{text[-1]}"

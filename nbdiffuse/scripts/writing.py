@@ -1,0 +1,191 @@
+"""Scripts as values, and how a recipe becomes one."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from ..errors import FileError, ParameterError
+from ..files.drafts import write_whole
+from ..images.latents import Latents
+from ..images.picture import Picture
+from ..recipes.completion import call_fields, second_fields
+from ..recipes.preset import way
+from ..recipes.presets import preset_of
+from ..recipes.recipe import PARAMS, Recipe
+from ..recipes.sizes import initial_size
+from . import calls, loading, weighting
+from .listing import Listing
+from .statements import literal
+
+TITLES = {
+    "txt2img": "Text-to-image with diffusers.",
+    "img2img": "Image-to-image with diffusers.",
+    "img2img+mask": "Inpainting with diffusers.",
+    "txt2img+controlnet": "Text-to-image with a ControlNet and diffusers.",
+    "img2img+controlnet": "Image-to-image with a ControlNet and diffusers.",
+}
+
+
+WEIGHTS = ("checkpoint", "controlnet", "controlnet_2")
+"""Parts of a fingerprint that say whose weights were used."""
+WRITTEN = frozenset({"model", *WEIGHTS, "lora", "scheduler", "weighting", "seed", "width", "height", "resize_mode"})
+"""Fields that a program says elsewhere than in the call."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A program and the pictures that it opens.
+
+    Parameters
+    ----------
+    text
+        Python source; it imports torch, diffusers and Pillow, and not this package.
+    pictures
+        RGB pictures by the name of the file that the program expects, a PNG.
+    results
+        Files that the program writes, one for each picture that it makes.
+    """
+
+    text: str
+    pictures: Mapping[str, Image.Image]
+    results: tuple[str, ...]
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the program, and its pictures beside it.
+
+        Raises
+        ------
+        FileError
+            The suffix is not .py, or a file cannot be written.
+        """
+        target = Path(path).expanduser()
+        if target.suffix != ".py":
+            raise FileError(f"`{path}` must end in .py to hold a program.")
+        try:
+            for name, picture in self.pictures.items():
+                data = io.BytesIO()
+                picture.save(data, "PNG")
+                write_whole(target.parent / name, data.getvalue())
+            write_whole(target, self.text.encode())
+        except OSError as error:
+            raise FileError(f"{target} cannot be written: {error.strerror or error}.") from None
+        return target
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a pipeline.
+
+    Parameters
+    ----------
+    recipe
+        Complete; of a later step, `image` is a picture of the size that the one before makes.
+    machine
+        The fingerprint of its result, or what is known of it before there is one:
+        "device", "dtype"; a CPU with float32 where it says nothing.
+    decoded
+        Of a later step, why it gets a picture; empty where it gets latents.
+    """
+
+    recipe: Recipe
+    machine: Mapping[str, str]
+    decoded: str = ""
+
+    @property
+    def setup(self) -> tuple[str | None, ...]:
+        """What has to be loaded for it."""
+        recipe = self.recipe
+        nets = recipe.controlnet, recipe.controlnet_2
+        return preset_of(recipe.model).pipeline(recipe), recipe.checkpoint, recipe.lora, *nets, recipe.scheduler
+
+
+def of_steps(steps: Sequence[Step], *, own_folder: bool = False, name: str = "result") -> Script:
+    """Write the program that makes the same pixels as a recipe or a chain.
+
+    Parameters
+    ----------
+    steps
+        At least one.
+    own_folder
+        Whether the program looks for its pictures beside itself, and not where it is run.
+    name
+        Of the file that it writes, without a suffix.
+
+    Raises
+    ------
+    ParameterError
+        The first step begins with latents, which are in no file.
+    """
+    for step in steps:
+        refuse_what_no_program_says(step.recipe)
+    listing = Listing(own_folder)
+    loaded: tuple[str | None, ...] = ()
+    for number, step in enumerate(steps):
+        if number:
+            reason = (
+                f"The next step gets the picture: {step.decoded}." if step.decoded else "The next step goes on from the latents."
+            )
+            listing.section(reason)
+        if step.setup != loaded:
+            loading.load(listing, step.recipe, step.machine)
+            loaded = step.setup
+        to_latents = number + 1 < len(steps) and not steps[number + 1].decoded
+        _write_step(listing, step, bool(number), to_latents)
+    file = f"{name}.png"
+    listing.add(f"image.save({literal(file)})")
+    title = TITLES[way(steps[0].recipe)] if len(steps) == 1 else "A chain of pipelines with diffusers."
+    return Script(listing.text(title), listing.pictures, (file,))
+
+
+def _write_step(listing: Listing, step: Step, later: bool, to_latents: bool) -> None:
+    recipe = step.recipe
+    sources = calls.picture_sources(recipe)
+    if later:
+        sources["image"] = "image" if step.decoded else "latents"
+    opened = {
+        field: picture
+        for field, picture in recipe.pictures.items()
+        if isinstance(picture, Picture) and not (later and field == "image")
+    }
+    if opened:
+        listing.section(size_remark(recipe))
+    if later and step.decoded:
+        calls.bring_to_size(listing, recipe, "image", "image")
+    calls.open_pictures(listing, recipe, opened)
+    embeddings = weighting.embed(listing, recipe) if weighting.weighs(recipe) else None
+    if not later or opened or embeddings:
+        listing.section()
+    lines = calls.arguments(recipe, sources, embeddings=embeddings)
+    if to_latents:
+        calls.run(listing, [*lines, 'output_type="latent"'], literal(recipe.seed), "latents")
+    else:
+        calls.run(listing, lines, literal(recipe.seed))
+
+
+def refuse_what_no_program_says(recipe: Recipe) -> None:
+    """Raise `ParameterError` where a complete recipe begins with latents, or has a field that is written nowhere."""
+    from ..checkpoints.signatures import call_defaults
+
+    if isinstance(recipe.image, Latents):
+        way_out = "Give the whole chain, or the decoded picture: `result.image`."
+        raise ParameterError(f"`image` must be a picture in a program, got latents. {way_out}")
+    called = set(call_fields(recipe, call_defaults(preset_of(recipe.model).pipeline(recipe))).values())
+    said = WRITTEN | called | {second for field, second in second_fields(recipe).items() if field in called}
+    for field in PARAMS:
+        if field not in said and getattr(recipe, field) is not None:
+            raise ParameterError(f"`{field}` must be left out in a program, which does not say it yet.")
+
+
+def size_remark(recipe: Recipe) -> str:
+    """Say why pictures are resized; empty where they are not."""
+    size = initial_size(recipe)
+    if all(picture.size == size for picture in recipe.pictures.values()):
+        return ""
+    multiple = preset_of(recipe.model).origin_of(str(recipe.checkpoint)).size_multiple
+    return f"Both sides of what the model is given have to be multiples of {multiple}."

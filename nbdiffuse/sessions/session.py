@@ -1,0 +1,268 @@
+"""The session: one worker, its pipelines, and everything that was made."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent import futures
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..devices.worker import Job, Worker
+from ..errors import Interrupted, NbdiffuseError
+from ..images.picture import Picture
+from ..recipes.completion import resolve
+from ..recipes.controlnets import CONTROLNETS
+from ..recipes.origins import source
+from ..recipes.recipe import Recipe
+from ..store.store import predictable
+
+if TYPE_CHECKING:
+    from ..engine.engine import Engine, Progress
+    from ..pipelines.pipelines import Pipelines
+    from ..prompts.tokens import TokenView
+    from ..results import Result
+
+
+T = TypeVar("T")
+_RECORDED = ContextVar("recorded", default=True)
+HISTORY = 200
+"""Results that a session remembers; older ones live as long as somebody holds them."""
+
+
+class Session:
+    """Run recipes on one device; any number of threads may use it.
+
+    Parameters
+    ----------
+    device
+        Such as "cuda:0" or "cpu"; the GPU where there is one when not given.
+    """
+
+    def __init__(self, device: str | None = None) -> None:
+        self._device = device
+        self._worker = Worker("nbdiffuse")
+        self._engine: Engine | None = None
+        self.history: deque[Result] = deque(maxlen=HISTORY)
+
+    def submit(self, recipe: Recipe, on_progress: Callable[[Progress], None] | None = None) -> Job[Result]:
+        """Check and complete a recipe, queue it, and return at once.
+
+        Parameters
+        ----------
+        recipe
+            What to run; fields left open get the preset's defaults.
+        on_progress
+            Called on the worker after each step; it must return quickly.
+
+        Returns
+        -------
+        The job: `result()` waits, `stop()` ends it after the step under way.
+
+        Raises
+        ------
+        ParameterError
+            The recipe breaks a rule; nothing was queued.
+        """
+        complete, record = resolve(recipe), self._recorder()
+
+        def work(stop: threading.Event) -> Result:
+            result = self._ready_engine().run(complete, on_progress or _ignore, stop)
+            record(result)
+            return result
+
+        return self._worker.submit(work)
+
+    def submit_batch(
+        self,
+        recipes: Sequence[Recipe],
+        on_progress: Callable[[int, Progress], None],
+        on_outcome: Callable[[int, Result | NbdiffuseError], None],
+    ) -> Job[None]:
+        """Check and complete recipes, queue them as one job in which they share model calls, and return at once.
+
+        Parameters
+        ----------
+        recipes
+            What to run; those of one checkpoint stand together.
+        on_progress
+            Called on the worker with a recipe's index and where its run is; it must return quickly.
+        on_outcome
+            Called on the worker with a recipe's index and its result or error, as they end.
+
+        Returns
+        -------
+        The job. It ends early, and recipes are left without an outcome, when another
+        job waits for the worker: submit them again.
+
+        Raises
+        ------
+        ParameterError
+            A recipe breaks a rule; nothing was queued.
+        """
+        complete, record = [resolve(recipe) for recipe in recipes], self._recorder()
+
+        def settled(index: int, outcome: Result | NbdiffuseError) -> None:
+            if not isinstance(outcome, NbdiffuseError):
+                record(outcome)
+            on_outcome(index, outcome)
+
+        def work(stop: threading.Event) -> None:
+            engine = self._ready_engine()
+            from ..engine.batches import Batch
+
+            Batch(engine, complete, on_progress, settled, stop, lambda: self._worker.waiting).run()
+
+        return self._worker.submit(work)
+
+    def run(self, recipe: Recipe, on_progress: Callable[[Progress], None] | None = None) -> Result:
+        """Run a recipe and wait for its result.
+
+        Interrupting stops the run after the step under way.
+
+        Raises
+        ------
+        ParameterError, ImageInputError
+            The recipe breaks a rule; nothing was run.
+        Interrupted
+            The run was stopped.
+        RunError
+            The pipeline failed.
+        """
+        job = self.submit(recipe, on_progress)
+        return wait(job)
+
+    def recall(self, recipe: Recipe) -> Result | None:
+        """Return the newest result of a complete recipe that this session remembers, if it would come out the same now."""
+        found = next((result for result in reversed(self.history) if result.recipe == recipe), None)
+        return found if found is not None and predictable(found.fingerprint) == self.fingerprint(recipe) else None
+
+    @contextmanager
+    def unrecorded(self) -> Iterator[None]:
+        """Leave what is submitted inside this block out of the history, such as a check's runs."""
+        token = _RECORDED.set(False)
+        try:
+            yield
+        finally:
+            _RECORDED.reset(token)
+
+    def _recorder(self) -> Callable[[Result], None]:
+        """Return what a job that is submitted now does with its results; asked on the thread that submits."""
+        return self.history.append if _RECORDED.get() else _forget
+
+    def fingerprint(self, recipe: Recipe) -> dict[str, str]:
+        """Return, before a complete recipe runs, the fingerprint that its result will have; waits for the run under way."""
+        return self._worker.submit(lambda stop: self._ready_engine().fingerprint(recipe)).result()
+
+    def depth_map(self, image: Any) -> Picture:
+        """Estimate a picture's depth, for a ControlNet to follow.
+
+        Parameters
+        ----------
+        image
+            Whatever `Picture.of` takes.
+
+        Returns
+        -------
+        The depth map, of the picture's size; near is bright.
+
+        Raises
+        ------
+        ImageInputError, CheckpointError
+            The picture cannot be read, or the estimator not be loaded.
+        """
+        picture = Picture.of(image)
+        word = CONTROLNETS["depth"].estimator[source()]
+
+        def work(pipelines: Pipelines) -> Picture:
+            from ..pipelines.depth import estimate
+
+            estimated = estimate(pipelines.model(word), pipelines.directory(word), picture.image)
+            return Picture.of(estimated, label="estimated depth")
+
+        return self.with_pipelines(work)
+
+    def tokens(self, recipe: Recipe) -> TokenView:
+        """Show how the prompts of a recipe, complete or not, become tokens; no weights are loaded.
+
+        Raises
+        ------
+        ParameterError
+            A prompt breaks the syntax of the recipe's `weighting`.
+        CheckpointError
+            The checkpoint has no tokenizer, or cannot be found.
+        """
+
+        def look(pipelines: Pipelines) -> TokenView:
+            from ..engine.tokenization import view
+
+            return view(pipelines, recipe)
+
+        return self.with_pipelines(look)
+
+    def with_pipelines(self, work: Callable[[Pipelines], T]) -> T:
+        """Call `work` with the resident pipelines, on the worker; waits for the run under way."""
+        return self._worker.submit(lambda stop: work(self._ready_engine().pipelines)).result()
+
+    def warm_up(self) -> Job[None]:
+        """Load the libraries on the worker, so that the first run starts sooner."""
+        return self._worker.submit(lambda stop: (self._ready_engine(), None)[1])
+
+    def _ready_engine(self) -> Engine:
+        # torch and diffusers take seconds to import: on the worker, at the first run.
+        if self._engine is None:
+            from ..quietness import quiet
+
+            # Before the pipelines are imported: that is when transformers says what is not installed.
+            quiet()
+            from ..engine.engine import Engine
+            from ..pipelines.pipelines import Pipelines
+
+            self._engine = Engine(Pipelines(self._device))
+        return self._engine
+
+
+def _ignore(progress: Progress) -> None:
+    return None
+
+
+def _forget(result: Result) -> None:
+    return None
+
+
+def wait(job: Job[T], while_waiting: Callable[[], None] = lambda: None, interval: float = 0.05) -> T:
+    """Wait for a job on the calling thread; an interrupt stops the job and waits for its end.
+
+    Parameters
+    ----------
+    job
+        From `Session.submit` or `Session.submit_batch`.
+    while_waiting
+        Called about every `interval` seconds, to show progress.
+    interval
+        Seconds, above 0.
+    """
+    interrupts = 0
+    while True:
+        try:
+            if job.done:
+                return job.result()
+            while_waiting()
+            job.future.exception(interval)
+        except futures.TimeoutError:  # from Python 3.11 on the builtin
+            continue
+        except KeyboardInterrupt:
+            interrupts += 1
+            job.stop()
+            if interrupts >= 3:
+                break
+    raise Interrupted("Left waiting: the step under way ends on the worker, and its result is thrown away.")
+
+
+@cache
+def get_session() -> Session:
+    """Return this process's session, made at the first call."""
+    return Session()

@@ -1,0 +1,1 @@
+"""The store: finished images on disk, and what they were made from."""

@@ -1,0 +1,1 @@
+"""Sweeps: a recipe or a chain along named axes, as a value."""
