@@ -100,6 +100,13 @@ def test_one_alone_gives_the_bytes_of_a_run(engine: Engine, recipe: Recipe) -> N
     assert together(engine, [recipe])[0].image.tobytes() == alone(engine, recipe).image.tobytes()
 
 
+def test_no_call_records_gradients_whichever_lane_ends_first(engine: Engine, recipe: Recipe) -> None:
+    recorded = []
+    with watched(engine, lambda *call: recorded.append(torch.is_grad_enabled())):
+        together(engine, mixed(recipe))
+    assert recorded and not any(recorded) and torch.is_grad_enabled()
+
+
 def test_cells_share_calls_and_places_are_filled_again(engine: Engine, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     same = [recipe.replace(seed=seed) for seed in range(4)]
     with watched(engine) as rows:

@@ -75,9 +75,31 @@ def test_many_lanes_run_one_at_a_time() -> None:
     assert most == [1] and {lane.result for lane in lanes} == {50 * sum(range(500))}
 
 
-def test_a_lane_that_is_told_to_end_ends_its_thread() -> None:
-    lane = Lane(lambda lane: lane.ask("question"))
+def test_a_lane_that_is_told_to_end_ends() -> None:
+    ended = []
+
+    def work(lane: Lane[None]) -> None:
+        try:
+            lane.ask("question")
+        finally:
+            ended.append(True)
+
+    lane = Lane(work)
     lane.resume()
     assert lane.resume(Interrupted("Stopped.")) is None
-    lane._thread.join(5)
-    assert lane._thread not in threading.enumerate() and isinstance(lane.error, Interrupted)
+    assert ended == [True] and isinstance(lane.error, Interrupted)
+
+
+def test_all_lanes_run_on_the_thread_that_resumes_them() -> None:
+    threads = []
+
+    def work(lane: Lane[None]) -> None:
+        threads.append(threading.get_ident())
+        lane.ask("question")
+        threads.append(threading.get_ident())
+
+    before = threading.active_count()
+    lanes = [Lane(work) for _ in range(3)]
+    for lane in [*lanes, *lanes]:
+        lane.resume()
+    assert set(threads) == {threading.get_ident()} and len(threads) == 6 and threading.active_count() == before

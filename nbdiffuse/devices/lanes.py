@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
+
+from greenlet import greenlet
 
 from ..errors import NbdiffuseError
 from .worker import detached
@@ -15,15 +15,15 @@ T = TypeVar("T")
 
 
 class Lane(Generic[T]):
-    """Work on a thread of its own that runs only while somebody waits in `resume`.
+    """Work with a stack of its own, on the thread that resumes it: one at a time runs, and what they share needs no locks.
 
-    However many lanes there are, one of them or the one who resumes them runs at a
-    time, never two: what they share needs no locks.
+    Not a thread of its own: on a CPU torch keeps helpers for each thread that computes,
+    and lets them all sleep between two calls once there are more than cores.
 
     Parameters
     ----------
     work
-        Called on the lane's thread, with the lane.
+        Called with the lane when it is first resumed.
     """
 
     def __init__(self, work: Callable[[Lane[T]], T]) -> None:
@@ -31,9 +31,8 @@ class Lane(Generic[T]):
         self.error: NbdiffuseError | None = None
         self.seconds = 0.0
         self.shared_rows = 0
-        self._asked: SimpleQueue[Any] = SimpleQueue()
-        self._answers: SimpleQueue[Any] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, args=(work,), name="nbdiffuse-lane", daemon=True)
+        self._work: Callable[[Lane[T]], T] | None = work
+        self._stack = greenlet(self._run)
 
     def resume(self, answer: Any = None) -> Any:
         """Let the work go on until it asks for something or ends.
@@ -48,13 +47,9 @@ class Lane(Generic[T]):
         The question, or None when the work ended: `result` or `error` is then set.
         """
         begun = time.perf_counter()
-        if self._thread.ident is None:
-            self._thread.start()
-        else:
-            self._answers.put(answer)
-        asked = self._asked.get()
-        if asked is None:
-            self._thread.join()
+        # Whoever resumes is where the next question goes.
+        self._stack.parent = greenlet.getcurrent()
+        asked = self._stack.switch(answer)
         self.seconds += time.perf_counter() - begun
         return asked
 
@@ -66,16 +61,14 @@ class Lane(Generic[T]):
         question
             Anything but None.
         """
-        self._asked.put(question)
-        answer = self._answers.get()
+        answer = self._stack.parent.switch(question)
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
-    def _run(self, work: Callable[[Lane[T]], T]) -> None:
+    def _run(self, _: Any) -> None:
+        work, self._work = self._work, None
         try:
-            self.result = work(self)
+            self.result = work(self) if work else None
         except BaseException as error:  # it is told to whoever waits
             self.error = detached(error)
-        del work
-        self._asked.put(None)

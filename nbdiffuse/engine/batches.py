@@ -23,7 +23,6 @@ from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from ..devices.lanes import Lane
 from ..devices.memory import free_bytes
 from ..devices.rescue import free_caches, is_out_of_memory
-from ..devices.worker import detached
 from ..errors import Interrupted, NbdiffuseError
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
@@ -95,31 +94,18 @@ class Batch:
         Interrupted
             `stop` was set; what was finished before has its outcome.
         """
-        if len(self._recipes) == 1:
-            self._run_alone()
-            return
-        try:
-            while not self._stop.is_set() and self._fill():
-                for indices in self._alike():
-                    if not self._stop.is_set():
-                        self._answer(indices)
-        finally:
-            stopped = bool(self._lanes) or self._interrupted
-            self._leave()
+        # Lanes that leave `no_grad` in another order than they entered it find it as it is here.
+        with torch.no_grad():
+            try:
+                while not self._stop.is_set() and self._fill():
+                    for indices in self._alike():
+                        if not self._stop.is_set():
+                            self._answer(indices)
+            finally:
+                stopped = bool(self._lanes) or self._interrupted
+                self._leave()
         if self._stop.is_set() and (stopped or self._begun < len(self._recipes)):
             raise Interrupted("Stopped.")
-
-    def _run_alone(self) -> None:
-        """Run the only recipe on this thread: a lane has nobody to share with, and a second thread slows torch's own down."""
-        if self._stop.is_set():
-            raise Interrupted("Stopped.")
-        try:
-            outcome: Outcome = self._engine.run(self._recipes[0], functools.partial(self._on_progress, 0), self._stop)
-        except Interrupted:
-            raise
-        except Exception as error:  # as a lane does
-            outcome = detached(error)
-        self._on_outcome(0, outcome)
 
     def _fill(self) -> bool:
         """Begin what has room, and tell whether anything is under way."""
@@ -186,8 +172,7 @@ class Batch:
     def _made(self, calls: Sequence[Call]) -> list[Any]:
         """Make calls of one kind as one; what fails is tried in halves, so that only one lane gets an error."""
         try:
-            with torch.no_grad():
-                return made_as_one(calls)
+            return made_as_one(calls)
         except Exception as error:
             if len(calls) == 1:
                 return [error]
