@@ -16,7 +16,7 @@ import nbdiffuse
 from nbdiffuse import Recipe, Session
 from nbdiffuse.cells.options import parse_cell
 from nbdiffuse.devices.worker import Job
-from nbdiffuse.engine.engine import Progress
+from nbdiffuse.engine.progress import Progress
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.images.picture import Picture
 from nbdiffuse.metadata.image_files import write

@@ -14,7 +14,8 @@ from PIL import Image
 
 from nbdiffuse import Picture, Recipe
 from nbdiffuse.errors import NbdiffuseError, ParameterError
-from nbdiffuse.recipes.recipe import PARAMS, Param
+from nbdiffuse.recipes.parameters import Param
+from nbdiffuse.recipes.recipe import PARAMS
 
 
 def values_of(name: str, param: Param) -> st.SearchStrategy[object]:

@@ -8,7 +8,8 @@ import shlex
 from typing import NoReturn
 
 from ..errors import ParameterError
-from ..recipes.recipe import PARAMS, Param
+from ..recipes.parameters import Param
+from ..recipes.recipe import PARAMS
 
 
 class Parser(argparse.ArgumentParser):

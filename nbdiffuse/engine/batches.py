@@ -29,7 +29,8 @@ from ..recipes.recipe import Recipe
 from ..results import Result
 from ..store.store import BATCH
 from .calls import Call, made_as_one
-from .engine import Engine, Progress
+from .engine import Engine
+from .progress import Progress
 
 MAX_ROWS = 32
 """Rows of one call of a denoiser; more gain little, and the first finished picture comes later."""

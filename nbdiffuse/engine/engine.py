@@ -8,7 +8,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -21,51 +20,23 @@ from PIL import Image
 
 from ..checkpoints.spaces import vae_of
 from ..devices.rescue import DEAD_LINE, GuardedDecode, is_device_dead, is_out_of_memory, out_of_memory_line
-from ..devices.steps import Step, StepHook
-from ..errors import Interrupted, NonFiniteError, ParameterError, RunError
+from ..devices.steps import StepHook
+from ..errors import NonFiniteError, ParameterError, RunError
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..pipelines.pipelines import Pipelines
-from ..prompts import dialects
 from ..recipes.completion import call_fields, second_fields, weights_word
 from ..recipes.controlnets import controlnet_of
 from ..recipes.preset import Preset
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.sizes import fitted_pictures
-from ..recipes.strengths import real_steps
 from ..results import Result
 from ..version import __version__
 from . import conditioning
 from .encodings import Encodings
-
-PREVIEW_INTERVAL = 0.5
-"""Seconds between previews, at least; the first comes with the first step."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run is.
-
-    Parameters
-    ----------
-    step, steps
-        Steps done, of how many; the steps that the recipe really runs.
-    elapsed
-        Seconds since the first model call began.
-    preview
-        A rough picture of the result so far, RGB, at the latents' size, or None.
-    """
-
-    step: int
-    steps: int
-    elapsed: float
-    preview: Image.Image | None = None
-
-    @property
-    def remaining(self) -> float | None:
-        """Seconds left at the pace so far; None before the first step ends."""
-        return self.elapsed / self.step * (self.steps - self.step) if self.step else None
+from .notices import notices
+from .progress import Progress, Watcher
 
 
 class Engine:
@@ -117,7 +88,7 @@ class Engine:
         pipeline: Any = self.pipelines.acquire(word, preset.pipeline(recipe), str(recipe.scheduler), extras)
         prepare(pipeline)
         pictures = fitted_pictures(recipe)
-        watcher = _Watcher(recipe, on_progress, stop, self.pipelines.latent_rgb(word))
+        watcher = Watcher(recipe, on_progress, stop, self.pipelines.latent_rgb(word))
         watcher.check_stop()
         started = time.perf_counter()
         guard = GuardedDecode(vae_of(pipeline.components))
@@ -141,7 +112,7 @@ class Engine:
             initial=pictures.get("image"),
             seconds=time.perf_counter() - started,
             fingerprint=self.fingerprint(recipe),
-            notices=_notices(pipeline, recipe, guard),
+            notices=notices(pipeline, recipe, guard),
             latents=self._latents(recipe, watcher.latents, images[0]),
         )
 
@@ -177,7 +148,7 @@ class Engine:
         if isinstance(recipe.image, Latents):
             arguments["image"] = self._accepted_latents(recipe, recipe.image)
         prompts: dict[str, Any] = {"negative_prompt": recipe.negative_prompt or None}
-        if _weighs(recipe):
+        if recipe.weighs:
             scope, device = self.pipelines.scope(weights_word(recipe)), pipeline._execution_device
             prompts = conditioning.arguments(pipeline, recipe, lambda key, make: self.encodings.get((scope, *key), make, device))
         return {
@@ -209,17 +180,13 @@ class Engine:
             "checkpoint": self.pipelines.identity(weights_word(recipe)),
             **self.pipelines.levers.fingerprint(),
             **extras,
-            **({"compel": version("compel")} if _weighs(recipe) else {}),
+            **({"compel": version("compel")} if recipe.weighs else {}),
         }
 
 
 def _threads(device: str) -> dict[str, str]:
     """Return how many threads share a sum on the CPU: another number adds in another order."""
     return {"threads": str(torch.get_num_threads())} if device == "cpu" else {}
-
-
-def _weighs(recipe: Recipe) -> bool:
-    return recipe.weighting not in (None, dialects.NONE)
 
 
 def _extras(recipe: Recipe, preset: Preset) -> dict[str, str]:
@@ -229,7 +196,7 @@ def _extras(recipe: Recipe, preset: Preset) -> dict[str, str]:
 
 
 @contextmanager
-def _hooks(pipeline: Any, watcher: _Watcher) -> Iterator[None]:
+def _hooks(pipeline: Any, watcher: Watcher) -> Iterator[None]:
     """Watch the denoising steps, and let a stop request end the steps of a prior too."""
     prior = getattr(pipeline, "prior_scheduler", None)
     with ExitStack() as hooks:
@@ -237,62 +204,3 @@ def _hooks(pipeline: Any, watcher: _Watcher) -> Iterator[None]:
         if prior is not None:
             hooks.enter_context(StepHook(prior, lambda step: watcher.check_stop()))
         yield
-
-
-class _Watcher:
-    """Turn steps into progress and previews, and a stop request into an end."""
-
-    def __init__(
-        self, recipe: Recipe, on_progress: Callable[[Progress], None], stop: threading.Event, latent_rgb: torch.Tensor | None
-    ) -> None:
-        self._steps = real_steps(recipe)
-        self._on_progress = on_progress
-        self._stop = stop
-        self._latent_rgb = latent_rgb
-        self._started = time.perf_counter()
-        # The first step shows one, however soon it comes.
-        self._previewed = self._started - PREVIEW_INTERVAL
-        self.latents: torch.Tensor | None = None
-
-    def check_stop(self, done: int = 0) -> None:
-        if self._stop.is_set():
-            raise Interrupted(f"Stopped after step {done} of {self._steps}. What was finished before is kept.")
-
-    def __call__(self, step: Step) -> None:
-        done = max(1, step.index * self._steps // step.total)
-        self.latents = step.latents
-        self.check_stop(done)
-        now = time.perf_counter()
-        preview = None
-        if now - self._previewed >= PREVIEW_INTERVAL and self._latent_rgb is not None and step.index < step.total:
-            clean = step.clean()
-            preview = _preview(step.latents if clean is None else clean, self._latent_rgb)
-            self._previewed = now
-        self._on_progress(Progress(done, self._steps, now - self._started, preview))
-
-
-def _preview(latents: torch.Tensor, latent_rgb: torch.Tensor) -> Image.Image:
-    """Map latents to RGB with one matrix: a picture as large as the latents, for a few microseconds."""
-    flat = latents[0].detach().to("cpu", torch.float32).permute(1, 2, 0)
-    pixels = flat @ latent_rgb[:-1] + latent_rgb[-1]
-    return Image.fromarray(pixels.clamp(0, 255).to(torch.uint8).numpy())
-
-
-def _notices(pipeline: Any, recipe: Recipe, guard: GuardedDecode) -> tuple[str, ...]:
-    """Return what a person should know of a finished run."""
-    prompts = (conditioning.notices if _weighs(recipe) else _truncation_notices)(pipeline, recipe)
-    return prompts + ((f"The picture was {guard.rung}.",) if guard.rung else ())
-
-
-def _truncation_notices(pipeline: Any, recipe: Recipe) -> tuple[str, ...]:
-    """Say which words of a prompt lie past the text encoder's last token."""
-    held = (getattr(pipeline, name, None) for name in ("tokenizer", "tokenizer_2", "prior_tokenizer"))
-    tokenizer = next(one for one in held if one is not None)
-    notices = []
-    for field in ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2"):
-        ids = tokenizer(getattr(recipe, field) or "", add_special_tokens=False).input_ids
-        room = tokenizer.model_max_length - 2
-        if len(ids) > room:
-            lost = tokenizer.decode(ids[room:]).strip()
-            notices.append(f"`{field}` has {len(ids)} tokens and {room} fit: this part is not seen: {lost!r}")
-    return tuple(notices)

@@ -12,7 +12,7 @@ from ..recipes.recipe import Recipe
 from ..results import Result, given_cells, summary
 
 if TYPE_CHECKING:
-    from ..engine.engine import Progress
+    from ..engine.progress import Progress
     from ..runs.chain_grid import ChainGrid
     from ..runs.grid import Grid
 

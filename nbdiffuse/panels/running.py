@@ -16,7 +16,7 @@ from ..sessions.session import Session
 from .desk import Desk
 
 if TYPE_CHECKING:
-    from ..engine.engine import Progress
+    from ..engine.progress import Progress
 
 FRAME = 0.1
 """Seconds between pictures of a run that the page is sent, at least."""

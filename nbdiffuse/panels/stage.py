@@ -17,7 +17,7 @@ from .frontend import Compare
 from .thumbnails import encoded
 
 if TYPE_CHECKING:
-    from ..engine.engine import Progress
+    from ..engine.progress import Progress
 
 SIDE = 1024
 """Longer side of a picture on the page, in pixels, at most."""

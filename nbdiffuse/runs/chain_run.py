@@ -27,7 +27,7 @@ from ..sweeps.sweep import SweepCell
 from .ledger import Failed, Ledger
 
 if TYPE_CHECKING:
-    from ..engine.engine import Progress
+    from ..engine.progress import Progress
 
 LATENTS = "latents"
 """How an arrow is called that decodes and encodes nothing."""

@@ -11,14 +11,14 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from ..errors import Interrupted, ParameterError, breaks_rule
+from ..errors import Interrupted, ParameterError
 from ..images.metrics import metric_of
-from ..recipes.recipe import PARAMS
 from ..recipes.strengths import real_steps
 from ..results import Result
 from ..sessions.runners import ExecutorRunner
 from ..sessions.session import Session, get_session
 from ..store.store import Store
+from ..sweeps.difference import difference
 from ..sweeps.sweep import Sweep, SweepCell
 from .exhibits import save, sheet
 from .heatmaps import Heatmap
@@ -168,30 +168,8 @@ class Grid:
         return self._sharing(self.sweep.pivot(*names))
 
     def diff(self, a: int | Mapping[str, Any], b: int | Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-        """Return the parameters in which two cells differ.
-
-        Parameters
-        ----------
-        a, b
-            Index of a cell, or its coordinates by axis.
-
-        Returns
-        -------
-        dict
-            (value in a, value in b) by field.
-        """
-        one, other = (self._cell(each).recipe for each in (a, b))
-        pairs = {name: (getattr(one, name), getattr(other, name)) for name in PARAMS}
-        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-    def _cell(self, where: int | Mapping[str, Any]) -> SweepCell:
-        if isinstance(where, int):
-            return self.sweep.cells()[where]
-        part = self.sweep.sel(**where)
-        if part.axes:
-            missing = ", ".join(axis.name for axis in part.axes)
-            raise ParameterError(breaks_rule("cell", "one cell", dict(where), f"Give a value for {missing} too."))
-        return part.cells()[0]
+        """Return the parameters in which two cells differ, each given by its index or its coordinates; see `difference`."""
+        return difference(self.sweep, a, b)
 
     def plan_line(self) -> str:
         """Say in one line what the sweep holds, with the time from what this session measured; see `Sweep.plan_line`."""

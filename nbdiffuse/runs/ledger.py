@@ -19,7 +19,7 @@ from ..store.store import Store
 from ..sweeps.sweep import SweepCell
 
 if TYPE_CHECKING:
-    from ..engine.engine import Progress
+    from ..engine.progress import Progress
 
 Fingerprints = Callable[[Recipe], Mapping[str, str]]
 """Returns, before a complete recipe runs, the fingerprint that its result will have."""

@@ -23,7 +23,7 @@ from ..results import Result, given_cells
 from ..sessions.session import Session, get_session, wait
 
 if TYPE_CHECKING:
-    from ..engine.engine import Progress
+    from ..engine.progress import Progress
 
 CURVES: dict[str, Callable[[float], float]] = {
     "linear": lambda part: part,

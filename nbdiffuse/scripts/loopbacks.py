@@ -41,7 +41,7 @@ def of_loopback(loop: Loopback, machine: Mapping[str, str], *, own_folder: bool 
     listing.section(size_remark(first))
     opened = {field: picture for field, picture in first.pictures.items() if isinstance(picture, Picture)}
     calls.open_pictures(listing, first, opened)
-    embeddings = weighting.embed(listing, first) if weighting.weighs(first) else None
+    embeddings = weighting.embed(listing, first) if first.weighs else None
     corrected = loop.color_correction == "lab"
     if corrected:
         _add_correction(listing)

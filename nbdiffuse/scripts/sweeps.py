@@ -89,7 +89,7 @@ def of_sweep(sweep: Sweep, machine: Mapping[str, str], *, own_folder: bool = Fal
             pictures = {field: one for field, one in recipe.pictures.items() if isinstance(one, Picture)}
             calls.open_pictures(listing, recipe, pictures)
             opened = block.opened
-        embeddings = weighting.embed(listing, recipe) if weighting.weighs(recipe) else None
+        embeddings = weighting.embed(listing, recipe) if recipe.weighs else None
         listing.section()
         _write_calls(listing, block, name, embeddings)
     files = tuple(f"{name}-{cell.index:03d}.png" for cell in sweep.cells())
@@ -99,7 +99,7 @@ def of_sweep(sweep: Sweep, machine: Mapping[str, str], *, own_folder: bool = Fal
 def _blocks(sweep: Sweep) -> list[Block]:
     """Return the blocks; those that load the same stand together."""
     fixed = {*SET_UP, *(name for name, param in PARAMS.items() if param.kind is Picture)}
-    if any(weighting.weighs(cell.recipe) for cell in sweep.cells()):
+    if any(cell.recipe.weighs for cell in sweep.cells()):
         # Weighted prompts are encoded before the call, and a guidance up to 1 leaves the negative one out.
         fixed |= {*PROMPTS, "guidance_scale"}
     looped = tuple(axis.name for axis in sweep.axes if axis.name not in fixed)

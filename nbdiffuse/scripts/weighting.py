@@ -19,11 +19,6 @@ _LAYER = "ReturnedEmbeddingsType.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED"
 _ESCAPED = ('\\"', "\\(", "\\)")
 
 
-def weighs(recipe: Recipe) -> bool:
-    """Tell whether a complete recipe's prompts have weights."""
-    return recipe.weighting not in (None, dialects.NONE)
-
-
 def embed(listing: Listing, recipe: Recipe) -> dict[str, str]:
     """Write the lines that turn a complete recipe's prompts into embeddings.
 

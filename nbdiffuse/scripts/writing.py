@@ -158,7 +158,7 @@ def _write_step(listing: Listing, step: Step, later: bool, to_latents: bool) -> 
     if later and step.decoded:
         calls.bring_to_size(listing, recipe, "image", "image")
     calls.open_pictures(listing, recipe, opened)
-    embeddings = weighting.embed(listing, recipe) if weighting.weighs(recipe) else None
+    embeddings = weighting.embed(listing, recipe) if recipe.weighs else None
     if not later or opened or embeddings:
         listing.section()
     lines = calls.arguments(recipe, sources, embeddings=embeddings)

@@ -17,7 +17,7 @@ from .session import Session, wait
 
 if TYPE_CHECKING:
     from ..devices.worker import Job
-    from ..engine.engine import Progress
+    from ..engine.progress import Progress
 
 Outcome = Result | NbdiffuseError
 OnProgress = Callable[[int, "Progress | None"], None]

@@ -21,7 +21,8 @@ from ..recipes.recipe import Recipe
 from ..store.store import predictable
 
 if TYPE_CHECKING:
-    from ..engine.engine import Engine, Progress
+    from ..engine.engine import Engine
+    from ..engine.progress import Progress
     from ..pipelines.pipelines import Pipelines
     from ..prompts.tokens import TokenView
     from ..results import Result

@@ -1,0 +1,95 @@
+"""Parameters: what a field of a recipe may hold, declared once for every surface."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ParameterError, breaks_rule, did_you_mean
+from ..images.latents import Latents
+from ..images.picture import Picture
+
+
+@dataclass(frozen=True)
+class Param:
+    """The one declaration of a recipe's field; every surface derives from it.
+
+    Parameters
+    ----------
+    kind
+        `float`, `int`, `str` or `Picture`.
+    help
+        One line for people, without a full stop.
+    low, high
+        Closed interval of a number.
+    step
+        Step of a slider; also what an integer must be a multiple of when `multiple`.
+    short
+        Short option of the cell magic, such as `-s`.
+    choices
+        The only values allowed.
+    usual
+        What a slider spans, where that is less than [low, high]; other values are typed.
+    """
+
+    kind: type
+    help: str
+    low: float = -math.inf
+    high: float = math.inf
+    step: float | None = None
+    multiple: bool = False
+    short: str | None = None
+    choices: tuple[str, ...] | None = None
+    unit: str = ""
+    usual: tuple[float, float] | None = None
+
+    @property
+    def rule(self) -> str:
+        """The rule in words, as errors and help state it."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.kind is Picture:
+            return "a picture"
+        if self.kind is str:
+            return "text"
+        noun = "a whole number" if self.kind is int else "a number"
+        if self.multiple:
+            noun = f"a multiple of {self.step:g}"
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{noun}{unit} in [{self.low:g}, {self.high:g}]" if self.high < 1e15 else f"{noun}{unit}, at least {self.low:g}"
+
+    def check(self, name: str, value: Any) -> Any:
+        """Return `value` in its canonical type, or raise `ParameterError`."""
+        if self.kind is Picture:
+            return value if isinstance(value, (Picture, Latents)) else Picture.of(value)
+        if self.kind is str:
+            return self._check_text(name, value)
+        return self._check_number(name, value)
+
+    def _check_text(self, name: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise ParameterError(breaks_rule(name, self.rule, value))
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            raise ParameterError(breaks_rule(name, "text in valid Unicode", value, "Remove the lone surrogate.")) from None
+        if self.choices and value not in self.choices:
+            raise ParameterError(breaks_rule(name, self.rule, value, did_you_mean(value, self.choices)))
+        return value
+
+    def _check_number(self, name: str, value: Any) -> float | int:
+        wanted = numbers.Integral if self.kind is int else numbers.Real
+        ok = isinstance(value, wanted) and not isinstance(value, bool) and type(value).__name__ != "bool_"
+        if not ok or not self.low <= value <= self.high or not math.isfinite(value):
+            raise ParameterError(breaks_rule(name, self.rule, value))
+        if self.multiple and self.step and value % self.step:
+            nearest = max(self.low, round(value / self.step) * self.step)
+            raise ParameterError(breaks_rule(name, self.rule, value, f"The nearest is {nearest:g}."))
+        return int(value) if self.kind is int else float(value) + 0.0
+
+
+def declared(default: Any, param: Param) -> Any:
+    """Declare a field of the recipe."""
+    return field(default=default, metadata={"param": param})
