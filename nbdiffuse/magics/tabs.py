@@ -1,0 +1,26 @@
+"""What Tab offers on a magic's line."""
+
+from __future__ import annotations
+
+import glob
+
+from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
+
+from ..cells.options import completions
+
+
+@context_matcher()
+def complete_line(context: CompletionContext) -> SimpleMatcherResult:
+    """Complete options, their choices and picture files on a magic's line."""
+    nothing: SimpleMatcherResult = {"completions": []}
+    before = context.line_with_cursor[: context.cursor_position]
+    task = next((name for name in ("img2img", "txt2img") if before.startswith(f"%%{name} ")), None)
+    if task is None or context.cursor_line != 0:
+        return nothing
+    words = completions(task, before)
+    token = before.split(" ")[-1]
+    if words is None:
+        suffixes = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+        words = [name for name in sorted(glob.glob(glob.escape(token) + "*")) if name.lower().endswith(suffixes)]
+    found = [SimpleCompletion(text=word, type="magic") for word in words]
+    return {"completions": found, "matched_fragment": token, "suppress": bool(found)}
