@@ -13,7 +13,7 @@ from PIL import Image
 
 from nbdiffuse import embedded
 from nbdiffuse.embedded.borrowing import CHECKPOINTS
-from nbdiffuse.embedded.reports import family, masks
+from nbdiffuse.embedded.reports import family, figures, masks, styles, upscalers
 from nbdiffuse.embedded.world import STYLES, sample
 from nbdiffuse.errors import CheckpointError
 
@@ -84,12 +84,12 @@ def test_a_member_runs_by_its_preset(name: str, session: Any) -> None:
     assert result.image.size == (start.size * scale, start.size * scale)
     # Blank or noise would be far from the picture that it began from.
     small = result.image.resize(start.image.size, Image.Resampling.BOX)
-    assert family.distance(small, start.image) < 90
+    assert figures.distance(small, start.image) < 90
 
 
 @pytest.mark.parametrize("name", STYLES)
 def test_a_style_comes_when_its_trigger_calls(name: str) -> None:
-    drawn, *_ = family.style_figures(name, 10)
+    drawn, *_ = styles.style_figures(name, 10)
     assert drawn.value >= 80
 
 
@@ -123,7 +123,7 @@ def test_another_family_draws_what_its_prompt_says(name: str, guidance: float) -
 
 @pytest.mark.parametrize("name", ["x2-upscaler", "x4-upscaler"])
 def test_an_upscaler_draws_sharper_edges_than_bicubic(name: str) -> None:
-    psnr, ssim, sharpness, _ = family.upscaler_figures(name, 10)
+    psnr, ssim, sharpness, _ = upscalers.upscaler_figures(name, 10)
     assert sharpness.value > 1
     if name == "x4-upscaler":
         assert psnr.goal is not None and psnr.value > psnr.goal + 1

@@ -10,16 +10,16 @@ from pathlib import Path
 from ...quietness import quiet
 from .. import names, path
 from ..world import STYLES
-from . import base, family
+from . import base, family, styles, upscalers
 from .figures import Figure
 from .sheets import contact_sheet
 
 REPORTS: dict[str, Callable[[int], list[Figure]]] = {
     "sd15": lambda count: base.measure(path("sd15"), count),
     "controlnet-depth": lambda count: family.controlnet_figures(count // 4),
-    **{style: lambda count, style=style: family.style_figures(style, count // 4) for style in STYLES},  # type: ignore[misc]
-    "x2-upscaler": lambda count: family.upscaler_figures("x2-upscaler", count // 2),
-    "x4-upscaler": lambda count: family.upscaler_figures("x4-upscaler", count // 2),
+    **{style: lambda count, style=style: styles.style_figures(style, count // 4) for style in STYLES},  # type: ignore[misc]
+    "x2-upscaler": lambda count: upscalers.upscaler_figures("x2-upscaler", count // 2),
+    "x4-upscaler": lambda count: upscalers.upscaler_figures("x4-upscaler", count // 2),
     "sdxl-refiner": lambda count: family.refiner_figures(count // 4) + family.growth_figures("sdxl-refiner", count // 4),
     "kandinsky22": lambda count: (
         family.followed_figures("kandinsky22", count, 4.0) + family.growth_figures("kandinsky22", count // 4)

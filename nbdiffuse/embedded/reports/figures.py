@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
 from .. import recogniser
@@ -116,3 +117,27 @@ def distance(a: Image.Image, b: Image.Image) -> float:
     """Return the root mean square difference of two pictures, in [0, 255]."""
     difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     return float(np.sqrt((difference**2).mean()))
+
+
+def psnr(a: Image.Image, b: Image.Image) -> float:
+    """Return the peak signal-to-noise ratio of two pictures, in dB."""
+    return float(20 * np.log10(255 / max(distance(a, b), 1e-9)))
+
+
+def sharpness(image: Image.Image) -> float:
+    """Return how steep the steepest tenth of a picture's steps is, of 255."""
+    grey = np.asarray(image.convert("L"), np.float64)
+    steps = np.concatenate([np.abs(np.diff(grey, axis=0)).ravel(), np.abs(np.diff(grey, axis=1)).ravel()])
+    return float(np.sort(steps)[-len(steps) // 10 :].mean())
+
+
+@torch.no_grad()
+def seen_through(vae: Any, pictures: list[Image.Image]) -> list[Image.Image]:
+    """Return what is left of pictures after a VAE: what a model with it draws at its best."""
+    vae = vae.eval()
+    processor = VaeImageProcessor(vae_scale_factor=8)
+    found: list[Image.Image] = []
+    for start in range(0, len(pictures), 32):
+        latents = vae.encode(processor.preprocess(pictures[start : start + 32])).latent_dist.mean
+        found += processor.postprocess(vae.decode(latents).sample)
+    return found
