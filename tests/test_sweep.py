@@ -142,6 +142,7 @@ def test_turning_a_sweep_keeps_its_cells(recipe: Recipe) -> None:
 def test_labels_say_what_differs() -> None:
     assert Axis("prompt", ("a red cat on a mat", "a blue cat on a mat", "a cat on a mat")).labels == ("red", "blue", "(none)")
     assert Axis("prompt", ("a cat", "a dog")).labels == ("cat", "dog")
+    assert Axis("prompt", ("a (cat)0.5, calm", "a cat, calm", "a dog, calm")).labels == ("(cat)0.5", "cat", "dog")
     assert Axis("prompt", ("same",)).labels == ("same",)
     assert Axis("guidance_scale", (1, 7.5)).labels == ("1", "7.5")
 

@@ -203,10 +203,11 @@ class Axis:
 
 
 def _differences(texts: Sequence[str]) -> tuple[str, ...]:
-    words = [re.findall(r"\s+|[^\s]+", text) for text in texts]
+    words = [re.findall(r"\s+|[,;]|[^\s,;]+", text) for text in texts]
     if len(words) < 2:
         return tuple(texts)
     shortest = min(map(len, words))
     start = next((i for i in range(shortest) if len({word[i] for word in words}) > 1), shortest)
     end = next((i for i in range(shortest - start) if len({word[-1 - i] for word in words}) > 1), shortest - start)
-    return tuple("".join(word[start : len(word) - end]).strip() or "(none)" for word in words)
+    parts = ["".join(word[start : len(word) - end]).strip() for word in words]
+    return tuple(part.strip(" ,;") or part or "(none)" for part in parts)
