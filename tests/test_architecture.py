@@ -29,7 +29,7 @@ ROOMS = {
     "engine": "calls encodings conditioning tokenization progress notices engine batches",
     "scripts": "statements listing calls loading weighting writing checking loopbacks sweeps",
     "sessions": "remote session runners",
-    "runs": "ledger exhibits measures records heatmaps grid chain_run loopback chain_grid sweeping",
+    "runs": "ledger exhibits measures records heatmaps grid chain_step chain_run loopback chain_grid sweeping",
     "cells": "flags options chains loopbacks reference transcripts reading variables",
     "replays": "comparison timeline replays verification program",
     "magics": "inquiries live commands names tabs magics",

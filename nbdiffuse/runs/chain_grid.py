@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from ..store.store import Store
 from ..sweeps.chain_sweep import ChainPlace, ChainSweep
 from ..sweeps.tables import coordinates_text, tables_of
 from .chain_run import ChainRun
+from .chain_step import advance
 
 
 class ChainGrid:
     """A sweep of a chain whose cells are run when they are asked for; shows the last picture of each.
 
-    What is finished stays: an interrupted grid goes on where it stopped. A chain that
+    The same step of all chains runs together, so that cells share model calls as those
+    of a sweep do. What is finished stays: an interrupted grid goes on where it stopped. A chain that
     fails says so in its place, and the others run.
 
     Parameters
@@ -65,22 +67,25 @@ class ChainGrid:
         Interrupted
             Finished steps stay; run it again for the rest.
         """
-        for index in range(len(self)):
-            self._settle(index, while_waiting)
-            while_waiting()
+        self._settle(range(len(self)), while_waiting)
         return self
 
-    def _settle(self, index: int, while_waiting: Callable[[], None] = lambda: None) -> None:
-        self._failed.pop(index, None)
+    def _settle(self, indices: Sequence[int], while_waiting: Callable[[], None] = lambda: None) -> None:
+        """Run the chains that are not whole, one step of all of them after the other."""
+        for index in indices:
+            self._failed.pop(index, None)
+        stopped = False
         try:
-            self._runs[index].run(while_waiting)
-            return
-        except Interrupted:
-            line = f"Stopped with {len(self) - self.missing} of {len(self)} chains finished. Run it again for the rest."
-        except NbdiffuseError as error:
-            self._failed[index] = error.with_traceback(None)
-            return
-        raise Interrupted(line)
+            while left := [index for index in indices if index not in self._failed and not _whole(self._runs[index])]:
+                errors = advance([self._runs[index] for index in left], while_waiting)
+                self._failed |= {left[place]: error for place, error in errors.items()}
+                while_waiting()
+        except (Interrupted, KeyboardInterrupt):
+            stopped = True
+        if stopped:
+            # Raised outside the `except`, so that no traceback keeps the stopped run's frames.
+            done = len(self) - self.missing
+            raise Interrupted(f"Stopped with {done} of {len(self)} chains finished. Run it again for the rest.")
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -88,7 +93,7 @@ class ChainGrid:
     def __getitem__(self, index: int) -> ChainRun:
         """Return a cell's run, and run it if it is not whole; a failed one raises its error."""
         if not _whole(self._runs[index]):
-            self._settle(index % len(self))
+            self._settle([index % len(self)])
         if index % len(self) in self._failed:
             raise self._failed[index % len(self)]
         return self._runs[index]

@@ -24,7 +24,8 @@ from ..sessions.session import Session, get_session
 from ..store import archive
 from ..store.store import Store
 from ..sweeps.sweep import SweepCell
-from .ledger import Failed, Ledger
+from .chain_step import ChainStep, advance
+from .ledger import Ledger
 
 if TYPE_CHECKING:
     from ..engine.progress import Progress
@@ -60,7 +61,7 @@ class ChainRun:
         self._session = session or get_session()
         self._store = store
         self._fresh = fresh
-        self._ledger: Ledger | None = None
+        self._under_way: tuple[str, Ledger] | None = None
 
     def run(self, while_waiting: Callable[[], None] = lambda: None) -> ChainRun:
         """Run the steps that are missing and return this run.
@@ -77,22 +78,50 @@ class ChainRun:
         RunError, CheckpointError, ...
             A step failed; the steps before it stay.
         """
-        stopped = False
-        while len(self.results) < len(self.chain) and not stopped:
-            number = len(self.results)
+        stopped, failed = False, None
+        while len(self.results) < len(self.chain) and not stopped and failed is None:
             try:
-                recipe, arrow = self._handed_over(number)
-                result = self._settle(recipe, number, while_waiting)
+                failed = advance([self], while_waiting).get(0)
             except (Interrupted, KeyboardInterrupt):
                 stopped = True
-                continue
-            self.arrows += [arrow] if arrow else []
-            up_to_here = Chain(self.chain.steps[: number + 1])
-            self.results.append(dataclasses.replace(result, chain=up_to_here if number else None))
+        # Raised outside the `except`, so that no traceback keeps the stopped run's frames.
         if stopped:
-            # Raised outside the `except`, so that no traceback keeps the stopped run's frames.
             raise Interrupted(f"Stopped in step {len(self.results) + 1} of {len(self.chain)}. Run it again for the rest.")
+        if failed is not None:
+            raise failed
         return self
+
+    def next_step(self) -> ChainStep:
+        """Return the step that comes next, with what the one before hands to it.
+
+        Raises
+        ------
+        NbdiffuseError
+            The step cannot be run on what the one before made, or its checkpoint cannot be loaded.
+        """
+        number = len(self.results)
+        recipe, arrow = self._handed_over(number)
+        complete = resolve(recipe)
+        # What a file or the store gives has no latents, so it serves only where none are needed.
+        last = number + 1 == len(self.chain)
+        serves = last or not preset_of(self.chain[number + 1].model).takes_latents
+        serves = serves and not isinstance(complete.image, Latents)
+        return ChainStep(SweepCell(number, (), complete), arrow, self._store if serves else None)
+
+    def recalled(self, step: ChainStep) -> Result | None:
+        """Return what this session remembers of a step, unless every step is to be run."""
+        return None if self._fresh else self._session.recall(step.cell.recipe)
+
+    def watch(self, step: ChainStep | None, ledger: Ledger | None) -> None:
+        """Tell which step is under way and who settles it, for `progress`; None when it is not."""
+        self._under_way = None if step is None or ledger is None else (step.cell.picture_key, ledger)
+
+    def take(self, step: ChainStep, outcome: Result) -> None:
+        """Take over what came of the next step."""
+        number = len(self.results)
+        self.arrows += [step.arrow] if step.arrow else []
+        own = outcome if outcome.recipe == step.cell.recipe else dataclasses.replace(outcome, recipe=step.cell.recipe)
+        self.results.append(dataclasses.replace(own, chain=Chain(self.chain.steps[: number + 1]) if number else None))
 
     def _handed_over(self, number: int) -> tuple[Recipe, str]:
         """Return a step's recipe with its initial picture or latents, and what the arrow before it is."""
@@ -105,36 +134,22 @@ class ChainRun:
             return step.replace(image=before.latents), LATENTS
         return step.replace(image=Picture.of(before.image, label=f"step {number}")), f"pixels: {reason}"
 
+    @property
+    def session(self) -> Session:
+        """What runs the steps."""
+        return self._session
+
     def _share(self, step: Recipe, before: Result) -> bool:
         space = self._session.with_pipelines(lambda pipelines: pipelines.space(weights_word(step)))
         return before.latents is not None and space == before.latents.space
 
-    def _settle(self, recipe: Recipe, number: int, while_waiting: Callable[[], None]) -> Result:
-        complete = resolve(recipe)
-        recalled = None if self._fresh else self._session.recall(complete)
-        if recalled is not None:
-            return recalled
-        # What a file or the store gives has no latents, so it serves only where none are needed.
-        last = number + 1 == len(self.chain)
-        serves = last or not preset_of(self.chain[number + 1].model).takes_latents
-        serves = serves and not isinstance(complete.image, Latents)
-        ledger = Ledger(self._session, self._store if serves else None)
-        self._ledger = ledger
-        cell = SweepCell(number, (), complete)
-        try:
-            ledger.settle([(cell,)], while_waiting)
-        finally:
-            self._ledger = None
-        outcome = ledger.outcomes[cell.picture_key]
-        if isinstance(outcome, Failed):
-            raise type(outcome.error)(f"Step {number + 1}: {outcome.error}")
-        return outcome
-
     @property
     def progress(self) -> Progress | None:
         """Where the step under way is, or None."""
-        running = self._ledger.running if self._ledger else {}
-        return next(iter(running.values()), None)
+        if self._under_way is None:
+            return None
+        key, ledger = self._under_way
+        return ledger.running.get(key)
 
     @property
     def under_way(self) -> str:
