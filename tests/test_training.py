@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionLatentUpscalePipeline, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from nbdiffuse import embedded
 from nbdiffuse.embedded import differences
-from nbdiffuse.embedded.train import export, kandinsky, movq, sdxl, styles, x4_upscaler
+from nbdiffuse.embedded.train import export, kandinsky, movq, sdxl, styles, x2_calibration, x2_upscaler, x4_upscaler
+from nbdiffuse.embedded.train.latents import latent_pool
 from nbdiffuse.embedded.train.renders import render_pool, to_unit
 
 
@@ -70,6 +71,40 @@ def test_a_change_begins_as_none_and_ships_as_it_was_taught(base: nn.ModuleDict,
     made, taught = load_file(tmp_path / "made.safetensors"), change.added_to(unet)
     for name, value in made.items():
         torch.testing.assert_close(value.float(), taught[name], atol=5e-3, rtol=5e-3)
+
+
+def test_the_x2_denoiser_is_taught_what_its_pipeline_makes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline: Any = StableDiffusionLatentUpscalePipeline.from_pretrained(embedded.path("x2-upscaler"))
+    pipeline.set_progress_bar_config(disable=True)
+    steps: list[tuple[torch.Tensor, torch.Tensor]] = []
+    step = pipeline.scheduler.step
+
+    def look(found: torch.Tensor, timestep: Any, sample: torch.Tensor, **more: Any) -> Any:
+        steps.append((found, sample))
+        return step(found, timestep, sample, **more)
+
+    monkeypatch.setattr(pipeline.scheduler, "step", look)
+    low, generator = torch.randn(1, 4, 16, 16), torch.Generator().manual_seed(1)
+    pipeline("a cat", image=low, num_inference_steps=4, guidance_scale=1.0, generator=generator, output_type="latent")
+    words = x2_upscaler.words_of(pipeline.text_encoder, pipeline.tokenizer, ["a cat"])
+    with torch.no_grad():
+        enlarged = torch.nn.functional.interpolate(low, scale_factor=2)
+        for sigma, (found, sample) in zip(pipeline.scheduler.sigmas, steps, strict=False):
+            mine = x2_upscaler.denoised(pipeline.unet, sample, enlarged, sigma.reshape(1, 1, 1, 1), words)
+            torch.testing.assert_close(mine, found, atol=1e-3, rtol=1e-3)
+    assert len(steps) == 4
+
+
+def test_calibration_changes_the_x2_denoiser_and_keeps_its_state(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
+    vae: Any = AutoencoderKL.from_pretrained(embedded.path("sd15") / "vae").eval()
+    text_encoder = CLIPTextModel.from_pretrained(embedded.path("sd15") / "text_encoder")
+    small, large = latent_pool(vae, range(4), flawed=0.0), latent_pool(vae, range(4), flawed=0.0, size=256)
+    unet = x2_upscaler.new_unet()
+    before = {name: value.clone() for name, value in unet.state_dict().items()}
+    pixels, state = render_pool(range(4), 256), tmp_path / "x2-calibration.pt"
+    made = x2_calibration.calibrate(unet, small, large, pixels, vae, text_encoder, tokenizer, state, steps=1)
+    assert state.exists() and any(not torch.equal(value, before[name]) for name, value in made.state_dict().items())
+    assert all(torch.isfinite(value).all() for value in made.state_dict().values())
 
 
 def test_a_new_x4_denoiser_hands_the_small_picture_through() -> None:

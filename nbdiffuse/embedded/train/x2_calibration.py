@@ -23,12 +23,12 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .base import prepare, token_ids
+from .base import prepare
 from .latents import LatentPool
 from .loop import Plan, fit, training_device
 from .renders import to_unit
 from .text import training_caption
-from .x2_upscaler import denoised, new_scheduler
+from .x2_upscaler import denoised, new_scheduler, words_of
 
 BATCH = 8
 """Pictures of a step, each seen with and without its caption."""
@@ -84,9 +84,9 @@ def calibrate(
         noise = torch.randn(clean.shape, generator=generator).to(device)
         rng = Random(int(torch.randint(2**31, (1,), generator=generator)))
         captions = [training_caption(large.scenes[index], rng) for index in chosen]
+        words = words_of(text_encoder, tokenizer, [""] * BATCH + captions)
         with torch.no_grad():
-            words = text_encoder(token_ids(tokenizer, [""] * BATCH + captions).to(device))
-            silent = type(words)(last_hidden_state=words.last_hidden_state[:BATCH], pooler_output=words.pooler_output[:BATCH])
+            silent = words[0][:BATCH], words[1][:BATCH]
             own = denoised(model, noisiest * noise, low, torch.full((BATCH, 1, 1, 1), noisiest, device=device), silent)
         sigma = (noisiest * torch.rand(BATCH, 1, 1, 1, generator=generator) ** 4).clamp(min=LEAST).to(device)
         noisy = own + sigma * noise

@@ -94,7 +94,15 @@ def _pairs(
     return chosen, clean, low
 
 
-def denoised(model: nn.Module, noisy: Tensor, low: Tensor, sigma: Tensor, words: Any) -> Tensor:
+@torch.no_grad()
+def words_of(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, captions: list[str]) -> tuple[Tensor, Tensor]:
+    """Return what diffusers' pipeline takes of captions: the last layer before its normalisation, and the pooled one."""
+    ids = token_ids(tokenizer, captions).to(next(text_encoder.parameters()).device)
+    words = text_encoder(ids, output_hidden_states=True)
+    return words.hidden_states[-1], words.pooler_output
+
+
+def denoised(model: nn.Module, noisy: Tensor, low: Tensor, sigma: Tensor, words: tuple[Tensor, Tensor]) -> Tensor:
     """Return the clean latents that the denoiser finds, as diffusers' pipeline does.
 
     Parameters
@@ -104,14 +112,14 @@ def denoised(model: nn.Module, noisy: Tensor, low: Tensor, sigma: Tensor, words:
     sigma
         Deviation of the noise, shape (n, 1, 1, 1).
     words
-        What the text encoder returned.
+        From `words_of`.
     """
     level = torch.cat([torch.ones(len(noisy), 64), torch.zeros(len(noisy), 64)], dim=1).to(noisy.device)
     predicted: Any = model(
         torch.cat([noisy / (sigma**2 + 1).sqrt(), low], dim=1),
         sigma.flatten().log() * 0.25,
-        words.last_hidden_state,
-        timestep_cond=torch.cat([level, words.pooler_output], dim=1),
+        words[0],
+        timestep_cond=torch.cat([level, words[1]], dim=1),
     )
     return noisy / (sigma**2 + 1) + sigma / (sigma**2 + 1).sqrt() * predicted.sample[:, :-1].float()
 
@@ -151,8 +159,7 @@ def train(
         noisy = clean + sigma * torch.randn(clean.shape, generator=generator)
         rng = Random(int(torch.randint(2**31, (1,), generator=generator)))
         captions = ["" if rng.random() < UNSAID else training_caption(large.scenes[index], rng) for index in chosen]
-        with torch.no_grad():
-            words = text_encoder(token_ids(tokenizer, captions).to(device))
+        words = words_of(text_encoder, tokenizer, captions)
         low = nn.functional.interpolate(low, scale_factor=2)
         found = denoised(model, noisy.to(device), low.to(device), sigma.to(device), words)
         # What little noise hides is no matter, what the small picture tells is all.
