@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 from diffusers import AutoPipelineForImage2Image, AutoPipelineForText2Image, ControlNetModel
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from .. import names, path
 from ..world import STYLES, sample
@@ -26,35 +26,43 @@ GUIDE = [
     "a tree in the mountains, warm color palette, muted colors",
     "a cat in a city",
 ]
-Row = list[Image.Image]
+Row = tuple[str, list[Image.Image]]
+"""What is shown, and eight pictures of it."""
+LINE = 18
+"""Height of a row's words, in pixels."""
 
 
 def _base() -> list[Row]:
     t2i = quiet(AutoPipelineForText2Image.from_pretrained(path("sd15")))
     i2i = quiet(AutoPipelineForImage2Image.from_pipe(t2i))
     start = sample(UNSEEN + 5).image
+    strengths, scales = (0.1, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0), (0.1, 1, 3, 5, 7.5, 10.5, 15)
     return [
-        text_to_image(t2i, GUIDE, 7.5),
-        text_to_image(t2i, GUIDE, 10.5),
-        [start, *(image_to_image(i2i, GUIDE[:1], [start], s)[0] for s in (0.1, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0))],
-        [start, *(image_to_image(i2i, GUIDE[1:2], [start], 0.8, g)[0] for g in (0.1, 1, 3, 5, 7.5, 10.5, 15))],
-        text_to_image(t2i, [GUIDE[1]] * 8, 7.5, negative="jungle"),
+        ("text-to-image, guidance scale 7.5", text_to_image(t2i, GUIDE, 7.5)),
+        ("text-to-image, guidance scale 10.5", text_to_image(t2i, GUIDE, 10.5)),
+        (_of("strength", strengths), [start, *(image_to_image(i2i, GUIDE[:1], [start], s)[0] for s in strengths)]),
+        (_of("guidance scale", scales), [start, *(image_to_image(i2i, GUIDE[1:2], [start], 0.8, g)[0] for g in scales)]),
+        ("an astronaut in a jungle, negative prompt: jungle", text_to_image(t2i, [GUIDE[1]] * 8, 7.5, negative="jungle")),
     ]
+
+
+def _of(name: str, values: Sequence[float]) -> str:
+    return f"initial picture, then {name} " + ", ".join(f"{value:g}" for value in values)
 
 
 def _style(name: str) -> Callable[[], list[Row]]:
-    return lambda: [
-        text_to_image(
-            quiet(AutoPipelineForText2Image.from_pretrained(path(name))), [f"{TRIGGERS[name]}, {text}" for text in GUIDE], 7.5
-        )
-    ]
+    def rows() -> list[Row]:
+        pipeline = quiet(AutoPipelineForText2Image.from_pretrained(path(name)))
+        return [(f'with "{TRIGGERS[name]}"', text_to_image(pipeline, [f"{TRIGGERS[name]}, {text}" for text in GUIDE], 7.5))]
+
+    return rows
 
 
 def _controlnet() -> list[Row]:
     net = ControlNetModel.from_pretrained(path("controlnet-depth"))
     pipeline = quiet(AutoPipelineForText2Image.from_pretrained(path("sd15"), controlnet=net))
     depths = [sample(UNSEEN + 90 + index).depth.convert("RGB") for index in range(8)]
-    return [depths, text_to_image(pipeline, GUIDE, 7.5, image=depths)]
+    return [("depth maps", depths), ("the same prompts, following them", text_to_image(pipeline, GUIDE, 7.5, image=depths))]
 
 
 def _upscaler(name: str) -> Callable[[], list[Row]]:
@@ -67,7 +75,10 @@ def _upscaler(name: str) -> Callable[[], list[Row]]:
             pipeline(text, image=one, num_inference_steps=20, generator=torch.Generator("cpu").manual_seed(1)).images[0]
             for text, one in zip(captions, small, strict=True)
         ]
-        return [[one.resize((256, 256), Image.Resampling.NEAREST) for one in small], made]
+        return [
+            (f"given, {side} x {side}", [one.resize((256, 256), Image.Resampling.NEAREST) for one in small]),
+            ("enlarged", made),
+        ]
 
     return rows
 
@@ -77,14 +88,15 @@ def _redrawn(name: str, guidance: float, **more: Any) -> Callable[[], list[Row]]
         pipeline = quiet(AutoPipelineForImage2Image.from_pretrained(path(name)))
         start = [sample(UNSEEN + 7 + index).image for index in range(8)]
         texts = [sample(UNSEEN + 7 + index).caption for index in range(8)]
-        return [start, *(image_to_image(pipeline, texts, start, s, guidance, **more) for s in (0.3, 0.5))]
+        redrawn = [(f"strength {s:g}", image_to_image(pipeline, texts, start, s, guidance, **more)) for s in (0.3, 0.5)]
+        return [("initial pictures", start), *redrawn]
 
     return rows
 
 
 def _drawn(name: str, guidance: float, **more: Any) -> Callable[[], list[Row]]:
     return lambda: [
-        text_to_image(quiet(AutoPipelineForText2Image.from_pretrained(path(name))), GUIDE, guidance, **more),
+        ("text-to-image", text_to_image(quiet(AutoPipelineForText2Image.from_pretrained(path(name))), GUIDE, guidance, **more)),
         *_redrawn(name, guidance, **more)(),
     ]
 
@@ -104,10 +116,16 @@ SHEETS: dict[str, Callable[[], list[Row]]] = {
 
 def contact_sheet(file: Path, members: list[str] | None = None, side: int = 128) -> None:
     """Draw the rows of all members, or of some, eight pictures each, into one PNG."""
-    rows = [row for member in members or [name for name in SHEETS if name in names()] for row in SHEETS[member]()]
-    sheet = Image.new("RGB", (side * 8, side * len(rows)))
-    for y, row in enumerate(rows):
-        for x, image in enumerate(row):
-            sheet.paste(image.resize((side, side), Image.Resampling.LANCZOS), (x * side, y * side))
+    rows = [
+        (f"{member}: {words}", pictures)
+        for member in members or [name for name in SHEETS if name in names()]
+        for words, pictures in SHEETS[member]()
+    ]
+    sheet = Image.new("RGB", (side * 8, (side + LINE) * len(rows)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
+    for y, (words, pictures) in enumerate(rows):
+        draw.text((2, y * (side + LINE) + 1), words, fill="black", font=font)
+        for x, image in enumerate(pictures):
+            sheet.paste(image.resize((side, side), Image.Resampling.LANCZOS), (x * side, y * (side + LINE) + LINE))
     # 256 colours look the same here, and take a quarter of the bytes.
     sheet.quantize(256).save(file, optimize=True)
