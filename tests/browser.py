@@ -112,10 +112,20 @@ class Notebook:
     def __init__(self, page: Any, address: str, name: str, app: str = "lab") -> None:
         self.page = page
         page.set_default_timeout(60_000)
-        page.goto(f"{address}/" + (f"lab/tree/{name}?reset" if app == "lab" else f"notebooks/{name}"))
-        page.wait_for_selector(".jp-Notebook .jp-CodeCell")
-        page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext")
-        page.evaluate(
+        where = f"{address}/" + (f"lab/tree/{name}?reset" if app == "lab" else f"notebooks/{name}")
+        from playwright.sync_api import TimeoutError
+
+        try:
+            self._open(where)
+        except TimeoutError:
+            # Now and then a page waits for its kernel without end: what a person does then is to load it again.
+            self._open(where)
+
+    def _open(self, where: str) -> None:
+        self.page.goto(where)
+        self.page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+        self.page.wait_for_function("() => window.jupyterapp?.shell?.currentWidget?.sessionContext")
+        self._finish(
             """async () => {
                 const app = window.jupyterapp;
                 await app.restored;
@@ -127,9 +137,20 @@ class Notebook:
             }"""
         )
 
+    def _finish(self, promised: str, argument: str | None = None) -> None:
+        """Wait for what a function of the page promises: evaluating it would wait without end if the page forgets it."""
+        begin = """([promised, argument]) => {
+            window.finished = null;
+            eval(promised)(argument).then(() => { window.finished = "well"; }, (error) => { window.finished = `${error}`; });
+        }"""
+        self.page.evaluate(begin, [promised, argument])
+        said = self.page.wait_for_function("() => window.finished", polling=100).json_value()
+        if said != "well":
+            raise RuntimeError(said)
+
     def command(self, name: str) -> None:
         """Execute a command of the application and wait for it."""
-        self.page.evaluate("async (name) => { await window.jupyterapp.commands.execute(name); }", name)
+        self._finish("async (name) => { await window.jupyterapp.commands.execute(name); }", name)
 
     def start(self, name: str) -> None:
         """Execute a command without waiting."""
