@@ -5,7 +5,8 @@ from __future__ import annotations
 from PIL import Image
 
 from ..errors import ParameterError, Words, breaks_rule, did_you_mean
-from .intake import WHITE, check_rgb
+from .conversion import WHITE
+from .intake import check_rgb
 
 MIN_SIDE, MAX_SIDE = 64, 4096
 """Closed interval of a side, in pixels."""

@@ -13,7 +13,8 @@ from typing import Any
 from PIL import Image
 
 from ..errors import ImageInputError, breaks_rule
-from .intake import MAX_PIXELS, PILLOW_LIMIT, WHITE, Intake, check_rgb
+from .conversion import WHITE
+from .intake import MAX_PIXELS, PILLOW_LIMIT, Intake, check_rgb
 
 _registry: weakref.WeakValueDictionary[str, Image.Image] = weakref.WeakValueDictionary()
 

@@ -15,7 +15,7 @@ from ..recipes.recipe import Recipe
 from ..results import Result
 from ..runs.grid import Grid
 from ..sessions.session import Session
-from ..sweeps.sweep import SweepCell
+from ..sweeps.cell import SweepCell
 from .actions import Actions, button
 from .arrivals import arrival_of
 from .controls import Controls

@@ -23,7 +23,7 @@ from ..results import Result, given_cells, result_label
 from ..sessions.session import Session, get_session
 from ..store import archive
 from ..store.store import Store
-from ..sweeps.sweep import SweepCell
+from ..sweeps.cell import SweepCell
 from .chain_step import ChainStep, advance
 from .ledger import Ledger
 

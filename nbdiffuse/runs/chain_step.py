@@ -10,7 +10,7 @@ from ..errors import Interrupted, NbdiffuseError
 from ..results import Result
 from ..sessions.session import Session
 from ..store.store import Store
-from ..sweeps.sweep import SweepCell
+from ..sweeps.cell import SweepCell
 from .ledger import Failed, Ledger
 
 

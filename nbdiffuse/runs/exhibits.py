@@ -12,7 +12,8 @@ from ..files.drafts import write_whole
 from ..images.gallery import page
 from ..images.sheets import Spot, Table, sheet_png
 from ..results import Result
-from ..sweeps.sweep import Sweep, SweepCell
+from ..sweeps.cell import SweepCell
+from ..sweeps.sweep import Sweep
 from ..sweeps.tables import coordinates_text, differences_text, tables_of
 from .ledger import Failed, Ledger
 

@@ -18,8 +18,9 @@ from ..results import Result
 from ..sessions.runners import ExecutorRunner
 from ..sessions.session import Session, get_session
 from ..store.store import Store
+from ..sweeps.cell import SweepCell
 from ..sweeps.difference import difference
-from ..sweeps.sweep import Sweep, SweepCell
+from ..sweeps.sweep import Sweep
 from .exhibits import save, sheet
 from .heatmaps import Heatmap
 from .ledger import Failed, Fingerprints, Ledger

@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..images.metrics import Metric
 from ..images.sheets import Spot, sheet_png
-from ..sweeps.sweep import Sweep, SweepCell
+from ..sweeps.cell import SweepCell
+from ..sweeps.sweep import Sweep
 from ..sweeps.tables import coordinates_text, tables_of
 from .exhibits import initial_picture, tables
 from .ledger import Ledger

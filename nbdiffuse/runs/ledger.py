@@ -16,7 +16,7 @@ from ..results import Result
 from ..sessions.runners import Runner, SessionRunner
 from ..sessions.session import Session
 from ..store.store import Store
-from ..sweeps.sweep import SweepCell
+from ..sweeps.cell import SweepCell
 
 if TYPE_CHECKING:
     from ..engine.progress import Progress

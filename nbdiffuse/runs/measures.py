@@ -14,7 +14,7 @@ from ..errors import ParameterError, breaks_rule
 from ..images import metrics
 from ..images.metrics import METRICS, Metric, metric_of
 from ..results import Result
-from ..sweeps.sweep import SweepCell
+from ..sweeps.cell import SweepCell
 from .ledger import Ledger
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import Any
 from ..errors import NbdiffuseError
 from ..recipes.strengths import real_steps
 from ..results import Result
-from ..sweeps.sweep import Sweep, SweepCell
+from ..sweeps.cell import SweepCell
+from ..sweeps.sweep import Sweep
 from .ledger import Failed, Ledger
 from .measures import Measures
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..images.picture import Picture
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
-from ..sweeps.sweep import Sweep, SweepCell
+from ..sweeps.cell import SweepCell
+from ..sweeps.sweep import Sweep
 from . import calls, loading, weighting
 from .listing import Listing
 from .statements import WIDTH, call, exploded, literal

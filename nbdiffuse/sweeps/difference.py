@@ -7,7 +7,8 @@ from typing import Any
 
 from ..errors import ParameterError, breaks_rule
 from ..recipes.recipe import PARAMS
-from .sweep import Sweep, SweepCell
+from .cell import SweepCell
+from .sweep import Sweep
 
 
 def difference(sweep: Sweep, a: int | Mapping[str, Any], b: int | Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

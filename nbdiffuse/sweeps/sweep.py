@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
@@ -13,55 +12,16 @@ from typing import Any
 
 from ..errors import ParameterError, Words, breaks_rule, did_you_mean
 from ..recipes.completion import resolve
-from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
-from ..recipes.strengths import real_steps
 from .axes import Axis
+from .cell import SweepCell
+from .plan import plan_line
 
 FORMAT = 1
 """Format number of a sweep's JSON."""
 MAX_CELLS = 1000
 """Cells that need no `yes`."""
 MOST_CELLS = 100_000
-STRENGTH_IS_START = frozenset(
-    {
-        "StableDiffusionImg2ImgPipeline",
-        "StableDiffusionXLImg2ImgPipeline",
-        "StableDiffusionControlNetImg2ImgPipeline",
-        "StableDiffusionInpaintPipeline",
-        "StableDiffusionXLInpaintPipeline",
-        "KandinskyV22Img2ImgCombinedPipeline",
-    }
-)
-"""diffusers pipelines that use `strength` in `get_timesteps` alone: the same step count is the same image."""
-
-
-@dataclass(frozen=True)
-class SweepCell:
-    """One place of a sweep.
-
-    Parameters
-    ----------
-    index
-        From 0, the last axis changing fastest.
-    coordinates
-        (axis, value) in the order of the axes.
-    recipe
-        Complete.
-    """
-
-    index: int
-    coordinates: tuple[tuple[str, Any], ...]
-    recipe: Recipe
-
-    @cached_property
-    def picture_key(self) -> str:
-        """sha256 in hexadecimal of what decides the image: equal for strengths that run the same steps."""
-        values = self.recipe.to_dict()
-        pipeline = preset_of(self.recipe.model).pipeline(self.recipe)
-        if pipeline in STRENGTH_IS_START:
-            values["strength"] = f"{real_steps(self.recipe)} steps"
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -253,12 +213,7 @@ class Sweep:
         >>> Sweep.of(Recipe(prompt="a cat"), seed=range(25)).plan_line(0.01)
         '25 cells, 25 distinct, 1250 steps, about 12 s, 1 model'
         """
-        groups = self.distinct()
-        steps = sum(real_steps(group[0].recipe) for group in groups)
-        parts = [_count(len(self.cells()), "cell"), f"{len(groups)} distinct", _count(steps, "step")]
-        if seconds_per_step is not None:
-            parts.append(f"about {_duration(steps * seconds_per_step)}")
-        return ", ".join([*parts, _count(len({group[0].recipe.model for group in groups}), "model")])
+        return plan_line([group[0].recipe for group in self.distinct()], len(self.cells()), seconds_per_step)
 
     def to_json(self) -> str:
         """Return canonical JSON; pictures stand as content addresses."""
@@ -280,13 +235,3 @@ class Sweep:
                 raise
             raise ParameterError(f"A sweep must be JSON with a base and axes: {type(error).__name__}.") from None
         return cls(base, axes, yes)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from ..images.sheets import Spot, Table
-from .sweep import Sweep, SweepCell
+from .cell import SweepCell
+from .sweep import Sweep
 
 ROW = 8
 """Pictures in a row of a sweep along one axis."""
