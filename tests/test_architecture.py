@@ -25,7 +25,7 @@ ROOMS = {
     "results": "",
     "devices": "memory offload levers rescue worker lanes steps",
     "checkpoints": "layouts trouble singles priors hub finding adapters loading spaces signatures",
-    "pipelines": "residents building pipelines depth scorers",
+    "pipelines": "resident residents building pipelines depth scorers",
     "engine": "calls encodings conditioning tokenization progress notices engine batches",
     "scripts": "statements listing calls loading weighting writing checking loopbacks sweeps",
     "sessions": "remote session runners",

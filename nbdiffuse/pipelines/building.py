@@ -9,7 +9,7 @@ from typing import Any
 import diffusers
 
 from ..errors import CheckpointError
-from .residents import Resident
+from .resident import Resident
 
 
 def fitting(name: str, resident: Resident, base: Resident) -> Any:

@@ -16,7 +16,8 @@ from ..devices.levers import Levers, pull
 from ..devices.memory import component_bytes
 from ..quietness import quiet
 from .building import build, fitting
-from .residents import Resident, Residents, Row
+from .resident import Resident, Row
+from .residents import Residents
 
 import diffusers  # isort: skip  (after `checkpoints`, which forbids it to run a checkpoint's code)
 import torch  # isort: skip

@@ -5,103 +5,16 @@ from __future__ import annotations
 import gc
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
 from ..checkpoints.finding import Checkpoint
-from ..devices.memory import SHARE_OF_FREE, Holding, component_bytes, format_size, free_bytes, tensors, to_release
-from ..devices.offload import Offload, choose
+from ..devices.memory import SHARE_OF_FREE, Holding, format_size, free_bytes, to_release
+from ..devices.offload import choose
 from ..errors import CheckpointError, ParameterError, did_you_mean
-
-RAM = torch.device("cpu")
-
-
-@dataclass(eq=False)
-class Resident:
-    """One checkpoint in memory.
-
-    Parameters
-    ----------
-    checkpoint
-        Where it came from.
-    components
-        Its models, tokenizers and scheduler, by diffusers' names; "." for a checkpoint that is one model.
-    options
-        What the pipeline's constructor takes besides components.
-    size
-        Bytes of its weights.
-    users
-        Tasks that were built from it, such as "sd15 img2img".
-    used
-        Order of use: a larger number is later.
-    when
-        Seconds since the epoch at the last use.
-    space
-        What identifies its latents, once that was asked.
-    placed
-        Whether it is ready to run: on the device, or with hooks that bring it there.
-    offload
-        Those hooks.
-    """
-
-    checkpoint: Checkpoint
-    components: Mapping[str, Any]
-    options: Mapping[str, Any]
-    size: int
-    users: set[str] = field(default_factory=set)
-    used: int = 0
-    when: float = 0.0
-    space: str | None = None
-    placed: bool = False
-    offload: Offload | None = None
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are now."""
-        found = (tensor.device for component in self.components.values() for tensor in tensors(component))
-        return next(found, RAM)
-
-    def sizes(self) -> dict[str, int]:
-        """Return the bytes of each component's weights."""
-        return {name: component_bytes({name: component}) for name, component in self.components.items()}
-
-    def place(self, device: torch.device, mode: str) -> None:
-        """Make it ready to run on a device, in one of `offload.MODES`."""
-        if mode == "none":
-            self.to(device)
-        else:
-            self.offload = Offload(self.components, mode, device)
-        self.placed = True
-
-    def park(self) -> None:
-        """Bring the weights to RAM, without hooks."""
-        if self.offload is not None:
-            self.offload.remove()
-            self.offload = None
-        self.to(RAM)
-        self.placed = False
-
-    def to(self, device: torch.device) -> None:
-        """Move the weights."""
-        for component in self.components.values():
-            if isinstance(component, torch.nn.Module):
-                component.to(device)
-
-
-@dataclass(frozen=True)
-class Row:
-    """What is known about one checkpoint in memory; `size` in bytes, `when` in seconds since the epoch."""
-
-    checkpoint: str
-    components: tuple[str, ...]
-    shared: tuple[str, ...]
-    size: int
-    device: str
-    dtype: str
-    when: float
+from .resident import RAM, Resident, Row
 
 
 class Residents:
@@ -259,18 +172,7 @@ class Residents:
 
     def table(self) -> list[Row]:
         """Return what is in memory, most recently used first."""
-        return [
-            Row(
-                checkpoint=one.checkpoint.name,
-                components=tuple(sorted(name for name, part in one.components.items() if isinstance(part, torch.nn.Module))),
-                shared=tuple(sorted(one.users)),
-                size=one.size,
-                device=str(one.device),
-                dtype=str(self.dtype).removeprefix("torch."),
-                when=one.when,
-            )
-            for one in sorted(self, key=lambda one: -one.used)
-        ]
+        return [one.row(self.dtype) for one in sorted(self, key=lambda one: -one.used)]
 
 
 def _free_caches() -> None:
