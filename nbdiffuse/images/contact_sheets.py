@@ -5,15 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-INK = (128, 128, 128, 255)
-"""Grey that keeps a contrast of about 4 on white and on near-black pages."""
+from .lettering import SIZE, write
+
 FRAME = (128, 128, 128, 90)
 GAP = 12
-LABEL = 13
 LINE = 17
 COLUMNS = 5
 """Pictures in a row of a strip."""
@@ -39,25 +37,11 @@ class Cell:
     progress: float | None = None
 
 
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
-
-
 def enlarged(image: Image.Image, side: int) -> Image.Image:
     """Scale a picture so that its longer side has `side` pixels."""
     scale = side / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
-
-
-def _shortened(text: str, width: int) -> str:
-    font = _font(LABEL)
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text.rstrip() + "..."
 
 
 def contact_sheet(cells: Sequence[Cell], columns: int | None = None, side: int = 256) -> Image.Image:
@@ -81,7 +65,7 @@ def contact_sheet(cells: Sequence[Cell], columns: int | None = None, side: int =
     shown = [cell.image and enlarged(cell.image, side) for cell in cells]
     width = max([picture.width for picture in shown if picture] or [side])
     height = max([picture.height for picture in shown if picture] or [side])
-    foot = 12 + max(len(cell.label.splitlines()) or 1 for cell in cells) * LINE - (LINE - LABEL)
+    foot = 12 + max(len(cell.label.splitlines()) or 1 for cell in cells) * LINE - (LINE - SIZE)
     sheet = Image.new("RGBA", (columns * (width + GAP) - GAP, rows * (height + foot) + (rows - 1) * GAP), (0, 0, 0, 0))
     draw = ImageDraw.Draw(sheet)
     for index, (cell, picture) in enumerate(zip(cells, shown, strict=True)):
@@ -93,7 +77,7 @@ def contact_sheet(cells: Sequence[Cell], columns: int | None = None, side: int =
         if cell.progress is not None:
             _bar(draw, left, top + height - 6, width, cell.progress)
         for number, line in enumerate(cell.label.splitlines()):
-            draw.text((left, top + height + 5 + number * LINE), _shortened(line, width), font=_font(LABEL), fill=INK)
+            write(draw, (left, top + height + 5 + number * LINE), line, width)
     return sheet
 
 
@@ -115,7 +99,7 @@ def captioned(png: bytes, line: str) -> bytes:
     """Return a sheet with a line of text above it."""
     sheet = Image.open(io.BytesIO(png))
     width = max(sheet.width, 480)
-    taller = Image.new("RGBA", (width, sheet.height + LABEL + GAP), (0, 0, 0, 0))
-    taller.paste(sheet, (0, LABEL + GAP))
-    ImageDraw.Draw(taller).text((0, 0), _shortened(line, width), font=_font(LABEL), fill=INK)
+    taller = Image.new("RGBA", (width, sheet.height + SIZE + GAP), (0, 0, 0, 0))
+    taller.paste(sheet, (0, SIZE + GAP))
+    write(ImageDraw.Draw(taller), (0, 0), line, width)
     return png_bytes(taller)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from .contact_sheets import FRAME, INK, enlarged, png_bytes
+from .contact_sheets import FRAME, enlarged, png_bytes
+from .lettering import font, wrapped, write
 
 GAP = 4
 LINE = 19
@@ -74,11 +74,6 @@ class Table:
     across: str = ""
     down: str = ""
     title: str = ""
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
 
 
 def fitting_side(tables: Sequence[Table], most_bytes: int, beside: int | None = None) -> int:
@@ -155,7 +150,7 @@ def axis_sheet(
     sheet = Image.new("RGBA", (left + width, max(height, box[1] + LINE) if initial else height), (0, 0, 0, 0))
     if initial:
         sheet.paste(enlarged(initial, side), (0, LINE))
-        _text(ImageDraw.Draw(sheet), (0, 0), "initial image", box[0])
+        write(ImageDraw.Draw(sheet), (0, 1), "initial image", box[0])
     for picture, (right, down) in zip(drawn, places, strict=True):
         sheet.paste(picture, (left + right, down))
     return sheet
@@ -188,13 +183,13 @@ def _table(table: Table, box: tuple[int, int], side: int) -> Image.Image:
     columns, rows = len(table.columns), max(1, len(table.rows))
     picture = Image.new("RGBA", (first + columns * (width + GAP) - GAP, top + rows * (height + GAP) - GAP), (0, 0, 0, 0))
     draw = ImageDraw.Draw(picture)
-    _text(draw, (0, 0), table.title, picture.width)
-    _text(draw, (first, title), table.across, picture.width - first)
-    _text(draw, (0, title + axis), table.down, first - GAP)
+    write(draw, (0, 1), table.title, picture.width)
+    write(draw, (first, title + 1), table.across, picture.width - first)
+    write(draw, (0, title + axis + 1), table.down, first - GAP)
     for index, header in enumerate(table.columns):
-        _text(draw, (first + index * (width + GAP), title + axis), header, width)
+        write(draw, (first + index * (width + GAP), title + axis + 1), header, width)
     for index, header in enumerate(table.rows):
-        _text(draw, (0, top + index * (height + GAP) + (height - LINE) // 2), header, first - GAP)
+        write(draw, (0, top + index * (height + GAP) + (height - LINE) // 2 + 1), header, first - GAP)
     for index, spot in enumerate(table.spots):
         corner = first + index % columns * (width + GAP), top + index // columns * (height + GAP)
         _spot(picture, draw, spot, corner, box, side)
@@ -203,7 +198,7 @@ def _table(table: Table, box: tuple[int, int], side: int) -> Image.Image:
 
 def _first_column(table: Table) -> int:
     """Return the width of the column that names the rows, in pixels."""
-    headers = max([_font(13).getlength(text) for text in (*table.rows, table.down)])
+    headers = max([font().getlength(text) for text in (*table.rows, table.down)])
     return min(_HEADER, math.ceil(headers)) + 2 * GAP if table.rows else 0
 
 
@@ -220,39 +215,9 @@ def _spot(
         size = 11 if width >= 64 else 9
         # A picture keeps most of its place; where there is none, an error may take all of it.
         most = 1 if spot.image else max(1, (height - 6) // (size + 3))
-        lines = _wrapped(spot.note, width - 6, size, most)
-        bottom, widest = top + height, max(map(_font(size).getlength, lines))
+        lines = wrapped(spot.note, width - 6, size, most)
+        bottom, widest = top + height, max(map(font(size).getlength, lines))
         upper = bottom - len(lines) * (size + 3) - 3
         draw.rectangle((left, upper, left + widest + 5, bottom - 1), fill=_BADGE_GROUND)
         for index, line in enumerate(lines):
-            draw.text((left + 3, upper + 2 + index * (size + 3)), line, font=_font(size), fill=_BADGE_INK)
-
-
-def _text(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, width: int) -> None:
-    if text:
-        draw.text((at[0], at[1] + 1), _shortened(text, width, 13), font=_font(13), fill=INK)
-
-
-def _wrapped(text: str, width: float, size: int, most: int) -> list[str]:
-    """Break text into so many lines at most; the last one is cut with an ellipsis."""
-    font, lines, words = _font(size), [""], text[:500].split()
-    for index, word in enumerate(words):
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > width:
-            if len(lines) == most:
-                lines[-1] = " ".join([lines[-1], *words[index:]])
-                break
-            longer = word
-            lines.append("")
-        lines[-1] = longer
-    return [_shortened(line, width, size) for line in lines]
-
-
-def _shortened(text: str, width: float, size: int) -> str:
-    font = _font(size)
-    text = " ".join(text[:200].split())
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text.rstrip() + "..." if text else ""
+            draw.text((left + 3, upper + 2 + index * (size + 3)), line, font=font(size), fill=_BADGE_INK)
