@@ -8,17 +8,15 @@ another strength, step count or prompt, and a place that becomes free is filled 
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import functools
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from ..devices.lanes import Lane
 from ..devices.memory import free_bytes
@@ -31,6 +29,7 @@ from ..store.store import BATCH
 from .calls import Call, made_as_one
 from .engine import Engine
 from .progress import Progress
+from .sharing import share
 
 MAX_ROWS = 32
 """Rows of one call of a denoiser; more gain little, and the first finished picture comes later."""
@@ -40,8 +39,6 @@ SHARE_OF_FREE = 0.5
 """Part of the device's free memory that the activations of one call may take."""
 ACTIVATIONS = 64
 """Tensors of a denoiser's widest kind, (channels of its first block, h, w), that one row takes at the most, roughly."""
-DENOISERS = {"unet": UNet2DConditionModel, "controlnet": ControlNetModel}
-
 Outcome = Result | NbdiffuseError
 
 
@@ -127,7 +124,7 @@ class Batch:
 
     def _work(self, index: int, lane: Lane[Result]) -> Result:
         progress = functools.partial(self._on_progress, index)
-        return self._engine.run(self._recipes[index], progress, self._stop, functools.partial(_share, lane))
+        return self._engine.run(self._recipes[index], progress, self._stop, functools.partial(share, lane))
 
     def _go_on(self, index: int, answer: Any) -> None:
         lane = self._lanes[index]
@@ -192,48 +189,6 @@ class Batch:
             while lane.resume(Interrupted("Stopped.")) is not None:
                 pass
         self._lanes.clear()
-
-
-def _share(lane: Lane[Result], pipeline: Any) -> None:
-    """Let a pipeline ask the lane for calls of its denoisers and its decoder.
-
-    It gets copies that share all weights; the resident models stay as they are. A
-    pipeline of another make, and one whose models are compiled or offloaded, makes its
-    calls itself.
-    """
-    vae: Any = getattr(pipeline, "vae", None)
-    unet: Any = getattr(pipeline, "unet", None)
-    if type(vae) is not AutoencoderKL or type(unet) is not UNet2DConditionModel:
-        return
-    if any(hasattr(module, "_hf_hook") or module._compiled_call_impl is not None for module in (vae, *unet.modules())):
-        return
-    for name, kind in DENOISERS.items():
-        model: Any = getattr(pipeline, name, None)
-        if type(model) is kind:
-            view = copy.copy(model)
-            # Hooks belong to the call that is made, not to the one that asks for it.
-            view._forward_hooks, view._forward_pre_hooks = OrderedDict(), OrderedDict()
-            view.forward = functools.partial(_asked, lane, model)
-            setattr(pipeline, name, view)
-    pipeline.vae = _decoding(lane, vae)
-
-
-def _asked(lane: Lane[Result], model: Any, *args: Any, **kwargs: Any) -> Any:
-    return lane.ask(Call(model, model, args, kwargs))
-
-
-def _decoding(lane: Lane[Result], vae: Any) -> Any:
-    view = copy.copy(vae)
-    alone, usual = view.decode, (vae.dtype, vae.use_tiling)
-
-    def decode(latents: torch.Tensor, return_dict: bool = True, generator: Any = None) -> Any:
-        # A decoder that was changed for this picture, to save it, is changed back after it.
-        if (view.dtype, view.use_tiling) != usual:
-            return alone(latents, return_dict=return_dict)
-        return lane.ask(Call(vae, alone, (latents,), {"return_dict": return_dict}))
-
-    view.decode = decode
-    return view
 
 
 def _rows(recipe: Recipe) -> int:

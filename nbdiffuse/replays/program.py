@@ -15,8 +15,9 @@ from ..recipes.completion import resolve, resolve_chain, weights_word
 from ..recipes.origins import has_gpu
 from ..recipes.recipe import Recipe
 from ..results import Result
-from ..runs.chain_run import LATENTS, ChainRun, why_decoded
+from ..runs.chain_run import ChainRun
 from ..runs.grid import Grid
+from ..runs.handover import LATENTS, why_decoded
 from ..runs.loopback import Loopback
 from ..scripts import loopbacks, sweeps, writing
 from ..scripts.checking import Listed, check
@@ -167,7 +168,7 @@ def _steps_of_chain(
     machines
         One for each step.
     arrows
-        As far as the chain has run: why a picture was handed over, or `chain_run.LATENTS`.
+        As far as the chain has run: why a picture was handed over, or `handover.LATENTS`.
     sizes
         As far as it has run: what the steps made, width and height in pixels.
     """

@@ -16,7 +16,6 @@ from ..images.latents import Latents
 from ..images.picture import Picture
 from ..recipes.chain import Chain
 from ..recipes.completion import resolve, resolve_chain, weights_word
-from ..recipes.preset import way
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..results import Result, given_cells, result_label
@@ -25,13 +24,11 @@ from ..store import archive
 from ..store.store import Store
 from ..sweeps.cell import SweepCell
 from .chain_step import ChainStep, advance
+from .handover import LATENTS, why_decoded
 from .ledger import Ledger
 
 if TYPE_CHECKING:
     from ..engine.progress import Progress
-
-LATENTS = "latents"
-"""How an arrow is called that decodes and encodes nothing."""
 
 
 class ChainRun:
@@ -210,38 +207,6 @@ class ChainRun:
         if not cells:
             return {"text/plain": repr(self)}
         return {"image/png": png_bytes(contact_sheet(cells, columns=min(len(cells), COLUMNS))), "text/plain": repr(self)}
-
-
-def why_decoded(step: Recipe, size: tuple[int, int], kept: bool, share: Callable[[], bool]) -> str:
-    """Say why latents cannot be handed to a step of a chain.
-
-    Parameters
-    ----------
-    step
-        With its checkpoint named.
-    size
-        Width and height of what the step before made, in pixels.
-    kept
-        Whether that step has its latents.
-    share
-        Whether both steps have the same VAE; asked last, since it may load one.
-
-    Returns
-    -------
-    str
-        Empty where they can.
-    """
-    preset = preset_of(step.model)
-    if not preset.takes_latents:
-        return f"{preset.name} takes pictures"
-    if way(step.replace(image=Picture.of(Image.new("RGB", (1, 1))))) != "img2img":
-        return "a mask or a ControlNet needs pictures"
-    if not kept:
-        return "the step before kept no latents"
-    for side, made in ((step.width, size[0]), (step.height, size[1])):
-        if side not in (None, made * preset.scale):
-            return "another size was asked for"
-    return "" if share() else "another VAE"
 
 
 @overload
