@@ -76,7 +76,8 @@ def new_vae() -> AutoencoderKL:
 
 
 def new_unet(width: int = 96) -> UNet2DConditionModel:
-    """Return an untrained denoiser; attention only at the deepest level, since its cost grows with the picture's area squared."""
+    """Return an untrained denoiser; attention only at the deepest level, and only to the words: that of a picture to itself
+    costs by its area squared, and gained nothing."""
     return UNet2DConditionModel(
         sample_size=64,
         in_channels=7,
@@ -88,6 +89,7 @@ def new_unet(width: int = 96) -> UNet2DConditionModel:
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
         cross_attention_dim=width,
         attention_head_dim=4,
+        only_cross_attention=True,
         num_class_embeds=1000,
         use_linear_projection=True,
     )
