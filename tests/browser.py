@@ -110,11 +110,11 @@ class Notebook:
     """An open notebook: its page, and what a person does that takes more than a click."""
 
     def __init__(self, page: Any, address: str, name: str, app: str = "lab") -> None:
+        from playwright.sync_api import TimeoutError
+
         self.page = page
         page.set_default_timeout(60_000)
         where = f"{address}/" + (f"lab/tree/{name}?reset" if app == "lab" else f"notebooks/{name}")
-        from playwright.sync_api import TimeoutError
-
         try:
             self._open(where)
         except TimeoutError:

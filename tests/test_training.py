@@ -107,6 +107,20 @@ def test_calibration_changes_the_x2_denoiser_and_keeps_its_state(tokenizer: CLIP
     assert all(torch.isfinite(value).all() for value in made.state_dict().values())
 
 
+@pytest.mark.parametrize("upscaler", [x2_upscaler, x4_upscaler], ids=["x2", "x4"])
+def test_a_new_upscaler_is_deaf(upscaler: Any) -> None:
+    """Whatever the words, its first predictions are the same, so that guidance magnifies no chance."""
+    unet = upscaler.new_unet()
+    x2_upscaler.begin_deaf(unet)
+    given: dict[str, Any] = {} if unet.config.num_class_embeds is None else {"class_labels": torch.tensor([20])}
+    if unet.config.time_cond_proj_dim:
+        given["timestep_cond"] = torch.randn(1, unet.config.time_cond_proj_dim)
+    sample = torch.randn(1, unet.config.in_channels, 32, 32)
+    with torch.no_grad():
+        one, other = (unet(sample, 10, torch.randn(1, 77, 96), **given).sample for _ in range(2))
+    torch.testing.assert_close(one, other, atol=0, rtol=0)
+
+
 def test_a_new_x4_denoiser_hands_the_small_picture_through() -> None:
     """Before any training its first three channels are the colours that it was given, whatever the noise and the words."""
     unet = x4_upscaler.new_unet()

@@ -22,6 +22,7 @@ from diffusers import (
     StableDiffusionLatentUpscalePipeline,
     UNet2DConditionModel,
 )
+from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -64,9 +65,10 @@ def new_unet(width: int = 96) -> UNet2DConditionModel:
 @torch.no_grad()
 def begin_deaf(unet: nn.Module) -> None:
     """Let the words add nothing yet: what they come to add is learned, and guidance magnifies no chance."""
-    for name, parameter in unet.named_parameters():
-        if "attn2.to_out" in name:
-            parameter.zero_()
+    for module in unet.modules():
+        if isinstance(module, Attention) and module.is_cross_attention:
+            for parameter in module.to_out.parameters():
+                parameter.zero_()
 
 
 def new_scheduler() -> EulerDiscreteScheduler:
