@@ -79,7 +79,7 @@ def test_a_changed_last_step_runs_alone(panel: ChainPanel) -> None:
 
 
 def test_steps_are_added_and_taken_out(panel: ChainPanel, chain: Chain) -> None:
-    panel._add.click()
+    panel._steps._add.click()
     panel._desk.settle()
     assert len(panel.chain) == 3 and panel.chain[2].model == "comic" and panel.chain[2].prompt == chain[1].prompt
     panel._steps[0]._remove.click()

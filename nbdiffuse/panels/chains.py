@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import ipywidgets as widgets
 
-from ..errors import NbdiffuseError, ParameterError
 from ..recipes.chain import Chain
-from ..recipes.completion import BLANK, resolve_chain, settable
-from ..recipes.recipe import PARAMS, Recipe
+from ..recipes.completion import resolve_chain
 from ..runs.chain_run import ChainRun
 from ..sessions.session import Session
 from . import lines
-from .actions import Actions, button
+from .actions import Actions
 from .arrivals import arrival_of
-from .controls import Controls, check_taken
+from .controls import Controls
 from .exports import chain_cell_of, program_of
 from .frame import Frame
-from .hearing import press
 from .running import begin_waiting
 from .single import without_latents
-from .steps import StepBox
+from .stack import StepStack, check_steps
 from .thumbnails import encoded
 
 SIDE = 256
@@ -54,17 +52,14 @@ class ChainPanel(Frame):
 
     def __init__(self, chain: Chain, session: Session | None = None, names: Mapping[str, Any] | None = None) -> None:
         super().__init__(session, names)
-        self._steps: list[StepBox] = []
         self._running: ChainRun | None = None
         self._made: ChainRun | None = None
         self._painted: tuple[ChainRun | None, int] = (None, 0)
-        self._stack = widgets.VBox().add_class("nbd-steps")
-        self._add = button("Add a step", "plus", "redraw what the last step makes")
+        new_controls = partial(self._new_controls, self._restore)
+        self._steps = StepStack(self._desk, new_controls, self.guarded, lambda: self._changed("prompt"))
         self._sheet = widgets.HTML()
         self._actions = Actions(self._desk, self)
-        press(self._add, self._desk, self.guarded(self._append))
-        controls = widgets.VBox([self._stack, widgets.HBox([self._add]).add_class("nbd-buttons")]).add_class("nbd-chain")
-        self.widget = self._framed(controls, [self._actions.widget, self._sheet])
+        self.widget = self._framed(self._steps.widget, [self._actions.widget, self._sheet])
         self._enable_runs()
         self.show(chain)
 
@@ -77,7 +72,7 @@ class ChainPanel(Frame):
         ParameterError, ImageInputError
             What stands in a control breaks its rule.
         """
-        return self._desk.call(self._asked)
+        return self._desk.call(lambda: self._steps.chain)
 
     @property
     def result(self) -> ChainRun | None:
@@ -100,48 +95,13 @@ class ChainPanel(Frame):
 
         def move() -> None:
             steps = [without_latents(step) for step in chain]
-            for number, step in enumerate(steps, start=1):
-                try:
-                    check_taken(step if number == 1 else step.replace(image=BLANK))
-                except ParameterError as error:
-                    raise ParameterError(f"Step {number}: {error}") from None
-            self._stacked(steps)
+            check_steps(steps)
+            self._steps.show(steps)
+            self._told()
             if result is not None and result.results:
                 self._adopt(result)
 
         self._desk.call(move)
-
-    def _stacked(self, recipes: list[Recipe]) -> None:
-        """Have a step for each recipe; those that are there already are moved."""
-        while len(self._steps) < len(recipes):
-            controls = self._new_controls(self._restore, follows=bool(self._steps))
-            self._steps.append(StepBox(self._desk, controls, self.guarded(self._take_out)))
-        del self._steps[len(recipes) :]
-        for step, recipe in zip(self._steps, recipes, strict=True):
-            step.controls.show(recipe)
-        if len(self._stack.children) == 0:
-            self._steps[0].unfold(True)
-        children = tuple(step.widget for step in self._steps)
-        if self._stack.children != children:
-            self._stack.children = children
-        self._told()
-
-    def _append(self) -> None:
-        last = self._steps[-1].recipe
-        follower = Recipe(prompt=last.prompt, model=last.model)
-        self._stacked([*self._asked(), follower])
-        for step in self._steps:
-            step.unfold(step is self._steps[-1])
-        self._changed("prompt")
-
-    def _take_out(self, step: StepBox) -> None:
-        first, *others = [other.recipe for other in self._steps if other is not step]
-        # What the chain begins with stays, whichever step does the first redrawing.
-        beginning = first.replace(image=self._steps[0].recipe.image)
-        taken = settable(beginning)
-        untaken = [name for name in PARAMS if name not in taken and getattr(beginning, name) is not None]
-        self._stacked([beginning.replace(**dict.fromkeys(untaken)), *others])
-        self._changed("prompt")
 
     # What the runner tells, at the desk.
 
@@ -198,28 +158,18 @@ class ChainPanel(Frame):
 
     # What a person does, at the desk.
 
-    def _asked(self) -> Chain:
-        recipes = []
-        for number, step in enumerate(self._steps, start=1):
-            try:
-                recipes.append(step.recipe)
-            except NbdiffuseError as error:
-                raise type(error)(f"Step {number}: {error}") from None
-        return Chain(tuple(recipes))
-
     def _told(self) -> None:
-        for number, step in enumerate(self._steps, start=1):
-            step.describe(number, len(self._steps) == 1)
+        self._steps.describe()
         if self._runner.busy:
             return
-        problems = [(number, step.problem) for number, step in enumerate(self._steps, start=1) if step.problem is not None]
-        if problems:
-            self._stage.problem(ParameterError(f"Step {problems[0][0]}: {problems[0][1]}"))
+        problem, count = self._steps.problem, len(self._steps)
+        if problem is not None:
+            self._stage.problem(problem)
         else:
-            self._stage.say(f"{len(self._steps)} step{'' if len(self._steps) == 1 else 's'}: press Run")
+            self._stage.say(f"{count} step{'' if count == 1 else 's'}: press Run")
 
     def _run(self) -> None:
-        self._begin(resolve_chain(self._asked()))
+        self._begin(resolve_chain(self._steps.chain))
 
     def _begin(self, complete: Chain) -> None:
         run = ChainRun(complete, self._session)
@@ -228,37 +178,38 @@ class ChainPanel(Frame):
         def begun(note: Any) -> Any:
             # Only now: what ran before may have had to end first.
             self._running = run
-            for step, recipe in zip(self._steps, run.chain, strict=False):
+            for controls, recipe in zip(self._steps.sets, run.chain, strict=False):
                 if recipe.seed is not None:
-                    step.controls.show_drawn(recipe.seed)
+                    controls.show_drawn(recipe.seed)
             return begin(note)
 
         self._runner.run(begun)
 
     def _run_live(self) -> None:
-        complete = resolve_chain(self._asked())
+        complete = resolve_chain(self._steps.chain)
         now = self._running if self._runner.busy else self._made
         if now is None or now.chain != complete:
             self._begin(complete)
 
     def _go_live(self) -> None:
-        asked = self._asked()
+        asked = self._steps.chain
         if all(step.seed is None for step in asked):
             # Steps without a seed share the first one's.
             seed = self._made.chain[0].seed if self._made is not None else resolve_chain(asked)[0].seed
-            self._steps[0].controls.set("seed", seed)
+            self._steps.sets[0].set("seed", seed)
         self._run_live()
 
     def _restore(self, name: str, content: bytes) -> bool:
         arrival = arrival_of(name, content)
         if arrival is None:
             return False
-        self._stacked([arrival.recipe, *self._asked().steps[1:]])
+        self._steps.show([arrival.recipe, *self._steps.chain.steps[1:]])
+        self._told()
         self._stage.say(" ".join(arrival.lines))
         return True
 
     def _sets(self) -> list[Controls]:
-        return [step.controls for step in self._steps]
+        return self._steps.sets
 
     def _enable(self) -> None:
         self._actions.enable(self.shown is not None)
@@ -267,7 +218,7 @@ class ChainPanel(Frame):
 
     def written(self) -> Chain:
         """What the controls ask for, with the seed of the newest run where the rest is what made it."""
-        asked, made = self._asked(), self._made
+        asked, made = self._steps.chain, self._made
         if made is not None and all(step.seed is None for step in asked):
             seeded = asked.replace(1, seed=made.chain[0].seed)
             if resolve_chain(seeded) == made.chain:
@@ -276,8 +227,7 @@ class ChainPanel(Frame):
 
     def as_cell(self) -> tuple[str, list[str]]:
         """The cell of what is shown, and which files were written for it."""
-        words = [{name: step.controls.word(name) for name in step.recipe.pictures} for step in self._steps]
-        return chain_cell_of(self.written(), words, self.names)
+        return chain_cell_of(self.written(), self._steps.words, self.names)
 
     def as_program(self) -> tuple[str, list[str]]:
         """The program that gives the same pixels, and which files it opens."""
