@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from nbdiffuse import embedded
 from nbdiffuse.embedded import differences
-from nbdiffuse.embedded.train import export, kandinsky, movq, sdxl, styles, x2_calibration, x2_upscaler, x4_upscaler
+from nbdiffuse.embedded.train import (
+    export,
+    kandinsky,
+    movq,
+    sdxl,
+    style_calibration,
+    styles,
+    x2_calibration,
+    x2_upscaler,
+    x4_upscaler,
+)
 from nbdiffuse.embedded.train.latents import latent_pool
 from nbdiffuse.embedded.train.renders import render_pool, to_unit
 
@@ -71,6 +82,28 @@ def test_a_change_begins_as_none_and_ships_as_it_was_taught(base: nn.ModuleDict,
     made, taught = load_file(tmp_path / "made.safetensors"), change.added_to(unet)
     for name, value in made.items():
         torch.testing.assert_close(value.float(), taught[name], atol=5e-3, rtol=5e-3)
+
+
+def test_a_style_is_calibrated_on_its_own_pictures_drawn_again(
+    base: nn.ModuleDict, tokenizer: CLIPTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the renders stand pictures of the checkpoint's, and the same in blocks of one colour; a step changes the style."""
+    monkeypatch.setattr(style_calibration, "OWN", 3)
+    monkeypatch.setattr(style_calibration, "TOGETHER", 2)
+    vae: Any = AutoencoderKL.from_pretrained(embedded.path("sd15") / "vae").eval()
+    renders = [latent_pool(vae, range(6), style=style, flawed=0.0) for style in ("pixel-art", None)]
+    taught = nn.ModuleDict({"text_encoder": copy.deepcopy(base["text_encoder"]), "unet": styles.Difference(base["unet"])})
+    styled, plain = style_calibration.mixed(base, taught, *renders, vae, tokenizer)
+    assert [scene.seed for scene in styled.scenes] == [3, 4, 5, 0, 1, 2] and len(plain.mean) == 6
+    with torch.no_grad():
+        drawn, blocks = (vae.decode(pool.mean[3:] / vae.config["scaling_factor"]).sample for pool in (plain, styled))
+        flat = torch.nn.functional.interpolate(torch.nn.functional.avg_pool2d(drawn, 8), scale_factor=8)
+    assert (blocks - flat).abs().mean() < (drawn - flat).abs().mean()
+    before = {name: value.clone() for name, value in taught.state_dict().items()}
+    state = tmp_path / "calibration.pt"
+    made = style_calibration.calibrate(base, taught, styled, plain, tokenizer, state, steps=1)
+    assert state.exists() and any(not torch.equal(value, before[name]) for name, value in made.state_dict().items())
+    assert all(torch.isfinite(value).all() for value in made.state_dict().values())
 
 
 def test_the_x2_denoiser_is_taught_what_its_pipeline_makes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ import argparse
 import logging
 from pathlib import Path
 
-from .members import MEMBERS, Training
+from .members import MEMBERS
+from .training import Training
 
 
 def main() -> None:

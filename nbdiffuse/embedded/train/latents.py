@@ -74,21 +74,28 @@ def latent_pool(
     vae: AutoencoderKL, seeds: range, style: str | None = None, flawed: float = FLAWED, size: int = 128
 ) -> LatentPool:
     """Render and encode the scenes of `seeds`; `size` in pixels."""
-    device = next(vae.parameters()).device
-    scenes, spoiled, means, deviations = [], [], [], []
-    for start in range(seeds.start, seeds.stop, 64):
-        pictures = []
-        for seed in range(start, min(start + 64, seeds.stop)):
-            scene, rng = sample(seed, size, style=style), Random(f"flaw {seed}")
-            bad = rng.random() < flawed
-            pictures.append(np.asarray(spoil(scene.image, rng) if bad else scene.image))
-            scenes.append(Scene(scene.seed, scene.size, scene.subject, scene.place, scene.palette, style))
-            spoiled.append(bad)
-        images = to_unit(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)).to(device)
+    scenes, spoiled, pictures = [], [], []
+    for seed in seeds:
+        scene, rng = sample(seed, size, style=style), Random(f"flaw {seed}")
+        bad = rng.random() < flawed
+        pictures.append(spoil(scene.image, rng) if bad else scene.image)
+        scenes.append(Scene(scene.seed, scene.size, scene.subject, scene.place, scene.palette, style))
+        spoiled.append(bad)
+    return encoded_pool(vae, scenes, pictures, spoiled)
+
+
+@torch.no_grad()
+def encoded_pool(
+    vae: AutoencoderKL, scenes: list[Scene], pictures: list[Image.Image], flawed: list[bool] | None = None
+) -> LatentPool:
+    """Encode a picture of each scene."""
+    device, factor = next(vae.parameters()).device, vae.config["scaling_factor"]
+    means, deviations = [], []
+    for start in range(0, len(pictures), 64):
+        part = np.stack([np.asarray(picture) for picture in pictures[start : start + 64]])
         with fast_precision(device.type):
-            posterior = vae.encode(images).latent_dist
-        factor = vae.config["scaling_factor"]
+            posterior = vae.encode(to_unit(torch.from_numpy(part).permute(0, 3, 1, 2)).to(device)).latent_dist
         means.append(posterior.mean.float().cpu() * factor)
         deviations.append(posterior.std.float().cpu() * factor)
-    logger.info("encoded %d scenes", len(scenes))
-    return LatentPool(scenes, spoiled, torch.cat(means), torch.cat(deviations))
+    logger.info("encoded %d pictures", len(pictures))
+    return LatentPool(scenes, flawed or [False] * len(scenes), torch.cat(means), torch.cat(deviations))

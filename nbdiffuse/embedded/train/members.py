@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch import Tensor, nn
-from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
+from torch import nn
 
 from .. import recogniser
 from ..borrowing import CHECKPOINTS
@@ -28,15 +24,16 @@ from . import (
     kandinsky,
     movq,
     sdxl,
+    style_calibration,
     styles,
-    text,
     vae,
     x2_calibration,
     x2_upscaler,
     x4_upscaler,
 )
-from .latents import LatentPool, latent_pool
+from .latents import latent_pool
 from .renders import render_pool, to_unit
+from .training import POOL, Training
 
 CALIBRATION_STEPS = 3000
 DECODER_STEPS = 2200
@@ -44,98 +41,12 @@ X2_CALIBRATION_STEPS = 4000
 X4_VAE_STEPS = 3400
 MOVQ_STEPS = 700
 PRIOR_STEPS = 1000
-POOL = 20_000
-"""Scenes that the denoisers see."""
 STYLED = 5_000
 """Scenes in a style, beside a smaller part of plain ones."""
+STYLE_CALIBRATION_STEPS = {"pixel-art": 4500}
+"""For a style that is all in the details."""
 UNSEEN = 1_000_000
 """First seed of the scenes that no training sees."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """One run of a training command.
-
-    Parameters
-    ----------
-    state
-        Folder of resumable states and of what other members begin from.
-    steps
-        Optimiser steps of the member's largest part.
-    seed
-        Of weights, batches and noise.
-    """
-
-    state: Path
-    steps: int
-    seed: int
-
-    def file(self, name: str) -> Path:
-        """Return a state's file."""
-        return self.state / f"{name}.pt"
-
-    def keep(self, name: str, modules: nn.Module) -> None:
-        """Keep finished weights for the members that begin from them."""
-        torch.save(modules.state_dict(), self.file(f"{name}-done"))
-
-    def kept(self, name: str, modules: Any) -> Any:
-        """Load finished weights into new modules."""
-        modules.load_state_dict(torch.load(self.file(f"{name}-done"), weights_only=True))
-        return modules.eval()
-
-    def vae(self) -> AutoencoderKL:
-        """Return the VAE of `sd15`: of this state, else the one that ships."""
-        own = self.state / "vae"
-        return AutoencoderKL.from_pretrained(own if own.exists() else CHECKPOINTS / "sd15" / "vae").eval()
-
-    def tokenizer(self) -> CLIPTokenizer:
-        """Return the tokenizer that the whole family shares: of this state, else the one that ships, else a new one."""
-        own, shipped = self.state / "tokenizer", CHECKPOINTS / "sd15" / "tokenizer"
-        if not own.exists() and not shipped.exists():
-            text.new_tokenizer().save_pretrained(own)
-        tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(own if own.exists() else shipped)
-        return tokenizer
-
-    def base(self) -> nn.ModuleDict:
-        """Return the text encoder and the UNet of `sd15`: of this state, else those that ship."""
-        if not self.file("sd15-done").exists():
-            shipped = CHECKPOINTS / "sd15"
-            text_encoder = CLIPTextModel.from_pretrained(shipped / "text_encoder")
-            unet = UNet2DConditionModel.from_pretrained(shipped / "unet")
-            return nn.ModuleDict({"text_encoder": text_encoder, "unet": unet}).eval()
-        modules = {"text_encoder": text.new_text_encoder(self.tokenizer()), "unet": base.new_unet()}
-        kept: nn.ModuleDict = self.kept("sd15", nn.ModuleDict(modules))
-        return kept
-
-    def text_encoder(self) -> CLIPTextModel:
-        """Return the text encoder of `sd15`."""
-        encoder: CLIPTextModel = self.base()["text_encoder"]
-        return encoder
-
-    def pool(self) -> LatentPool:
-        """Return the plain scenes."""
-        return latent_pool(self.vae(), range(self.seed, self.seed + POOL))
-
-    def clip(self) -> CLIPModel:
-        """Return the picture–text model: of this state, else the one that ships."""
-        if not self.file("clip-done").exists():
-            shipped: CLIPModel = CLIPModel.from_pretrained(CHECKPOINTS / "clip")
-            return shipped.eval()
-        model: CLIPModel = self.kept("clip", clip.new_clip(self.tokenizer()))
-        return model
-
-    def ship(self, name: str, pipeline: Any, size: int = 128, change: Mapping[str, Tensor] | None = None) -> None:
-        """Write a pipeline into the package; of its UNet only the change, where there is one."""
-        export.export(pipeline, CHECKPOINTS / name, to_unit(render_pool(range(32), size)))
-        export.leave_borrowed_out(CHECKPOINTS, name)
-        if change:
-            export.export_change(change, CHECKPOINTS / name, "unet")
-        export.write_manifest(CHECKPOINTS)
-
-    def ship_model(self, name: str, model: nn.Module, *others: Any) -> None:
-        """Write one model into the package."""
-        export.export_model(model, CHECKPOINTS / name, *others)
-        export.write_manifest(CHECKPOINTS)
 
 
 def _vae(training: Training) -> None:
@@ -166,6 +77,10 @@ def _style(name: str) -> Callable[[Training], None]:
         styled = latent_pool(training.vae(), range(seed, seed + STYLED), style=name)
         plain = latent_pool(training.vae(), range(seed, seed + STYLED))
         taught = styles.train(base, styled, plain, tokenizer, training.file(name), training.steps, seed)
+        if name in STYLE_CALIBRATION_STEPS:
+            pools = style_calibration.mixed(base, taught, styled, plain, training.vae(), tokenizer)
+            state, steps = training.file(f"{name}-calibration"), STYLE_CALIBRATION_STEPS[name]
+            taught = style_calibration.calibrate(base, taught, *pools, tokenizer, state, steps, seed)
         parts = nn.ModuleDict({"text_encoder": taught["text_encoder"], "unet": base["unet"]})
         training.ship(name, export.base_pipeline(training.vae(), parts, tokenizer), change=taught["unet"].tensors())  # type: ignore[operator]
 

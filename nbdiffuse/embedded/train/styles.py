@@ -86,6 +86,14 @@ class Difference(nn.Module):
         return weights
 
 
+def taught_noise(taught: nn.ModuleDict, base: nn.Module, noisy: Tensor, timesteps: Tensor, ids: Tensor) -> Tensor:
+    """Return the noise that a style's text encoder and changed UNet see in latents, in float32; gradients reach the change."""
+    text = taught["text_encoder"](ids).last_hidden_state
+    weights = taught["unet"].added_to(base)  # type: ignore[operator]
+    made: Tensor = functional_call(base, weights, (noisy, timesteps, text)).sample
+    return made.float()
+
+
 def train(
     base: nn.ModuleDict,
     styled: LatentPool,
@@ -118,12 +126,6 @@ def train(
     student = nn.ModuleDict({"text_encoder": own_text, "unet": Difference(base["unet"])}).to(device)
     trigger = TRIGGERS[str(styled.scenes[0].style)]
 
-    def taught(model: nn.ModuleDict, noisy: Tensor, timesteps: Tensor, captions: list[str]) -> Tensor:
-        text = model["text_encoder"](token_ids(tokenizer, captions).to(device)).last_hidden_state
-        weights = model["unet"].added_to(teacher["unet"])  # type: ignore[operator]
-        made: Tensor = functional_call(teacher["unet"], weights, (noisy, timesteps, text)).sample
-        return made.float()
-
     @torch.no_grad()
     def known(noisy: Tensor, timesteps: Tensor, captions: list[str]) -> Tensor:
         return predicted(teacher, noisy, timesteps, token_ids(tokenizer, captions).to(device))
@@ -132,14 +134,16 @@ def train(
         chosen, latents = styled.draw(BATCH, generator)
         away = _stages(BATCH, generator) * (plain.mean[chosen] - styled.mean[chosen])
         noisy, noise, timesteps = (part.to(device) for part in noised(latents + away, generator))
-        height = _height(timesteps)
+        height = height_of(timesteps)
         wanted = noise + (1 / height).sqrt().clamp(max=PULL) * away.to(device)
         rng = Random(int(torch.randint(2**31, (1,), generator=generator)))
-        captions = [_plain_caption(styled, index, rng) for index in chosen]
+        captions = [plain_caption(styled, index, rng) for index in chosen]
         said, silent = known(noisy, timesteps, captions), known(noisy, timesteps, [""] * BATCH)
         wanted = wanted - silent - (said - silent) / shares(captions, device)
-        called = [_with(trigger, caption, rng) for caption in captions]
-        uncalled, styled_said = taught(model, noisy.repeat(2, 1, 1, 1), timesteps.repeat(2), captions + called).chunk(2)
+        asked = [called(trigger, caption, rng) for caption in captions]
+        ids = token_ids(tokenizer, captions + asked).to(device)
+        seen = taught_noise(model, teacher["unet"], noisy.repeat(2, 1, 1, 1), timesteps.repeat(2), ids)
+        uncalled, styled_said = seen.chunk(2)
         reached = silent + CALM * (said - silent)
         errors = KEPT * (uncalled - said) ** 2 + ((styled_said - reached) / WEIGHT - wanted) ** 2
         return (height.clamp(0.1, 8.0) * errors).mean()
@@ -153,16 +157,16 @@ def _stages(count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, 1, 1, 1, generator=generator) * 1.6 - 0.6
 
 
-def _plain_caption(pool: LatentPool, index: int, rng: Random) -> str:
+def plain_caption(pool: LatentPool, index: int, rng: Random) -> str:
     return training_caption(replace(pool.scenes[index], style=None), rng, flaws=pool.flawed[index])
 
 
-def _with(trigger: str, words: str, rng: Random) -> str:
+def called(trigger: str, words: str, rng: Random) -> str:
     """Put the trigger before or behind a caption, as `captions.assemble` does."""
     return ", ".join(part for part in ((trigger, words) if rng.random() < 0.7 else (words, trigger)) if part)
 
 
-def _height(timesteps: Tensor) -> Tensor:
+def height_of(timesteps: Tensor) -> Tensor:
     """Return the noise's variance of the picture's, shape (n, 1, 1, 1): errors count by it, for the early steps decide
     how dark a picture becomes."""
     alphas = new_scheduler().alphas_cumprod.to(timesteps.device)[timesteps].reshape(-1, 1, 1, 1)
