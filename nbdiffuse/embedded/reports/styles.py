@@ -43,7 +43,7 @@ def style_figures(name: str, count: int) -> list[Figure]:
     ]
 
 
-def style_judge(count: int = 150) -> Callable[[list[Image.Image]], list[str]]:
+def style_judge(count: int = 300) -> Callable[[list[Image.Image]], list[str]]:
     """Fit a linear judge that names a picture's style or "plain", on renders as the family's VAE shows them."""
     names = ["plain", *STYLES]
     pictures, labels = [], []
@@ -76,7 +76,7 @@ def _style_features(images: list[Image.Image]) -> np.ndarray[Any, np.dtype[np.fl
         grey = np.asarray(image.convert("L"), np.float64)
         across, down = np.abs(np.diff(grey, axis=1)), np.abs(np.diff(grey, axis=0))
         between = np.zeros(127, bool)
-        between[3::4] = True
+        between[7::8] = True
         rows.append(
             [
                 grey.mean(),
