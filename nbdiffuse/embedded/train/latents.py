@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 FLAWED = 0.05
 """Share of spoiled pictures, captioned with `FLAWS`: what the guide's negative prompt removes."""
+TOGETHER = 64
+"""Pictures encoded at once."""
 
 
 def spoil(image: Image.Image, rng: Random) -> Image.Image:
@@ -69,19 +71,23 @@ class LatentPool:
         return chosen.tolist(), self.mean[chosen] + self.deviation[chosen] * noise
 
 
-@torch.no_grad()
 def latent_pool(
     vae: AutoencoderKL, seeds: range, style: str | None = None, flawed: float = FLAWED, size: int = 128
 ) -> LatentPool:
     """Render and encode the scenes of `seeds`; `size` in pixels."""
-    scenes, spoiled, pictures = [], [], []
-    for seed in seeds:
-        scene, rng = sample(seed, size, style=style), Random(f"flaw {seed}")
-        bad = rng.random() < flawed
-        pictures.append(spoil(scene.image, rng) if bad else scene.image)
-        scenes.append(Scene(scene.seed, scene.size, scene.subject, scene.place, scene.palette, style))
-        spoiled.append(bad)
-    return encoded_pool(vae, scenes, pictures, spoiled)
+    parts = []
+    # Pictures are let go as soon as they are encoded: all of them would fill a gigabyte.
+    for start in range(seeds.start, seeds.stop, TOGETHER):
+        scenes, spoiled, pictures = [], [], []
+        for seed in range(start, min(start + TOGETHER, seeds.stop)):
+            scene, rng = sample(seed, size, style=style), Random(f"flaw {seed}")
+            bad = rng.random() < flawed
+            pictures.append(spoil(scene.image, rng) if bad else scene.image)
+            scenes.append(Scene(scene.seed, scene.size, scene.subject, scene.place, scene.palette, style))
+            spoiled.append(bad)
+        parts.append(encoded_pool(vae, scenes, pictures, spoiled))
+    logger.info("encoded %d scenes", len(seeds))
+    return LatentPool.joined(*parts)
 
 
 @torch.no_grad()
@@ -91,11 +97,10 @@ def encoded_pool(
     """Encode a picture of each scene."""
     device, factor = next(vae.parameters()).device, vae.config["scaling_factor"]
     means, deviations = [], []
-    for start in range(0, len(pictures), 64):
-        part = np.stack([np.asarray(picture) for picture in pictures[start : start + 64]])
+    for start in range(0, len(pictures), TOGETHER):
+        part = np.stack([np.asarray(picture) for picture in pictures[start : start + TOGETHER]])
         with fast_precision(device.type):
             posterior = vae.encode(to_unit(torch.from_numpy(part).permute(0, 3, 1, 2)).to(device)).latent_dist
         means.append(posterior.mean.float().cpu() * factor)
         deviations.append(posterior.std.float().cpu() * factor)
-    logger.info("encoded %d pictures", len(pictures))
     return LatentPool(scenes, flawed or [False] * len(scenes), torch.cat(means), torch.cat(deviations))
