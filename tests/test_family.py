@@ -89,8 +89,8 @@ def test_a_member_runs_by_its_preset(name: str, session: Any) -> None:
 
 @pytest.mark.parametrize("name", STYLES)
 def test_a_style_comes_when_its_trigger_calls(name: str) -> None:
-    drawn, *_ = styles.style_figures(name, 10)
-    assert drawn.value >= 80
+    drawn, *_, judge = styles.style_figures(name, 10)
+    assert drawn.value >= 80 and judge.value >= 90
 
 
 def test_a_controlnet_keeps_the_layout() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from random import Random
-from typing import Any
 
 import diffusers
 import numpy as np
 import torch
 from diffusers import AutoPipelineForText2Image
 from PIL import Image
+from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPModel
 
 from .. import path, recogniser
@@ -26,6 +27,9 @@ from .figures import (
     text_to_image,
 )
 
+RIDGE = 1e-3
+"""Of the judge's weights."""
+
 
 def style_figures(name: str, count: int) -> list[Figure]:
     """Tell a style from plain pictures, with its trigger; and what is shown without it."""
@@ -40,11 +44,20 @@ def style_figures(name: str, count: int) -> list[Figure]:
         Figure(f'{name}: drawn in its style with "{TRIGGERS[name]}"', 100 * found.count(name) / count, 95.0),
         Figure(f"{name}: subject without its trigger", kept["subject"]),
         Figure(f"{name}: place without its trigger", kept["place"]),
+        judge_figure(name, count),
     ]
 
 
+def judge_figure(name: str, count: int) -> Figure:
+    """Tell how many renders in a style the judge knows."""
+    renders = [sample(UNSEEN + 80_000 + index, style=name).image for index in range(count)]
+    found = style_judge()(seen_through(diffusers.AutoencoderKL.from_pretrained(path("sd15") / "vae"), renders))
+    return Figure(f"{name}: the judge of styles on unseen renders", 100 * found.count(name) / count)
+
+
+@cache
 def style_judge(count: int = 300) -> Callable[[list[Image.Image]], list[str]]:
-    """Fit a linear judge that names a picture's style or "plain", on renders as the family's VAE shows them."""
+    """Fit a judge, by logistic regression, that names a picture's style or "plain", on renders as the family's VAE shows them."""
     names = ["plain", *STYLES]
     pictures, labels = [], []
     for index in range(count):
@@ -53,24 +66,39 @@ def style_judge(count: int = 300) -> Callable[[list[Image.Image]], list[str]]:
             labels.append(label)
     features = _style_features(seen_through(diffusers.AutoencoderKL.from_pretrained(path("sd15") / "vae"), pictures))
     mean, deviation = features.mean(0), features.std(0) + 1e-6
-    inputs = np.concatenate([(features - mean) / deviation, np.ones((len(features), 1))], axis=1)
-    goals = np.eye(len(names))[labels]
-    weights = np.linalg.solve(inputs.T @ inputs + 3.0 * np.eye(inputs.shape[1]), inputs.T @ goals)
+
+    def inputs_of(features: Tensor) -> Tensor:
+        return torch.cat([(features - mean) / deviation, torch.ones(len(features), 1, dtype=torch.float64)], dim=1)
+
+    weights = _logistic_weights(inputs_of(features), torch.tensor(labels))
 
     def judge(images: list[Image.Image]) -> list[str]:
-        scaled = (_style_features(images) - mean) / deviation
-        scores = np.concatenate([scaled, np.ones((len(scaled), 1))], axis=1) @ weights
-        return [names[best] for best in scores.argmax(1)]
+        return [names[best] for best in (inputs_of(_style_features(images)) @ weights).argmax(1)]
 
     return judge
 
 
-def _style_features(images: list[Image.Image]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _logistic_weights(inputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the weights, shape (inputs, classes), of a multinomial logistic regression with a small ridge."""
+    weights = torch.zeros(inputs.shape[1], int(labels.max()) + 1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=500, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = nn.functional.cross_entropy(inputs @ weights, labels) + RIDGE * (weights**2).sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return weights.detach()
+
+
+def _style_features(images: list[Image.Image]) -> Tensor:
     """Return CLIP's embedding of each picture beside its brightness, its blocks and its dark lines, shape (n, 96 + 6)."""
     model, processor = CLIPModel.from_pretrained(path("clip")).eval(), CLIPImageProcessor.from_pretrained(path("clip"))
     with torch.no_grad():
         pixels = processor(images=images, return_tensors="pt")["pixel_values"]
-        embedded = model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output).double().numpy()
+        embedded = model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output).double()
     rows = []
     for image in images:
         grey = np.asarray(image.convert("L"), np.float64)
@@ -87,4 +115,4 @@ def _style_features(images: list[Image.Image]) -> np.ndarray[Any, np.dtype[np.fl
                 (across > 40).mean(),
             ]
         )
-    return np.concatenate([embedded, np.array(rows)], axis=1)
+    return torch.cat([embedded, torch.tensor(rows, dtype=torch.float64)], dim=1)
