@@ -84,6 +84,14 @@ def test_a_run_is_the_sessions_own(panel: Panel, recipe: Recipe, session: Sessio
     assert panel.result.recipe == resolve(recipe)
 
 
+def test_a_result_is_in_sight_before_the_next_run_is_offered(panel: Panel) -> None:
+    said: list[str] = []
+    panel._run_button.observe(lambda change: said.append(status(panel)), "disabled")
+    run(panel)
+    wait_for(lambda: len(said) == 2)
+    assert "seed 7" in said[1]
+
+
 @pytest.mark.parametrize("model", PRESETS)
 def test_only_what_the_preset_takes_is_shown(model: str, panel: Panel, scene: Any) -> None:
     panel.show(Recipe(prompt=PROMPT, image=scene.image, model=model))

@@ -134,10 +134,10 @@ class ChainPanel(Frame):
 
     def _adopt(self, run: ChainRun) -> None:
         self._made, self.shown = run, run.results[-1]
-        self._still.update(run)
         self._show_again()
         seconds = sum(result.seconds for result in run.results)
         self._stage.say(f"{run!r}, seed {run.chain[0].seed}, {seconds:.1f} s")
+        self._still.update(run)
         self._enable_runs()
 
     def _show_again(self) -> None:

@@ -166,9 +166,10 @@ class Frame(ABC):
 
     def ended(self, made: Any, error: NbdiffuseError | None) -> None:
         """A run came to an end."""
-        self._enable_runs()
         self._stage.rest()
+        # What was made is in sight before the next run is offered.
         self._came_to_an_end(made)
+        self._enable_runs()
         if error is None:
             self.last_error = None
             return

@@ -188,15 +188,14 @@ class Panel(Frame):
 
     def _adopt(self, result: Result) -> None:
         self.last_error = None
-        self._strip.add(result)
-        self._still.update(result)
         told = f"{weights_label(result.recipe)}, seed {result.recipe.seed}"
         self._put_on_stage(result, f"{told}, {result.seconds:.1f} s" if result.seconds else told)
+        self._still.update(result)
 
     def _put_on_stage(self, result: Result, told: str) -> None:
         self.shown = result
-        self._strip.choose(result)
         self._stage.finish(result, told)
+        self._strip.choose(result)
         self._enable()
 
     def _bring_back(self, result: Result) -> None:

@@ -34,8 +34,13 @@ class Strip:
         self._desk, self._on_choice = desk, on_choice
         self._chosen: widgets.Widget | None = None
 
-    def add(self, result: Result) -> None:
-        """Put a result in front, chosen."""
+    def choose(self, result: Result) -> None:
+        """Mark the result that is on the stage; a new one comes in front."""
+        if result not in self.results:
+            self._add(result)
+        self._mark(self.widget.children[self.results.index(result)])
+
+    def _add(self, result: Result) -> None:
         self.results.insert(0, result)
         item = self._item(result)
         dropped = self.widget.children[LONGEST - 1 :]
@@ -44,11 +49,6 @@ class Strip:
         for old in dropped:
             for part in (*old.children, old):
                 part.close()
-        self._mark(item)
-
-    def choose(self, result: Result) -> None:
-        """Mark the result that is on the stage."""
-        self._mark(self.widget.children[self.results.index(result)])
 
     def _item(self, result: Result) -> widgets.Widget:
         label = " ".join(result_label(result.recipe).split())
