@@ -10,7 +10,7 @@ import diffusers
 import numpy as np
 import torch
 from diffusers import AutoPipelineForText2Image
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPModel
 
@@ -94,7 +94,7 @@ def _logistic_weights(inputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def _style_features(images: list[Image.Image]) -> Tensor:
-    """Return CLIP's embedding of each picture beside its brightness, its blocks and its dark lines, shape (n, 96 + 6)."""
+    """Return CLIP's embedding of each picture beside its brightness, its blocks and its ink, shape (n, 96 + 12)."""
     model, processor = CLIPModel.from_pretrained(path("clip")).eval(), CLIPImageProcessor.from_pretrained(path("clip"))
     with torch.no_grad():
         pixels = processor(images=images, return_tensors="pt")["pixel_values"]
@@ -113,6 +113,15 @@ def _style_features(images: list[Image.Image]) -> Tensor:
                 down[between].mean() / (down[~between].mean() + 1),
                 (grey < 45).mean(),
                 (across > 40).mean(),
+                *_ink(image.convert("L")),
             ]
         )
     return torch.cat([embedded, torch.tensor(rows, dtype=torch.float64)], dim=1)
+
+
+def _ink(grey: Image.Image) -> list[float]:
+    """Return how much of a picture is thin and darker than both its sides, and how much darker: the black-hat transform."""
+    filled = np.asarray(grey.filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.MinFilter(5)), np.float64)
+    darker = filled - np.asarray(grey, np.float64)
+    share = darker / (filled + 16)
+    return [darker.mean(), (darker > 20).mean(), (darker > 40).mean(), share.mean(), (share > 0.3).mean(), (share > 0.5).mean()]
