@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, StableDiffusionLatentUpscalePipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoPipelineForImage2Image,
+    StableDiffusionLatentUpscalePipeline,
+    UNet2DConditionModel,
+)
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -16,6 +21,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from nbdiffuse import embedded
 from nbdiffuse.embedded import differences
 from nbdiffuse.embedded.train import (
+    decoder,
     export,
     kandinsky,
     movq,
@@ -138,6 +144,35 @@ def test_calibration_changes_the_x2_denoiser_and_keeps_its_state(tokenizer: CLIP
     made = x2_calibration.calibrate(unet, small, large, pixels, vae, text_encoder, tokenizer, state, steps=1)
     assert state.exists() and any(not torch.equal(value, before[name]) for name, value in made.state_dict().items())
     assert all(torch.isfinite(value).all() for value in made.state_dict().values())
+
+
+def test_the_decoder_learns_from_what_the_family_draws_and_latents_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is redrawn is near its render, and nearest where the strength is least; the encoder is not touched."""
+    monkeypatch.setattr(decoder, "TOGETHER", 2)
+    pipeline: Any = AutoPipelineForImage2Image.from_pretrained(embedded.path("sd15"))
+    small = decoder.redrawn(pipeline, range(10))
+    away = (small.drawn - small.encoded).abs().mean((1, 2, 3))
+    assert small.pixels.shape == (10, 3, 128, 128) and 0 < away[:2].mean() < away[8:].mean()
+    large = decoder.enlarged(StableDiffusionLatentUpscalePipeline.from_pretrained(embedded.path("x2-upscaler")), range(2))
+    assert large.pixels.shape == (2, 3, 256, 256) and large.drawn.shape == (2, 4, 32, 32)
+    vae = AutoencoderKL.from_pretrained(embedded.path("sd15") / "vae")
+    before = {name: value.clone() for name, value in vae.state_dict().items()}
+    made = decoder.finish(vae, [small, large], tmp_path / "decoder.pt", steps=2)
+    moved = {name.partition(".")[0] for name, value in made.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {"decoder"} and all(torch.isfinite(value).all() for value in made.state_dict().values())
+    again = decoder.finish(AutoencoderKL.from_pretrained(embedded.path("sd15") / "vae"), [], tmp_path / "decoder.pt", steps=2)
+    assert all(torch.equal(value, made.state_dict()[name]) for name, value in again.state_dict().items())
+
+
+def test_the_critic_is_taught_by_its_own_mistakes_alone() -> None:
+    """The decoder's wish to be taken for a renderer must not teach the critic to be deceived."""
+    critic, drawn = decoder.Critic(), torch.randn(2, 3, 64, 64, requires_grad=True)
+    wish, lesson = decoder.told(critic, drawn, torch.randn(2, 3, 64, 64))
+    wish.backward()
+    assert drawn.grad is not None and all(parameter.grad is None for parameter in critic.parameters())
+    drawn.grad = None
+    lesson.backward()
+    assert drawn.grad is None and all(parameter.grad is not None for parameter in critic.parameters())
 
 
 @pytest.mark.parametrize("upscaler", [x2_upscaler, x4_upscaler], ids=["x2", "x4"])

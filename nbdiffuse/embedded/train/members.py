@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from diffusers import AutoPipelineForImage2Image, StableDiffusionLatentUpscalePipeline, UNet2DConditionModel
 from torch import nn
 
-from .. import recogniser
+from .. import path, recogniser
 from ..borrowing import CHECKPOINTS
 from ..world import STYLES, sample
 from . import (
@@ -18,6 +19,7 @@ from . import (
     calibration,
     clip,
     controlnet,
+    decoder,
     depth,
     export,
     judge,
@@ -31,13 +33,14 @@ from . import (
     x2_upscaler,
     x4_upscaler,
 )
-from .latents import latent_pool
+from .latents import LatentPool, latent_pool
 from .renders import render_pool, to_unit
 from .training import POOL, Training
 
 CALIBRATION_STEPS = 3000
 DECODER_STEPS = 2200
 X2_CALIBRATION_STEPS = 4000
+X2_AGAIN_STEPS = 600
 X4_VAE_STEPS = 3400
 MOVQ_STEPS = 700
 PRIOR_STEPS = 1000
@@ -45,6 +48,10 @@ STYLED = 5_000
 """Scenes in a style, beside a smaller part of plain ones."""
 STYLE_CALIBRATION_STEPS = {"pixel-art": 4500}
 """For a style that is all in the details."""
+REDRAWN = {"sd15": 1600, "comic": 320, "pixel-art": 400, "elden-ring": 200}
+"""Scenes that each member redraws for the decoder."""
+ENLARGED = 240
+"""Scenes that the x2 upscaler draws for it."""
 UNSEEN = 1_000_000
 """First seed of the scenes that no training sees."""
 
@@ -101,10 +108,41 @@ def _x2_upscaler(training: Training) -> None:
     large = latent_pool(training.vae(), seeds, flawed=0.0, size=256)
     parts = training.text_encoder(), training.tokenizer()
     unet = x2_upscaler.train(small, large, *parts, training.file("x2-upscaler"), training.steps, training.seed)
-    pixels, state = render_pool(seeds, 256), training.file("x2-calibration")
-    seen = small, large, pixels, training.vae()
-    unet = x2_calibration.calibrate(unet, *seen, *parts, state, X2_CALIBRATION_STEPS, training.seed)
-    training.ship("x2-upscaler", x2_upscaler.pipeline(training.vae(), *parts, unet))
+    _calibrate_x2(training, unet, small, large, X2_CALIBRATION_STEPS, "x2-calibration")
+
+
+def _calibrate_x2(training: Training, unet: nn.Module, small: LatentPool, large: LatentPool, steps: int, name: str) -> None:
+    pixels = render_pool([scene.seed for scene in large.scenes], 256)
+    seen = small, large, pixels, training.vae(), training.text_encoder(), training.tokenizer()
+    unet = x2_calibration.calibrate(unet, *seen, training.file(name), steps, training.seed)
+    # A tokenizer that was used keeps how: a new one ships.
+    made = x2_upscaler.pipeline(training.vae(), training.text_encoder(), training.tokenizer(), unet)
+    training.ship("x2-upscaler", made)
+
+
+def _decoder(training: Training) -> None:
+    pools = [
+        decoder.redrawn(
+            AutoPipelineForImage2Image.from_pretrained(path(name)),
+            range(training.seed, training.seed + count),
+            name if name in STYLES else None,
+        )
+        for name, count in REDRAWN.items()
+    ]
+    upscaler = StableDiffusionLatentUpscalePipeline.from_pretrained(path("x2-upscaler"))
+    enlarged = decoder.enlarged(upscaler, range(training.seed, training.seed + ENLARGED))
+    redrawn = decoder.Redrawn.joined(*pools)
+    model = decoder.finish(training.vae(), [redrawn, enlarged], training.file("decoder"), training.steps, training.seed)
+    model.save_pretrained(training.state / "vae")
+    for owner, lent in {"sdxl": sdxl.rescaled(model), "sd15": model}.items():
+        if (CHECKPOINTS / owner / "vae").exists():
+            export.export_model(lent, CHECKPOINTS / owner / "vae")
+    export.write_manifest(CHECKPOINTS)
+    # The x2 upscaler was calibrated to what the decoder drew before.
+    seeds = range(training.seed, training.seed + STYLED // 3)
+    small, large = (latent_pool(training.vae(), seeds, flawed=0.0, size=size) for size in (128, 256))
+    unet = UNet2DConditionModel.from_pretrained(CHECKPOINTS / "x2-upscaler" / "unet")
+    _calibrate_x2(training, unet, small, large, X2_AGAIN_STEPS, "x2-again")
 
 
 def _x4_upscaler(training: Training) -> None:
@@ -165,6 +203,7 @@ MEMBERS: dict[str, Member] = {
     **{style: Member(_style(style), 4700) for style in STYLES},
     "clip": Member(_clip, 1500),
     "x2-upscaler": Member(_x2_upscaler, 9000),
+    "decoder": Member(_decoder, 4500),
     "x4-upscaler": Member(_x4_upscaler, 4200),
     "sdxl-refiner": Member(_sdxl("sdxl-refiner"), 500),
     "kandinsky22": Member(_kandinsky22, 1800),
