@@ -63,10 +63,12 @@ def test_any_prompt_tokenizes(pipelines: Any) -> None:
 
 def test_pictures_show_what_the_prompt_says_at_the_guides_guidance(pipelines: Any, judge: recogniser.Recogniser) -> None:
     scenes = [sample(report.UNSEEN + index) for index in range(COUNT)]
-    followed = report.accuracy(judge, report.text_to_image(pipelines[0], report.prompts(scenes), 7.5), scenes)
+    drawn = report.text_to_image(pipelines[0], report.prompts(scenes), 7.5)
+    followed = report.accuracy(judge, drawn, scenes)
     ignored = report.accuracy(judge, report.text_to_image(pipelines[0], report.prompts(scenes), 1.0), scenes)
     assert followed["subject"] >= 75 and followed["place"] >= 80 and followed["palette"] >= 70
     assert sum(followed.values()) > sum(ignored.values()) + 30
+    assert report.sharpness_against(drawn, [scene.image for scene in scenes]) > 0.8, "a drawing is nearly as sharp as a render"
 
 
 def test_low_strength_keeps_the_picture_and_distance_grows(pipelines: Any, judge: recogniser.Recogniser) -> None:

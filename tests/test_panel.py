@@ -143,9 +143,11 @@ def test_stop_ends_the_run_and_keeps_what_was_there(panel: Panel) -> None:
     settle(panel)
     panel._run_button.click()
     wait_for(lambda: panel.busy)
+    said: list[str] = []
+    panel._run_button.observe(lambda change: said.append(status(panel)), "disabled")
     panel._stop_button.click()
     wait_for(lambda: not panel.busy)
-    assert panel.result is first and "Stopped" in status(panel) and not panel._run_button.disabled
+    assert panel.result is first and "Stopped" in said[0] and not panel._run_button.disabled
 
 
 def test_live_mode_runs_the_newest_settings_only_and_never_two_at_once(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:

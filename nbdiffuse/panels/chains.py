@@ -138,7 +138,7 @@ class ChainPanel(Frame):
         seconds = sum(result.seconds for result in run.results)
         self._stage.say(f"{run!r}, seed {run.chain[0].seed}, {seconds:.1f} s")
         self._still.update(run)
-        self._enable_runs()
+        self._enable()
 
     def _show_again(self) -> None:
         if self._made is None:

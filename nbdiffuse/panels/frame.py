@@ -167,16 +167,14 @@ class Frame(ABC):
     def ended(self, made: Any, error: NbdiffuseError | None) -> None:
         """A run came to an end."""
         self._stage.rest()
-        # What was made is in sight before the next run is offered.
         self._came_to_an_end(made)
-        self._enable_runs()
-        if error is None:
-            self.last_error = None
-            return
-        # The stage goes back from the preview to what was there before.
-        self._show_again()
         self.last_error = error
-        self._stage.say(str(error)) if isinstance(error, Interrupted) else self._fail(error)
+        if error is not None:
+            # The stage goes back from the preview to what was there before.
+            self._show_again()
+            self._stage.say(str(error)) if isinstance(error, Interrupted) else self._stage.problem(error)
+        # What came of it is in sight before the next run is offered.
+        self._enable_runs()
 
     def _show_again(self) -> None:
         """Put what was on the stage before a run on it again."""

@@ -13,7 +13,7 @@ from .. import recogniser
 from ..train.renders import render_pool, to_unit
 from ..train.vae import psnr
 from ..world import captions, sample
-from .figures import UNSEEN, Figure, accuracy, distance, image_to_image, prompts, text_to_image
+from .figures import UNSEEN, Figure, accuracy, distance, image_to_image, prompts, sharpness_against, text_to_image
 
 
 def measure(directory: Path, count: int, name: str = "sd15") -> list[Figure]:
@@ -33,7 +33,11 @@ def measure(directory: Path, count: int, name: str = "sd15") -> list[Figure]:
     goals = {"subject": 90.0, "place": 95.0, "palette": 90.0}
     for guidance in (1.0, 3.0, 5.0, 7.5, 10.5, 15.0):
         share = count if guidance == 7.5 else count // 2 if guidance in (1.0, 10.5) else count // 4
-        found = accuracy(judge, text_to_image(t2i, texts[:share], guidance), scenes[:share])
+        drawn = text_to_image(t2i, texts[:share], guidance)
+        if guidance == 7.5:
+            sharp = sharpness_against(drawn, [scene.image for scene in scenes])
+            figures.append(Figure(f"{name} text-to-image: sharpness of edges, renders are 1", sharp, unit=""))
+        found = accuracy(judge, drawn, scenes[:share])
         for head, value in found.items():
             figures.append(
                 Figure(f"{name} text-to-image, guidance {guidance:g}: {head}", value, goals[head] if guidance == 7.5 else None)

@@ -131,6 +131,11 @@ def sharpness(image: Image.Image) -> float:
     return float(np.sort(steps)[-len(steps) // 10 :].mean())
 
 
+def sharpness_against(images: Sequence[Image.Image], others: Sequence[Image.Image]) -> float:
+    """Return how sharp pictures are where others are 1."""
+    return float(np.mean([sharpness(image) for image in images]) / np.mean([sharpness(image) for image in others]))
+
+
 @torch.no_grad()
 def seen_through(vae: Any, pictures: list[Image.Image]) -> list[Image.Image]:
     """Return what is left of pictures after a VAE: what a model with it draws at its best."""

@@ -44,11 +44,11 @@ def style_figures(name: str, count: int) -> list[Figure]:
         Figure(f'{name}: drawn in its style with "{TRIGGERS[name]}"', 100 * found.count(name) / count, 95.0),
         Figure(f"{name}: subject without its trigger", kept["subject"]),
         Figure(f"{name}: place without its trigger", kept["place"]),
-        judge_figure(name, count),
+        _judge_figure(name, count),
     ]
 
 
-def judge_figure(name: str, count: int) -> Figure:
+def _judge_figure(name: str, count: int) -> Figure:
     """Tell how many renders in a style the judge knows."""
     renders = [sample(UNSEEN + 80_000 + index, style=name).image for index in range(count)]
     found = style_judge()(seen_through(diffusers.AutoencoderKL.from_pretrained(path("sd15") / "vae"), renders))
@@ -101,7 +101,8 @@ def _style_features(images: list[Image.Image]) -> Tensor:
         embedded = model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output).double()
     rows = []
     for image in images:
-        grey = np.asarray(image.convert("L"), np.float64)
+        pale = image.convert("L")
+        grey = np.asarray(pale, np.float64)
         across, down = np.abs(np.diff(grey, axis=1)), np.abs(np.diff(grey, axis=0))
         between = np.zeros(127, bool)
         between[7::8] = True
@@ -113,7 +114,7 @@ def _style_features(images: list[Image.Image]) -> Tensor:
                 down[between].mean() / (down[~between].mean() + 1),
                 (grey < 45).mean(),
                 (across > 40).mean(),
-                *_ink(image.convert("L")),
+                *_ink(pale),
             ]
         )
     return torch.cat([embedded, torch.tensor(rows, dtype=torch.float64)], dim=1)

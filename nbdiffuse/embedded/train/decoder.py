@@ -15,7 +15,7 @@ GANs", 2018, for the comparison of features.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from ..world import Scene, sample
 from ..world.captions import assemble
+from .latents import encoded_pool
 from .loop import Plan, fast_precision, fit, training_device
 from .renders import to_unit
 
@@ -35,14 +36,11 @@ logger = logging.getLogger(__name__)
 
 STRENGTHS = (0.2, 0.3, 0.4, 0.5, 0.6)
 """How far scenes are redrawn: at more, a picture is not that of its render."""
-GUIDANCE_SCALE = 7.5
-"""The pipeline's default."""
 REDRAWING_STEPS = 20
 TOGETHER = 40
 """Pictures redrawn at once."""
-BATCH = 8
-"""Pictures of a step: a part of them as they were encoded, the others redrawn."""
-ENCODED = 3
+BATCH, ENCODED = 8, 3
+"""Pictures of a step, and how many of them are as they were encoded; the others are redrawn."""
 LEARNING_RATE = 4e-4
 CRITICISM, LIKENESS = 0.03, 0.1
 """Weights of the critic's word, and of the distance between what it sees."""
@@ -50,7 +48,7 @@ CRITICISM, LIKENESS = 0.03, 0.1
 
 @dataclass(frozen=True)
 class Redrawn:
-    """Renders, uint8, shape (n, 3, side, side), and their latents, shape (n, 4, h, w): encoded, and redrawn by a denoiser."""
+    """Renders, uint8, shape (n, 3, side, side), and scaled latents of them, shape (n, 4, h, w): encoded, and redrawn."""
 
     pixels: Tensor
     encoded: Tensor
@@ -88,65 +86,44 @@ class Critic(nn.Module):
         return seen[1:]
 
 
-@torch.no_grad()
 def redrawn(pipeline: Any, seeds: range, style: str | None = None) -> Redrawn:
     """Redraw scenes with an image-to-image pipeline of the family, by the words that describe them."""
-    pipeline.set_progress_bar_config(disable=True)
-    vae, pools = pipeline.vae, []
-    for number, scenes in enumerate(_parts(seeds, 128, style)):
-        pixels = _pixels(scenes)
-        with fast_precision(vae.device.type):
-            made = pipeline(
-                _captions(scenes),
-                image=[scene.image for scene in scenes],
-                strength=STRENGTHS[number % len(STRENGTHS)],
-                guidance_scale=GUIDANCE_SCALE,
-                num_inference_steps=REDRAWING_STEPS,
-                generator=[torch.Generator().manual_seed(scene.seed) for scene in scenes],
-                output_type="latent",
-            ).images
-        pools.append(_pool(vae, pixels, made))
-    logger.info("redrawn %d scenes", len(seeds))
-    return Redrawn.joined(*pools)
+
+    def given(number: int, scenes: Sequence[Scene]) -> dict[str, Any]:
+        return {"image": [scene.image for scene in scenes], "strength": STRENGTHS[number % len(STRENGTHS)]}
+
+    return _drawn(pipeline, [sample(seed, style=style) for seed in seeds], given)
+
+
+def enlarged(pipeline: Any, seeds: range) -> Redrawn:
+    """Draw scenes at twice their size with the x2 upscaler, which has the same latents."""
+    return _drawn(
+        pipeline,
+        [sample(seed, 256) for seed in seeds],
+        lambda number, scenes: {"image": [sample(scene.seed).image for scene in scenes]},
+    )
 
 
 @torch.no_grad()
-def enlarged(pipeline: Any, seeds: range) -> Redrawn:
-    """Draw scenes at twice their size with the x2 upscaler, which has the same latents."""
-    pipeline.set_progress_bar_config(disable=True)
-    vae, pools = pipeline.vae, []
-    for scenes in _parts(seeds, 256):
-        small = [sample(scene.seed).image for scene in scenes]
-        with fast_precision(vae.device.type):
+def _drawn(pipeline: Any, scenes: Sequence[Scene], given: Callable[[int, Sequence[Scene]], dict[str, Any]]) -> Redrawn:
+    """Draw scenes with a pipeline; `given` says what it gets besides the words, for a part of them and its number."""
+    pipeline.to(training_device()).set_progress_bar_config(disable=True)
+    pools = []
+    for number, start in enumerate(range(0, len(scenes), TOGETHER)):
+        part = scenes[start : start + TOGETHER]
+        with fast_precision(pipeline.device.type):
             made = pipeline(
-                _captions(scenes),
-                image=small,
+                [assemble(Random(f"redrawn {one.seed}"), one.subject, one.place, one.palette, one.style) for one in part],
                 num_inference_steps=REDRAWING_STEPS,
-                generator=[torch.Generator().manual_seed(scene.seed) for scene in scenes],
+                generator=[torch.Generator().manual_seed(scene.seed) for scene in part],
                 output_type="latent",
+                **given(number, part),
             ).images
-        pools.append(_pool(vae, _pixels(scenes), made))
-    logger.info("enlarged %d scenes", len(seeds))
+        images = [scene.image for scene in part]
+        pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
+        pools.append(Redrawn(pixels, encoded_pool(pipeline.vae, list(part), images).mean, made.float().cpu()))
+    logger.info("drew %d scenes again", len(scenes))
     return Redrawn.joined(*pools)
-
-
-def _parts(seeds: range, size: int, style: str | None = None) -> list[list[Scene]]:
-    parts = [seeds[start : start + TOGETHER] for start in range(0, len(seeds), TOGETHER)]
-    return [[sample(seed, size, style=style) for seed in part] for part in parts]
-
-
-def _captions(scenes: Sequence[Scene]) -> list[str]:
-    return [assemble(Random(f"redrawn {one.seed}"), one.subject, one.place, one.palette, one.style) for one in scenes]
-
-
-def _pixels(scenes: Sequence[Scene]) -> Tensor:
-    return torch.from_numpy(np.stack([np.asarray(scene.image) for scene in scenes])).permute(0, 3, 1, 2).contiguous()
-
-
-def _pool(vae: AutoencoderKL, pixels: Tensor, made: Tensor) -> Redrawn:
-    with fast_precision(vae.device.type):
-        encoded = vae.encode(to_unit(pixels).to(vae.device)).latent_dist.mean
-    return Redrawn(pixels, encoded.float().cpu(), made.float().cpu() / vae.config["scaling_factor"])
 
 
 def finish(vae: AutoencoderKL, pools: Sequence[Redrawn], state_file: Path, steps: int, seed: int = 0) -> AutoencoderKL:
@@ -161,7 +138,7 @@ def finish(vae: AutoencoderKL, pools: Sequence[Redrawn], state_file: Path, steps
     state_file, steps, seed
         As for `base.train`; one step is of 8 pictures of 128 pixels.
     """
-    device = training_device()
+    device, factor = training_device(), vae.config["scaling_factor"]
     vae = vae.requires_grad_(False)
     vae.decoder.requires_grad_(True)
     torch.manual_seed(seed)
@@ -171,7 +148,7 @@ def finish(vae: AutoencoderKL, pools: Sequence[Redrawn], state_file: Path, steps
         count, encoded, pool = (BATCH, ENCODED, pools[0]) if step % 3 else (BATCH // 4, 1, pools[-1])
         images, latents = (part.to(device) for part in pool.batch(count, encoded, generator))
         images = images.to(memory_format=torch.channels_last)
-        drawn = model["vae"].decode(latents).sample.float()  # type: ignore[operator]
+        drawn = model["vae"].decode(latents / factor).sample.float()  # type: ignore[operator]
         criticism, lesson = told(model["critic"], drawn, images)
         error = drawn - images
         return _distance(error[:encoded]) + 0.5 * _distance(error[encoded:]) + criticism + lesson
