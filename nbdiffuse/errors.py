@@ -46,6 +46,10 @@ class RunError(NbdiffuseError, RuntimeError):
     """A pipeline failed while it ran."""
 
 
+class DeviceMemoryError(RunError):
+    """A device's memory ran out."""
+
+
 class NonFiniteError(RunError):
     """Latents or pixels stopped being numbers."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from typing import Any
 
 import diffusers
@@ -15,6 +16,9 @@ from .finding import Checkpoint
 from .layouts import chosen_weights, components_of, pipeline_class_of, shapes
 from .priors import combined_class
 from .trouble import explain
+
+_ONE_AT_A_TIME = threading.Lock()
+"""transformers and diffusers make models under settings of the whole process, which the workers of several GPUs share."""
 
 
 def load(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
@@ -40,7 +44,8 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     """
     failure: CheckpointError
     try:
-        loaded = _load(checkpoint, dtype)
+        with _ONE_AT_A_TIME:
+            loaded = _load(checkpoint, dtype)
         for file, weight in checkpoint.lora:
             adapters.fuse(loaded, file, weight, checkpoint.name.partition(" ")[0])
         return loaded

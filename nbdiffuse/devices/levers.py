@@ -31,6 +31,9 @@ class Levers:
         "on" keeps convolution weights in the layout that tensor cores prefer.
     vae_tiling
         "auto" decodes in tiles when memory ran out; "on" always does.
+    dtype
+        Of weights and arithmetic: "float32", "float16" or "bfloat16"; "auto" is float16
+        on a GPU and float32 on a CPU.
     """
 
     attention: str = "sdpa"
@@ -38,6 +41,7 @@ class Levers:
     compile: str = "off"
     channels_last: str = "off"
     vae_tiling: str = "auto"
+    dtype: str = "auto"
 
     def replace(self, name: str, value: str) -> Levers:
         """Return a copy with one lever moved.
@@ -64,8 +68,20 @@ class Levers:
         """Return every lever's position, by name."""
         return dataclasses.asdict(self)
 
+    def dtype_on(self, device: torch.device) -> torch.dtype:
+        """Return the dtype of weights on a device."""
+        usual = torch.float16 if device.type == "cuda" else torch.float32
+        chosen: torch.dtype = usual if self.dtype == "auto" else getattr(torch, self.dtype)
+        return chosen
+
+    def relief(self, device: torch.device) -> str:
+        """Return the lever that takes least from speed where memory is short, such as "offload auto"; "" when none is left."""
+        if device.type != "cpu" and self.offload not in ("auto", MODES[-1]):
+            return "offload auto"
+        return "dtype bfloat16" if self.dtype_on(device) == torch.float32 else ""
+
     def fingerprint(self) -> dict[str, str]:
-        """Return the positions that can change pixels in their last bits."""
+        """Return the positions that can change pixels in their last bits; the dtype is told as what it is on a device."""
         moved = {name: self.table()[name] for name in ("attention", "compile", "channels_last", "vae_tiling")}
         return {name: value for name, value in moved.items() if name == "attention" or value == "on"}
 
@@ -76,6 +92,7 @@ POSITIONS: Mapping[str, tuple[str, ...]] = {
     "compile": ("off", "on"),
     "channels_last": ("off", "on"),
     "vae_tiling": ("auto", "on"),
+    "dtype": ("auto", "float32", "float16", "bfloat16"),
 }
 """Positions of each lever; the first one is the default."""
 _DENOISERS = ("unet", "controlnet", "prior_prior")

@@ -65,7 +65,9 @@ def component_bytes(components: Mapping[str, Any]) -> int:
 def free_bytes(device: torch.device) -> int:
     """Return the memory that a device has left, in bytes: of the GPU, or of this machine for a CPU."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        # What torch took and no tensor fills any more is there for the next one.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + kept)
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

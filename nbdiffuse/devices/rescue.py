@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..errors import NonFiniteError
 from .memory import format_size, free_bytes
 
 _OUT_OF_MEMORY = re.compile(
@@ -30,13 +31,28 @@ def is_device_dead(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and bool(_DEAD.search(str(error)))
 
 
-def out_of_memory_line(device: torch.device, size: tuple[int, int]) -> str:
-    """Say what is left on a device, and three ways out; `size` is the result's, in pixels."""
-    free = format_size(free_bytes(device))
-    return (
-        f"The memory of {device} ran out at {size[0]}x{size[1]} pixels; {free} are free now."
-        " Give a smaller width and height, free models with `%diffuse unload`, or write `%diffuse optimize offload model`."
-    )
+def out_of_memory_line(device: torch.device, size: tuple[int, int], relief: str) -> str:
+    """Say what is left on a device, and the ways out.
+
+    Parameters
+    ----------
+    device
+        Where memory ran out.
+    size
+        Width and height of the result, in pixels.
+    relief
+        From `Levers.relief`.
+    """
+    ran_out = f"The memory of {device} ran out at {size[0]}x{size[1]} pixels; {format_size(free_bytes(device))} are free now."
+    ways = ["Give a smaller width and height", "free models with `%diffuse unload`"]
+    ways += [f"write `%diffuse optimize {relief}`"] if relief else []
+    return f"{ran_out} {', '.join(ways[:-1])}, or {ways[-1]}."
+
+
+def not_numbers(what: str, dtype: torch.dtype) -> NonFiniteError:
+    """Say what stopped being numbers, and the ways out in the dtype that it was computed in."""
+    ways = "Try another seed." if dtype == torch.float32 else "Write `%diffuse optimize dtype float32`, or try another seed."
+    return NonFiniteError(f"{what}. {ways}")
 
 
 DEAD_LINE = "The GPU stopped working in this process. Restart the kernel; what was saved or stored is safe."

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..errors import NonFiniteError
+from .rescue import not_numbers
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class StepHook:
             latents = result.prev_sample
             # On a GPU the check waits for the device, so there only the last step is checked.
             if (latents.device.type == "cpu" or self._calls >= self._total) and not torch.isfinite(latents).all():
-                raise NonFiniteError(f"The latents stopped being numbers at step {self._calls} of {self._total}.")
+                raise not_numbers(f"The latents stopped being numbers at step {self._calls} of {self._total}", latents.dtype)
             finished = result.get("pred_original_sample")
             clean = functools.partial(self._clean_estimate, finished, model_output, timestep, sample)
             self._on_step(Step(self._calls, max(self._total, self._calls), latents, clean))

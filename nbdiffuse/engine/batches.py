@@ -124,7 +124,8 @@ class Batch:
 
     def _work(self, index: int, lane: Lane[Result]) -> Result:
         progress = functools.partial(self._on_progress, index)
-        return self._engine.run(self._recipes[index], progress, self._stop, functools.partial(share, lane))
+        prepare = functools.partial(share, lane)
+        return self._engine.run(self._recipes[index], progress, self._stop, prepare, lambda: len(self._lanes) == 1)
 
     def _go_on(self, index: int, answer: Any) -> None:
         lane = self._lanes[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import threading
 import time
@@ -19,9 +20,9 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
 from ..checkpoints.spaces import vae_of
-from ..devices.rescue import DEAD_LINE, GuardedDecode, is_device_dead, is_out_of_memory, out_of_memory_line
+from ..devices.rescue import DEAD_LINE, GuardedDecode, is_device_dead, is_out_of_memory, not_numbers, out_of_memory_line
 from ..devices.steps import StepHook
-from ..errors import NonFiniteError, ParameterError, RunError
+from ..errors import DeviceMemoryError, ParameterError, RunError
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..pipelines.pipelines import Pipelines
@@ -53,8 +54,9 @@ class Engine:
         on_progress: Callable[[Progress], None],
         stop: threading.Event,
         prepare: Callable[[Any], None] = lambda pipeline: None,
+        alone: Callable[[], bool] = lambda: True,
     ) -> Result:
-        """Run a complete recipe.
+        """Run a complete recipe; where memory runs out, once more after each thing that makes room.
 
         Parameters
         ----------
@@ -66,6 +68,8 @@ class Engine:
             When set, the run ends after the step under way.
         prepare
             Called with the pipeline, which is this run's own, before it is used.
+        alone
+            Tells whether no other run is under way on the same weights, so that they may be moved.
 
         Returns
         -------
@@ -79,13 +83,35 @@ class Engine:
             Latents or pixels stopped being numbers.
         CheckpointError
             The checkpoint cannot be loaded.
+        DeviceMemoryError
+            Memory stayed short.
         """
         if self._dead:
             raise RunError(DEAD_LINE)
+        word, extras = weights_word(recipe), _extras(recipe, preset_of(recipe.model))
+        made_room: list[str] = []
+        while True:
+            try:
+                result = self._once(recipe, on_progress, stop, prepare)
+                return dataclasses.replace(result, notices=(*result.notices, *made_room))
+            except DeviceMemoryError as error:
+                shortage = error
+            # Outside the `except`, where nothing holds the failed run any more.
+            done = self.pipelines.relieve(word, extras) if alone() else ""
+            if not done:
+                raise shortage
+            made_room.append(f"Memory ran out at first, so {done}.")
+
+    def _once(
+        self,
+        recipe: Recipe,
+        on_progress: Callable[[Progress], None],
+        stop: threading.Event,
+        prepare: Callable[[Any], None],
+    ) -> Result:
         failure: Exception | None = None
-        preset = preset_of(recipe.model)
-        word, extras = weights_word(recipe), _extras(recipe, preset)
-        pipeline: Any = self.pipelines.acquire(word, preset.pipeline(recipe), str(recipe.scheduler), extras)
+        word = weights_word(recipe)
+        pipeline = self._acquired(recipe)
         prepare(pipeline)
         pictures = fitted_pictures(recipe)
         watcher = Watcher(recipe, on_progress, stop, self.pipelines.latent_rgb(word))
@@ -104,7 +130,7 @@ class Engine:
             # Raised outside the `except`, so that the line does not hold the failed run's tensors.
             raise failure
         if not np.isfinite(pixels).all():
-            raise NonFiniteError("The decoded pixels are not numbers. Try another seed, or `float32` for the VAE.")
+            raise not_numbers("The decoded pixels are not numbers", self.pipelines.dtype)
         images = tuple(VaeImageProcessor.numpy_to_pil(pixels))
         return Result(
             recipe=recipe,
@@ -116,13 +142,24 @@ class Engine:
             latents=self._latents(recipe, watcher.latents, images[0]),
         )
 
+    def _acquired(self, recipe: Recipe) -> Any:
+        """Return the recipe's pipeline; loading and moving weights can run out of memory, too."""
+        preset = preset_of(recipe.model)
+        pipeline, extras = preset.pipeline(recipe), _extras(recipe, preset)
+        try:
+            return self.pipelines.acquire(weights_word(recipe), pipeline, str(recipe.scheduler), extras)
+        except (RuntimeError, MemoryError) as error:
+            failure = self._explained(error, recipe)
+        raise failure
+
     def _explained(self, error: Exception, recipe: Recipe) -> Exception:
         """Return a line in place of a device's own message; any other error as it is."""
         self._dead = self._dead or is_device_dead(error)
         if not self._dead and not is_out_of_memory(error):
             return error
-        size = recipe.width or 0, recipe.height or 0
-        line = RunError(DEAD_LINE if self._dead else out_of_memory_line(self.pipelines.device, size))
+        device, size = self.pipelines.device, (recipe.width or 0, recipe.height or 0)
+        short = DeviceMemoryError(out_of_memory_line(device, size, self.pipelines.levers.relief(device)))
+        line = RunError(DEAD_LINE) if self._dead else short
         line.details = "".join(traceback.format_exception(error))
         return line
 

@@ -37,10 +37,17 @@ class Pipelines:
     def __init__(self, device: str | None = None) -> None:
         quiet()
         self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
-        self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
+        if self.device.type == "cuda" and self.device.index is None:
+            # Tensors know which GPU they are on, and are compared with this.
+            self.device = torch.device("cuda", torch.cuda.current_device())
         self.levers = Levers()
         self._residents = Residents(self.device, self.dtype)
         self._found: dict[str, Checkpoint] = {}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and arithmetic."""
+        return self.levers.dtype_on(self.device)
 
     def acquire(self, word: str, pipeline: str, scheduler: str, extras: Mapping[str, str] = NOTHING) -> Any:
         """Return a pipeline around resident weights, with a fresh scheduler; pipelines of one checkpoint share its weights.
@@ -72,16 +79,23 @@ class Pipelines:
             more = {"controlnet": [more["controlnet"], more["controlnet_2"]]}
         return build(getattr(diffusers, pipeline), base, more, scheduler)
 
+    def relieve(self, word: str, extras: Mapping[str, str] = NOTHING) -> str:
+        """Make room for a run of these checkpoints that ran out of memory, and say what was done; see `Residents.relieve`."""
+        return self._residents.relieve(frozenset(self.identity(one) for one in (word, *extras.values())))
+
     def rest(self) -> None:
         """Send back to RAM what offloading left on the device."""
         for resident in self._residents:
-            if resident.offload is not None:
-                resident.offload.rest()
+            resident.rest()
 
     def move_lever(self, name: str, value: str) -> None:
         """Run models in another way from now on, see `Levers`."""
         self.levers = self.levers.replace(name, value)
         self._residents.set_offload(self.levers.offload)
+        if self._residents.dtype != self.dtype:
+            # Weights are read again: what is rounded once does not come back, and the files may be others.
+            self.unload()
+            self._residents.dtype = self.dtype
 
     def model(self, word: str) -> Any:
         """Return a resident checkpoint that is one model, such as a ControlNet or a depth estimator."""
@@ -91,10 +105,7 @@ class Pipelines:
     def space(self, word: str) -> str:
         """Return what identifies a checkpoint's latents, see `spaces.space_of`; it is loaded for that."""
         checkpoint = self._checkpoint(word)
-        resident = self._resident(checkpoint, frozenset({checkpoint.identity}))
-        if resident.space is None:
-            resident.space = space_of(resident.components)
-        return resident.space
+        return self._resident(checkpoint, frozenset({checkpoint.identity})).space
 
     def directory(self, word: str) -> Path:
         """Return where a checkpoint's files are."""
@@ -176,7 +187,8 @@ def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> Resident:
     loaded = loading.load(checkpoint, dtype)
     if isinstance(loaded, torch.nn.Module):
         components: dict[str, Any] = {".": loaded}
-        return Resident(checkpoint, components, {}, component_bytes(components))
+        return Resident(checkpoint, components, {}, component_bytes(components), "")
     components = dict(loaded.components)
     options = {name: value for name, value in loaded.config.items() if name not in components and not name.startswith("_")}
-    return Resident(checkpoint, components, options, component_bytes(components))
+    # Told while the weights are in RAM: on the device they may be anywhere, or nowhere whole.
+    return Resident(checkpoint, components, options, component_bytes(components), space_of(components))

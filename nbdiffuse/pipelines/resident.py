@@ -10,9 +10,7 @@ import torch
 
 from ..checkpoints.finding import Checkpoint
 from ..devices.memory import component_bytes, tensors
-from ..devices.offload import Offload
-
-RAM = torch.device("cpu")
+from ..devices.offload import RAM, Offload
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Resident:
     when
         Seconds since the epoch at the last use.
     space
-        What identifies its latents, once that was asked.
+        What identifies its latents, see `spaces.space_of`.
     placed
         Whether it is ready to run: on the device, or with hooks that bring it there.
     offload
@@ -60,16 +58,18 @@ class Resident:
     components: Mapping[str, Any]
     options: Mapping[str, Any]
     size: int
+    space: str
     users: set[str] = field(default_factory=set)
     used: int = 0
     when: float = 0.0
-    space: str | None = None
     placed: bool = False
     offload: Offload | None = None
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are now."""
+        """Where the weights are between runs."""
+        if self.offload is not None:
+            return RAM
         found = (tensor.device for component in self.components.values() for tensor in tensors(component))
         return next(found, RAM)
 
@@ -93,6 +93,13 @@ class Resident:
         self.to(RAM)
         self.placed = False
 
+    def rest(self) -> None:
+        """Send back to RAM what a run left on the device."""
+        if self.offload is not None:
+            self.offload.rest()
+            if self.offload.broken:
+                self.park()
+
     def to(self, device: torch.device) -> None:
         """Move the weights."""
         for component in self.components.values():
@@ -106,7 +113,7 @@ class Resident:
             components=tuple(sorted(name for name, part in self.components.items() if isinstance(part, torch.nn.Module))),
             shared=tuple(sorted(self.users)),
             size=self.size,
-            device=str(self.device),
+            device=f"{self.device}, offload {self.offload.mode}" if self.offload else str(self.device),
             dtype=str(dtype).removeprefix("torch."),
             when=self.when,
         )

@@ -12,9 +12,9 @@ import torch
 
 from ..checkpoints.finding import Checkpoint
 from ..devices.memory import SHARE_OF_FREE, Holding, format_size, free_bytes, to_release
-from ..devices.offload import choose
+from ..devices.offload import MODES, RAM, choose
 from ..errors import CheckpointError, ParameterError, did_you_mean
-from .resident import RAM, Resident, Row
+from .resident import Resident, Row
 
 
 class Residents:
@@ -34,6 +34,8 @@ class Residents:
         self._held: dict[tuple[str, torch.dtype, torch.device], Resident] = {}
         self._set: int | None = None
         self._offload = "auto"
+        # Modes that "auto" came to when a faster one had not fit, by identity.
+        self._slowed: dict[str, str] = {}
         self._clock = itertools.count(1)
 
     def _key(self, identity: str) -> tuple[str, torch.dtype, torch.device]:
@@ -99,13 +101,44 @@ class Residents:
     def set_offload(self, mode: str) -> None:
         """Choose where weights wait: a member of `offload.MODES`, or "auto" for the fastest that fits."""
         self._offload = mode
+        self._slowed.clear()
         for resident in self:
             resident.park()
 
     def _mode(self, resident: Resident) -> str:
         if self._offload != "auto":
             return self._offload
-        return "none" if self.device == RAM else choose(resident.sizes(), self.budget)
+        if self.device == RAM:
+            return MODES[0]
+        slowed = self._slowed.get(resident.checkpoint.identity, MODES[0])
+        return max(slowed, choose(resident.sizes(), self.budget), key=MODES.index)
+
+    def relieve(self, needed: frozenset[str]) -> str:
+        """Make room for a run that ran out of memory: by what is not needed, then by the next mode of offloading.
+
+        Parameters
+        ----------
+        needed
+            Identities that the run needs.
+
+        Returns
+        -------
+        What was done, for people; "" when nothing is left to do, or the mode was chosen by hand.
+        """
+        if self.device == RAM:
+            return ""
+        if any(one.checkpoint.identity not in needed for one in self._on(self.device)):
+            self._make_room(self.budget, needed)
+            return "other models were moved to RAM"
+        users = [one for one in self if one.checkpoint.identity in needed]
+        now = max((MODES.index(one.offload.mode) for one in users if one.offload), default=0)
+        if self._offload != "auto" or now + 1 == len(MODES):
+            return ""
+        self._slowed |= dict.fromkeys(needed, MODES[now + 1])
+        for one in users:
+            one.park()
+        _free_caches()
+        return f"models wait in RAM until their turn (offload {MODES[now + 1]})"
 
     def _refuse_what_never_fits(self, name: str, wanted: int) -> None:
         if self._set is not None and wanted > self._set:

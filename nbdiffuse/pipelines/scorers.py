@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -58,20 +59,21 @@ def prompt_scores(word: str, pairs: Sequence[tuple[str, Image.Image]], device: t
 
     Source: Hessel et al., CLIPScore, 2021, without its weight of 2.5.
     """
-    model, tokenizer, processor = _clip(word)
-    model.to(device)
+    resting, tokenizer, processor = _clip(word)
+    longest = resting.config.text_config.max_position_embeddings
     scores: list[float] = []
-    for start in range(0, len(pairs), AT_ONCE):
-        part = pairs[start : start + AT_ONCE]
-        longest = model.config.text_config.max_position_embeddings
-        text = tokenizer([prompt for prompt, _ in part], padding=True, truncation=True, max_length=longest, return_tensors="pt")
-        seen = processor(images=[image for _, image in part], return_tensors="pt")
-        output = model(
-            input_ids=text.input_ids.to(device),
-            attention_mask=text.attention_mask.to(device),
-            pixel_values=seen.pixel_values.to(device),
-        )
-        scores += torch.nn.functional.cosine_similarity(output.text_embeds, output.image_embeds).tolist()
+    with _on(device, resting) as model:
+        for start in range(0, len(pairs), AT_ONCE):
+            part = pairs[start : start + AT_ONCE]
+            texts = [prompt for prompt, _ in part]
+            text = tokenizer(texts, padding=True, truncation=True, max_length=longest, return_tensors="pt")
+            seen = processor(images=[image for _, image in part], return_tensors="pt")
+            output = model(
+                input_ids=text.input_ids.to(device),
+                attention_mask=text.attention_mask.to(device),
+                pixel_values=seen.pixel_values.to(device),
+            )
+            scores += torch.nn.functional.cosine_similarity(output.text_embeds, output.image_embeds).tolist()
     return scores
 
 
@@ -97,9 +99,18 @@ def lpips_distances(pairs: Sequence[tuple[Image.Image, Image.Image]], device: to
 
     Source: Zhang et al., The Unreasonable Effectiveness of Deep Features, 2018; AlexNet.
     """
-    model = _lpips().to(device)
     tensors = [[torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 127.5 - 1 for image in pair] for pair in pairs]
-    return [float(model(first.to(device), second.to(device))) for first, second in tensors]
+    with _on(device, _lpips()) as model:
+        return [float(model(first.to(device), second.to(device))) for first, second in tensors]
+
+
+@contextmanager
+def _on(device: torch.device, model: Any) -> Iterator[Any]:
+    """Lend a model the device: scorers are outside the budget, so they leave when they are done."""
+    try:
+        yield model.to(device)
+    finally:
+        model.to("cpu")
 
 
 @lru_cache(maxsize=2)
