@@ -71,6 +71,19 @@ def test_pixels_equal_the_raw_call(case: str, checkpoints: Path, session: Sessio
     assert mine.image.size == (mine.recipe.width, mine.recipe.height)
 
 
+@pytest.mark.parametrize("case", ["sdxl txt2img", "refiner", "kandinsky img2img", "x2", "x4"])
+def test_in_another_dtype_too_pixels_equal_the_raw_call(case: str, checkpoints: Path, scene: Any) -> None:
+    own = Session()
+    own.with_pipelines(lambda pipelines: pipelines.move_lever("dtype", "bfloat16"))
+    model, pipeline, values, sizes = CASES[case]
+    given = {} if "txt2img" in case else {"image": scene.image}
+    arguments = {**given, "num_inference_steps": 2, **values}
+    directory = checkpoints / model
+    mine = own.run(Recipe(prompt=PROMPT, model=model, checkpoint=str(directory), seed=7, **arguments))
+    theirs = raw_images(directory, pipeline, {"dtype": torch.bfloat16}, **arguments, **sizes)
+    assert mine.image.tobytes() == theirs[0].tobytes()
+
+
 def noted(calls: list[str], original: Any) -> Any:
     """Return a method that notes each call and makes it."""
 

@@ -62,6 +62,28 @@ def test_a_lever_keeps_the_picture_and_leaves_nothing_behind(own: Session, name:
     assert state(own) == before
 
 
+def test_another_dtype_reads_the_weights_again(own: Session) -> None:
+    plain = own.run(RECIPE)
+    move(own, "dtype", "bfloat16")
+    assert own.with_pipelines(lambda pipelines: pipelines.table()) == []
+    moved = own.run(RECIPE)
+    (row,) = own.with_pipelines(lambda pipelines: pipelines.table())
+    assert row.dtype == moved.fingerprint["dtype"] == "bfloat16"
+    difference = np.abs(np.asarray(moved.image, int) - np.asarray(plain.image, int))
+    assert 0 < difference.mean() < 8
+    move(own, "attention", "sdpa")
+    assert own.with_pipelines(lambda pipelines: pipelines.table()) != [], "another lever leaves them where they are"
+    move(own, "dtype", "float32")
+    assert own.run(RECIPE).image.tobytes() == plain.image.tobytes()
+
+
+def test_advice_for_short_memory_is_what_still_helps() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda:0")
+    said = [Levers().relief(cpu), Levers(offload="none").relief(gpu), Levers().relief(gpu), Levers(dtype="float32").relief(gpu)]
+    assert said == ["dtype bfloat16", "offload auto", "", "dtype bfloat16"]
+    assert Levers(dtype="bfloat16").relief(cpu) == ""
+
+
 def test_compiling_marks_the_repeated_blocks_and_can_be_undone(own: Session) -> None:
     from nbdiffuse.devices.levers import pull
 

@@ -247,6 +247,13 @@ def test_a_result_is_checked_against_its_program_in_one_line_that_names_no_model
     assert "&lt;b&gt;a cat&lt;/b&gt;" in bundle["text/html"] and "<b>" not in bundle["text/html"]
 
 
+def test_a_program_of_another_dtype_adds_a_style_as_the_package_does(scene: Any) -> None:
+    own = Session()
+    own.with_pipelines(lambda pipelines: pipelines.move_lever("dtype", "bfloat16"))
+    made = own.run(Recipe(prompt="a cat", image=scene.image, model="comic", num_inference_steps=2, seed=1))
+    assert check(script_of(made), [made.image]).line == "same pixels"
+
+
 def test_a_program_is_saved_with_its_pictures_and_runs_from_anywhere(session: Session, scene: Any, tmp_path: Path) -> None:
     result = session.run(Recipe(prompt="a cat", image=scene.image, num_inference_steps=4, seed=7))
     shell = Shell(made=result)

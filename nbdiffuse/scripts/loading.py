@@ -47,13 +47,14 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
     from ..checkpoints.signatures import automatic_class
 
     word, pipeline = str(recipe.checkpoint), preset_of(recipe.model).pipeline(recipe)
-    half = ["dtype=torch.float16"] if machine.get("dtype") == "float16" else []
-    more = [*half, *(["add_watermarker=False"] if "XL" in pipeline else [])]
+    dtype = machine.get("dtype", "float32")
+    typed = [f"dtype=torch.{dtype}"] if dtype != "float32" else []
+    more = [*typed, *(["add_watermarker=False"] if "XL" in pipeline else [])]
     nets = {name: net for name in ("controlnet", "controlnet_2") if (net := getattr(recipe, name))}
     for name, net in nets.items():
         listing.use("diffusers", "ControlNetModel")
         control = controlnet_of(net).checkpoint(word, preset_of(recipe.model))
-        listing.assign(name, "ControlNetModel.from_pretrained", [*_located(listing, control, machine.get(name, "")), *half])
+        listing.assign(name, "ControlNetModel.from_pretrained", [*_located(listing, control, machine.get(name, "")), *typed])
     if nets:
         more.insert(0, f"controlnet=[{', '.join(nets)}]" if len(nets) > 1 else "controlnet=controlnet")
     if _is_file(word):
@@ -63,7 +64,7 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
     else:
         loader = automatic_class(pipeline)
         listing.use("diffusers", loader)
-        given = [*_located(listing, word, machine.get("checkpoint", "")), *_lent(listing, word, half), *more]
+        given = [*_located(listing, word, machine.get("checkpoint", "")), *_lent(listing, word, typed), *more]
         listing.assign("pipeline", f"{loader}.from_pretrained", given)
     for one in lora.read(recipe.lora) if recipe.lora else ():
         listing.add(f"pipeline.load_lora_weights({', '.join(_lora_file(one.file))})")
@@ -117,7 +118,7 @@ def _located(listing: Listing, word: str, identity: str) -> list[str]:
     return [*given, 'variant="fp16"'] if any(_cached(name, file, revision) for file in halves) else given
 
 
-def _lent(listing: Listing, word: str, half: list[str]) -> list[str]:
+def _lent(listing: Listing, word: str, typed: list[str]) -> list[str]:
     """Write the lines that load what this embedded checkpoint has of another one; return the arguments that hand it over."""
     if word not in embedded.names():
         return []
@@ -127,7 +128,8 @@ def _lent(listing: Listing, word: str, half: list[str]) -> list[str]:
         library, loader = json.loads((embedded.path(owner) / "model_index.json").read_text())[component]
         listing.use(library, loader)
         where = [f"checkpoints / {literal(owner)}", f"subfolder={literal(component)}"]
-        listing.assign(component, f"{loader}.from_pretrained", [*where, *half])
+        # What is added to weights meets them as they are in the file.
+        listing.assign(component, f"{loader}.from_pretrained", [*where, *([] if component in changed else typed)])
     for component in changed:
         listing.use("safetensors.torch", "load_file")
         file = literal(f"{word}/{component}/{CHANGE}")
@@ -141,6 +143,7 @@ def _lent(listing: Listing, word: str, half: list[str]) -> list[str]:
             '        change = changes[f"{name}.diff"].double()',
             "    moved = weight.double() + change.reshape(weight.shape)",
             "    weight.data = moved.half().to(weight.dtype)",
+            *(f"{component}.to({dtype.removeprefix('dtype=')})" for dtype in typed),
         )
     return [f"{component}={component}" for component in lent]
 
