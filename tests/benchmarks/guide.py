@@ -1,10 +1,15 @@
-"""The guide's sections in order, through nbdiffuse and by the guide's own way: `python tests/benchmarks/guide.py [--steps N]`.
+"""The guide's sections in order, through nbdiffuse and by the guide's own way: `python tests/benchmarks/guide.py`.
 
 The guide loads a checkpoint in most sections; nbdiffuse loads each once, runs the
 pictures of one section together, and does not draw again what a chain's first step has
 drawn before. Both make the same pictures, those of the guide's code and those it shows
 beside it, on the checkpoints in this package, in processes of their own, one after the
 other. "Optimise" makes no picture.
+
+`--full-size` does it on a GPU with checkpoints of the originals' sizes and random
+weights, which it writes to the temporary folder first (32 GB); the guide's way then
+has its `enable_model_cpu_offload()`. No figure of that has been taken yet. `--small`
+shows anywhere that it works, at an eighth of the widths.
 """
 
 from __future__ import annotations
@@ -16,23 +21,28 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import diffusers
+import full_size
 import torch
+from PIL import Image
 
 import nbdiffuse
 from nbdiffuse import embedded
 from nbdiffuse.checkpoints import loading
 from nbdiffuse.embedded.world import sample
+from nbdiffuse.quietness import quiet
 
 JUNGLE = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
 WIZARD = "cat wizard, gandalf, lord of the rings, detailed, fantasy, cute, adorable, Pixar, Disney, 8k"
 UGLY = "ugly, deformed, disfigured, poor details, bad anatomy"
 START = sample(3_000_110)
+GPU = torch.cuda.is_available()
 IMG2IMG = "StableDiffusionImg2ImgPipeline"
 KANDINSKY = "KandinskyV22Img2ImgCombinedPipeline"
 XL = "StableDiffusionXLImg2ImgPipeline"
@@ -86,21 +96,49 @@ def _weighed(pipeline: Any, call: dict[str, Any]) -> dict[str, Any]:
     return {"prompt_embeds": encode.embeds, "negative_prompt_embeds": encode.negative_embeds}
 
 
-def by_hand(steps_of_all: dict[str, int]) -> tuple[float, int]:
+@dataclass(frozen=True)
+class Ground:
+    """What both ways run on: a folder of checkpoints, or those in the package, and pictures of a side in pixels."""
+
+    folder: Path | None
+    side: int
+
+    def checkpoint(self, name: str) -> Path:
+        """Return where a checkpoint's files are."""
+        return self.folder / name.replace("controlnet-depth", "controlnet") if self.folder else embedded.path(name)
+
+    def pictures(self, section: str) -> tuple[Image.Image, Image.Image]:
+        """Return a section's initial picture and its depth; one that is enlarged eightfold begins at half the side."""
+        side = self.side // 2 if "upscaler" in section and self.side > 128 else self.side
+        return START.image.resize((side, side)), START.depth.convert("RGB").resize((side, side))
+
+
+def _loaded(pipeline_class: str, where: Path, components: dict[str, Any]) -> Any:
+    """Load as the guide does, which sends what is not at work to RAM."""
+    half: dict[str, Any] = {"dtype": torch.float16} if GPU else {}
+    pipeline = getattr(diffusers, pipeline_class).from_pretrained(where, **half, **components)
+    pipeline.set_progress_bar_config(disable=True)
+    if GPU:
+        pipeline.enable_model_cpu_offload()
+    return pipeline
+
+
+def by_hand(ground: Ground, steps_of_all: dict[str, int]) -> tuple[float, int]:
     """Run every section as the guide does, loading at every step; return seconds and loads."""
     loads, started = 0, time.perf_counter()
-    for steps in SECTIONS.values():
-        image: Any = START.image
+    half: dict[str, Any] = {"dtype": torch.float16} if GPU else {}
+    for section, steps in SECTIONS.items():
+        image, depth = ground.pictures(section)
         for model, pipeline_class, call in steps:
             components = {}
             if "ControlNet" in pipeline_class:
-                components["controlnet"] = diffusers.ControlNetModel.from_pretrained(embedded.path("controlnet-depth"))
-            pipeline = getattr(diffusers, pipeline_class).from_pretrained(embedded.path(model), **components)
+                where = ground.checkpoint("controlnet-depth")
+                components["controlnet"] = diffusers.ControlNetModel.from_pretrained(where, **half)
+            pipeline = _loaded(pipeline_class, ground.checkpoint(model), components)
             loads += 1 + len(components)
-            pipeline.set_progress_bar_config(disable=True)
             given = {} if pipeline_class == "StableDiffusionPipeline" else {"image": image}
-            given |= {"control_image": START.depth.convert("RGB")} if components else {}
-            given |= {"width": 128, "height": 128} if model == "kandinsky22" else {}
+            given |= {"control_image": depth} if components else {}
+            given |= {"width": ground.side, "height": ground.side} if model == "kandinsky22" else {}
             for one in _calls(call):
                 asked = _weighed(pipeline, one) if "weighting" in one else one
                 made = pipeline(generator=torch.Generator("cpu").manual_seed(7), **given, **asked, **steps_of_all).images[0]
@@ -108,7 +146,7 @@ def by_hand(steps_of_all: dict[str, int]) -> tuple[float, int]:
     return time.perf_counter() - started, loads
 
 
-def through_cells(steps_of_all: dict[str, int]) -> tuple[float, int]:
+def through_cells(ground: Ground, steps_of_all: dict[str, int]) -> tuple[float, int]:
     """Run every section through one session; return seconds and loads."""
     loads: list[str] = []
     load = loading.load
@@ -119,11 +157,14 @@ def through_cells(steps_of_all: dict[str, int]) -> tuple[float, int]:
 
     loading.load = counted
     started = time.perf_counter()
-    for steps in SECTIONS.values():
+    net = str(ground.checkpoint("controlnet-depth")) if ground.folder else "depth"
+    for section, steps in SECTIONS.items():
         recipes = []
+        start, depth = ground.pictures(section)
         for number, (model, pipeline_class, call) in enumerate(steps):
-            image = {"image": START.image} if number == 0 and pipeline_class != "StableDiffusionPipeline" else {}
-            control = {"controlnet": "depth", "control_image": START.depth} if "ControlNet" in pipeline_class else {}
+            image = {"image": start} if number == 0 and pipeline_class != "StableDiffusionPipeline" else {}
+            control = {"controlnet": net, "control_image": depth} if "ControlNet" in pipeline_class else {}
+            control |= {"checkpoint": str(ground.checkpoint(model))} if ground.folder else {}
             several = {name: value for name, value in call.items() if isinstance(value, list)}
             single = {name: value for name, value in call.items() if name not in several}
             recipes.append(nbdiffuse.Recipe(model=model, seed=7, **image, **control, **single, **steps_of_all))
@@ -138,22 +179,42 @@ def main() -> None:
     """Run both ways in processes of their own and print seconds, loads and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, help="num_inference_steps of every call, in place of the pipelines' own")
+    parser.add_argument("--full-size", action="store_true", help="on a GPU, with checkpoints as large as the originals")
+    parser.add_argument("--small", action="store_true", help="with those of an eighth of the widths, anywhere")
     parser.add_argument("--only", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     steps_of_all = {"num_inference_steps": asked.steps} if asked.steps else {}
-    if asked.only:
-        seconds, loads = {"hand": by_hand, "cells": through_cells}[asked.only](steps_of_all)
+    if asked.full_size and not GPU:
+        sys.stdout.write("No GPU is here. `--small` shows that the script works.\n")
+    elif asked.only:
+        quiet()
+        ground = Ground(asked.folder, 512 if asked.full_size else 128)
+        seconds, loads = {"hand": by_hand, "cells": through_cells}[asked.only](ground, steps_of_all)
         sys.stdout.write(json.dumps([seconds, loads]) + "\n")
-        return
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            _compare([*sys.argv[1:], *_written(Path(folder), asked.full_size, asked.small)])
+
+
+def _written(folder: Path, full: bool, small: bool) -> list[str]:
+    """Write the checkpoints that were asked for, and return the option that names their folder."""
+    for name in full_size.MAKERS if full or small else ():
+        full_size.write(name, folder, 1 if full else 8, torch.float16 if GPU else torch.float32)
+    return ["--folder", str(folder)] if full or small else []
+
+
+def _compare(options: list[str]) -> None:
     rows = {}
     for way in ("hand", "cells"):
         # What an earlier run left on the disk must not answer for this one.
         with tempfile.TemporaryDirectory() as cache:
-            command = [sys.executable, __file__, "--only", way, *sys.argv[1:]]
-            surroundings = {**os.environ, "NBDIFFUSE_CACHE": cache}
-            done = subprocess.run(command, check=True, capture_output=True, text=True, env=surroundings)
+            command = [sys.executable, __file__, "--only", way, *options]
+            surroundings = {**os.environ, "NBDIFFUSE_CACHE": cache, "NBDIFFUSE_USE": "tiny"}
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=surroundings)
             rows[way] = json.loads(done.stdout.splitlines()[-1])
-    lines = [f"{len(SECTIONS)} sections", "way          seconds  loads"]
+    machine = torch.cuda.get_device_name() if GPU else f"CPU, {torch.get_num_threads()} thread(s)"
+    lines = [f"{len(SECTIONS)} sections on {machine}, torch {torch.__version__}", "way          seconds  loads"]
     lines += [f"{name:<12} {seconds:7.1f} {loads:6d}" for name, (seconds, loads) in rows.items()]
     lines.append(f"ratio {rows['hand'][0] / rows['cells'][0]:.2f}")
     sys.stdout.write("\n".join(lines) + "\n")

@@ -15,7 +15,6 @@ figures say nothing about full size.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import resource
 import statistics
 import sys
@@ -33,11 +32,10 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 import nbdiffuse
-import nbdiffuse.engine.engine
 from nbdiffuse import Recipe, Session
+from nbdiffuse.devices.levers import POSITIONS
 from nbdiffuse.devices.memory import format_size
 from nbdiffuse.quietness import quiet
-from nbdiffuse.recipes.controlnets import CONTROLNETS
 
 PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
 
@@ -102,7 +100,7 @@ def measure(case: Case, session: Session, word: str, controlnet: str, side: int,
 
     def recipe(seed: int) -> Recipe:
         given = {"image": noise(side, seed), "seed": seed, "num_inference_steps": steps, "width": side, "height": side}
-        control = {"controlnet": "depth", "control_image": noise(side, -seed - 1 + 2**32)} if case.controlled else {}
+        control = {"controlnet": controlnet, "control_image": noise(side, -seed - 1 + 2**32)} if case.controlled else {}
         values = {**given, **control, **case.values}
         return Recipe(prompt=f"{PROMPT} {seed}", model=case.model, checkpoint=word, **values)
 
@@ -153,22 +151,23 @@ def main() -> None:
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--small", action="store_true", help="an eighth of the width, pictures of 128 pixels, 10 steps")
     parser.add_argument("--pairs", type=int, default=5, help="how often each case runs both ways")
+    parser.add_argument("--dtype", default="auto", choices=POSITIONS["dtype"])
+    parser.add_argument("--steps", type=int, help="num_inference_steps of every call; 50, and 10 when small")
     asked = parser.parse_args()
     if asked.device.startswith("cuda") and not torch.cuda.is_available():
         say("No GPU is here, so there is nothing to measure. `--device cpu --small` shows that the script works.")
         return
     quiet()
     session = Session(asked.device)
+    session.with_pipelines(lambda held: held.move_lever("dtype", asked.dtype))
     part, steps = (8, 10) if asked.small else (1, 50)
-    dtype = torch.float16 if asked.device.startswith("cuda") else torch.float32
+    steps = asked.steps or steps
+    dtype = session.with_pipelines(lambda held: held.dtype)
     name = torch.cuda.get_device_name() if asked.device.startswith("cuda") else f"CPU, {torch.get_num_threads()} thread(s)"
     say(f"{name}, torch {torch.__version__}, {dtype}, {'an eighth of the width' if asked.small else 'full size'}, {steps} steps")
     say("pipeline | side | raw call | nbdiffuse / raw | of matrix peak | peak memory | load | same pixels")
     with tempfile.TemporaryDirectory() as folder:
         nets = str(full_size.write("controlnet", Path(folder), part, dtype))
-        depth = CONTROLNETS["depth"]
-        origin = dataclasses.replace(depth.hub, checkpoint=nets)
-        nbdiffuse.engine.engine.CONTROLNETS = {"depth": dataclasses.replace(depth, hub=origin)}
         for case in CASES:
             word = Path(folder) / case.model
             if not word.exists():
