@@ -43,6 +43,7 @@ WIZARD = "cat wizard, gandalf, lord of the rings, detailed, fantasy, cute, adora
 UGLY = "ugly, deformed, disfigured, poor details, bad anatomy"
 START = sample(3_000_110)
 GPU = torch.cuda.is_available()
+TXT2IMG = "StableDiffusionPipeline"
 IMG2IMG = "StableDiffusionImg2ImgPipeline"
 KANDINSKY = "KandinskyV22Img2ImgCombinedPipeline"
 XL = "StableDiffusionXLImg2ImgPipeline"
@@ -61,7 +62,7 @@ SECTIONS: dict[str, list[Step]] = {
     "guidance scale": [("sd15", IMG2IMG, {"prompt": JUNGLE, "guidance_scale": [8.0, 0.1, 5.0, 10.0]})],
     "negative prompt": [("sdxl-refiner", XL, {"prompt": JUNGLE, "negative_prompt": [UGLY, "jungle"]})],
     "text to image to image": [
-        ("sd15", "StableDiffusionPipeline", {"prompt": JUNGLE}),
+        ("sd15", TXT2IMG, {"prompt": JUNGLE}),
         ("kandinsky22", KANDINSKY, {"prompt": JUNGLE}),
     ],
     "image to image to image": [
@@ -107,6 +108,11 @@ class Ground:
         """Return where a checkpoint's files are."""
         return self.folder / name.replace("controlnet-depth", "controlnet") if self.folder else embedded.path(name)
 
+    @property
+    def size(self) -> dict[str, int]:
+        """Return what a call without an initial picture is told."""
+        return {"width": self.side, "height": self.side}
+
     def pictures(self, section: str) -> tuple[Image.Image, Image.Image]:
         """Return a section's initial picture and its depth; one that is enlarged eightfold begins at half the side."""
         side = self.side // 2 if "upscaler" in section and self.side > 128 else self.side
@@ -136,9 +142,9 @@ def by_hand(ground: Ground, steps_of_all: dict[str, int]) -> tuple[float, int]:
                 components["controlnet"] = diffusers.ControlNetModel.from_pretrained(where, **half)
             pipeline = _loaded(pipeline_class, ground.checkpoint(model), components)
             loads += 1 + len(components)
-            given = {} if pipeline_class == "StableDiffusionPipeline" else {"image": image}
+            given = {} if pipeline_class == TXT2IMG else {"image": image}
             given |= {"control_image": depth} if components else {}
-            given |= {"width": ground.side, "height": ground.side} if model == "kandinsky22" else {}
+            given |= ground.size if model == "kandinsky22" or pipeline_class == TXT2IMG else {}
             for one in _calls(call):
                 asked = _weighed(pipeline, one) if "weighting" in one else one
                 made = pipeline(generator=torch.Generator("cpu").manual_seed(7), **given, **asked, **steps_of_all).images[0]
@@ -162,7 +168,7 @@ def through_cells(ground: Ground, steps_of_all: dict[str, int]) -> tuple[float, 
         recipes = []
         start, depth = ground.pictures(section)
         for number, (model, pipeline_class, call) in enumerate(steps):
-            image = {"image": start} if number == 0 and pipeline_class != "StableDiffusionPipeline" else {}
+            image = ground.size if pipeline_class == TXT2IMG else {"image": start} if number == 0 else {}
             control = {"controlnet": net, "control_image": depth} if "ControlNet" in pipeline_class else {}
             control |= {"checkpoint": str(ground.checkpoint(model))} if ground.folder else {}
             several = {name: value for name, value in call.items() if isinstance(value, list)}
@@ -211,7 +217,9 @@ def _compare(options: list[str]) -> None:
         with tempfile.TemporaryDirectory() as cache:
             command = [sys.executable, __file__, "--only", way, *options]
             surroundings = {**os.environ, "NBDIFFUSE_CACHE": cache, "NBDIFFUSE_USE": "tiny"}
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=surroundings)
+            done = subprocess.run(command, capture_output=True, text=True, env=surroundings)
+            if done.returncode:
+                raise RuntimeError(done.stderr)
             rows[way] = json.loads(done.stdout.splitlines()[-1])
     machine = torch.cuda.get_device_name() if GPU else f"CPU, {torch.get_num_threads()} thread(s)"
     lines = [f"{len(SECTIONS)} sections on {machine}, torch {torch.__version__}", "way          seconds  loads"]
