@@ -25,7 +25,7 @@ ROOMS = {
     "results": "",
     "devices": "memory offload levers rescue worker lanes steps",
     "checkpoints": "layouts trouble singles priors hub finding adapters loading spaces signatures",
-    "pipelines": "resident residents building pipelines depth scorers",
+    "pipelines": "resident residents building previews pipelines depth scorers",
     "engine": "calls encodings conditioning tokenization progress notices engine sharing batches",
     "scripts": "statements listing calls loading weighting writing checking loopbacks sweeps",
     "sessions": "remote session runners",

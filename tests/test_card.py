@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
+import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import card
@@ -290,6 +293,22 @@ def test_each_gpu_has_its_own_models(cards: card.Cards, recipe: Recipe) -> None:
 
     for name in ("cuda:0", "cuda:1"):
         remote._engines.pop(name).pipelines.unload()
+
+
+@pytest.mark.parametrize("mode", ["none", "model", "sequential"])
+def test_previews_are_measured_wherever_the_weights_wait(mode: str, gpu: Session, recipe: Recipe, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(embedded.path("sd15"), bare)
+    (bare / "latent_rgb.json").unlink()
+    config = bare / "vae" / "config.json"
+    # As the VAE of SDXL says it.
+    config.write_text(json.dumps({**json.loads(config.read_text()), "force_upcast": True}))
+    move(gpu, "offload", mode)
+    seen = []
+    made = gpu.run(recipe.replace(checkpoint=str(bare)), lambda progress: seen.append(progress.preview))
+    assert seen[0] is not None
+    move(gpu, "offload", "none")
+    assert gpu.run(recipe).image.tobytes() == made.image.tobytes()
 
 
 def test_scorers_leave_the_gpu_when_they_are_done(cards: card.Cards, scene: Any) -> None:

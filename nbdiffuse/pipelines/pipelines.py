@@ -11,11 +11,12 @@ from typing import Any
 from .. import embedded
 from ..checkpoints import finding, loading
 from ..checkpoints.finding import Checkpoint
-from ..checkpoints.spaces import space_of
+from ..checkpoints.spaces import space_of, vae_of
 from ..devices.levers import Levers, pull
 from ..devices.memory import component_bytes
 from ..quietness import quiet
 from .building import build, fitting
+from .previews import measured
 from .resident import Resident, Row
 from .residents import Residents
 
@@ -43,6 +44,8 @@ class Pipelines:
         self.levers = Levers()
         self._residents = Residents(self.device, self.dtype)
         self._found: dict[str, Checkpoint] = {}
+        # By space: fine-tunes of one model share it.
+        self._latent_rgb: dict[str, torch.Tensor | None] = {}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -128,9 +131,15 @@ class Pipelines:
         return self._checkpoint(word).notices
 
     def latent_rgb(self, word: str) -> torch.Tensor | None:
-        """Return the matrix that turns latents into a rough preview: shape (5, 3), the last row the bias, for [0, 255]."""
-        file = self._checkpoint(word).directory / "latent_rgb.json"
-        return torch.tensor(json.loads(file.read_text()), dtype=torch.float32) if file.exists() else None
+        """Return the matrix that turns latents into a rough preview, see `previews.latent_rgb`; the checkpoint is loaded."""
+        checkpoint = self._checkpoint(word)
+        file = checkpoint.directory / "latent_rgb.json"
+        if file.exists():
+            return torch.tensor(json.loads(file.read_text()), dtype=torch.float32)
+        resident = self._resident(checkpoint, frozenset({checkpoint.identity}))
+        if resident.space not in self._latent_rgb:
+            self._latent_rgb[resident.space] = measured(vae_of(resident.components))
+        return self._latent_rgb[resident.space]
 
     @property
     def budget(self) -> int:

@@ -18,6 +18,7 @@ from transformers import CLIPTokenizer
 
 from ...checkpoints.spaces import vae_of
 from ...errors import CheckpointError
+from ...pipelines.previews import latent_rgb
 from .. import differences
 from ..borrowing import BORROWED, CHANGED
 from .base import new_scheduler
@@ -90,27 +91,6 @@ def _name_classes_without_torchvision(index: Path) -> None:
 
 def _rewrite(file: Path, changes: dict[str, Any]) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}, indent=2, sort_keys=True) + "\n")
-
-
-@torch.no_grad()
-def latent_rgb(vae: Any, images: Tensor) -> Tensor:
-    """Fit the matrix from scaled latents to RGB in [0, 255]; shape (5, 3), the last row the bias."""
-    latents = torch.cat([_encoded(vae, chunk) for chunk in images.split(16)])
-    small = nn.functional.avg_pool2d(images, images.shape[-1] // latents.shape[-1])
-    features = latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
-    features = torch.cat([features, torch.ones(len(features), 1)], dim=1)
-    colors = (small.permute(0, 2, 3, 1).reshape(-1, 3) + 1) * 127.5
-    return torch.linalg.lstsq(features, colors).solution
-
-
-def _encoded(vae: Any, images: Tensor) -> Tensor:
-    """Return latents as the denoiser sees them: scaled means, or a MoVQ's latents as they are."""
-    encoded = vae.encode(images)
-    if hasattr(encoded, "latents"):
-        latents: Tensor = encoded.latents
-        return latents
-    scaled: Tensor = encoded.latent_dist.mean * vae.config["scaling_factor"]
-    return scaled
 
 
 def export_change(tensors: Mapping[str, Tensor], directory: Path, component: str) -> None:
