@@ -20,5 +20,6 @@ def quiet() -> None:
 
         diffusers.utils.logging.set_verbosity_error()
         diffusers.utils.logging.disable_progress_bar()
-    # Kandinsky's combined pipelines pass it themselves, so nobody who reads the warning could act on it.
-    warnings.filterwarnings("ignore", "`callback_steps` is deprecated", FutureWarning)
+    # The pipelines of Kandinsky and SDXL use these themselves, so nobody who reads the warning could act on it.
+    for name in ("callback_steps", "upcast_vae"):
+        warnings.filterwarnings("ignore", f"`{name}` is deprecated", FutureWarning)

@@ -11,9 +11,12 @@ import argparse
 import itertools
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import full_size
 import numpy as np
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline
@@ -71,16 +74,27 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="sd15", help="of the SD 1.5 family: an embedded name, a hub id or a directory")
     parser.add_argument("--size", type=int, help="side of the pictures in pixels; the initial picture's when not given")
     parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--full-size", action="store_true", help="SD 1.5 at its true size with random weights, 512 pixels")
     parser.add_argument("--growth", action="store_true", help="also from 1 to 100 cells")
     asked = parser.parse_args()
-    found = str(nbdiffuse.embedded.path("sd15")) if asked.checkpoint == "sd15" else asked.checkpoint
+    with tempfile.TemporaryDirectory() as folder:
+        if asked.full_size:
+            dtype = torch.float16 if torch.cuda.is_available() else torch.float32
+            asked.checkpoint, asked.size = str(full_size.write("sd15", Path(folder), 1, dtype)), 512
+        elif asked.checkpoint == "sd15":
+            asked.checkpoint = str(nbdiffuse.embedded.path("sd15"))
+        _tell(asked)
+
+
+def _tell(asked: argparse.Namespace) -> None:
+    machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} threads"
     spread = [round(0.2 + 0.2 * step, 1) for step in range(5)]
     shapes = [(1, 1), (2, 2), (5, 5), (10, 10)] if asked.growth else [(5, 5)]
     for rows, columns in shapes:
         strengths = spread[:rows] if rows <= 5 else [round((1 + step) / rows, 2) for step in range(rows)]
         strengths = [statistics.median(spread)] if rows == 1 else strengths
-        line = compared(found, asked.size, strengths, [1.5 + 1.5 * step for step in range(columns)], asked.steps)
-        sys.stdout.write(f"{torch.get_num_threads()} threads, {line}\n")
+        line = compared(asked.checkpoint, asked.size, strengths, [1.5 + 1.5 * step for step in range(columns)], asked.steps)
+        sys.stdout.write(f"{machine}, {line}\n")
 
 
 if __name__ == "__main__":

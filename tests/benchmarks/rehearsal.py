@@ -8,8 +8,8 @@ reused and the ratio holds when the machine's speed drifts. Random weights cost 
 trained ones do. Nothing is downloaded; it needs 10 GB of disk in the temporary folder.
 
 No figure from a GPU has been taken yet: the machines that this was written on have none.
-There, `--device cpu --small` shows at an eighth of the width that the script works; its
-figures say nothing about full size.
+Full size runs on a CPU, too (`--device cpu`, with `--steps 4`); `--small` shows at an
+eighth of the width that the script works, and its figures say nothing about full size.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def measure(case: Case, session: Session, word: str, controlnet: str, side: int, steps: int, pairs: int) -> dict[str, Any]:
+def measure(
+    case: Case, session: Session, word: str, controlnet: str, side: int, steps: int, pairs: int, compiled: bool
+) -> dict[str, Any]:
     """Run one case by nbdiffuse and by hand in turn."""
 
     def recipe(seed: int) -> Recipe:
@@ -133,6 +135,15 @@ def measure(case: Case, session: Session, word: str, controlnet: str, side: int,
         raw.append(hand)
         equal = equal and result.image.tobytes() == theirs.tobytes()
     memory = peak_memory(device)
+    faster = 0.0
+    if compiled:
+        for lever in ("compile", "channels_last"):
+            session.with_pipelines(lambda held, lever=lever: held.move_lever(lever, "on"))  # type: ignore[misc]
+        # The first run compiles.
+        times = [seconds(lambda seed=seed: session.run(recipe(seed)), device)[0] for seed in range(100, 101 + pairs)]  # type: ignore[misc]
+        faster = statistics.median(raw) / statistics.median(times[1:])
+        for lever in ("compile", "channels_last"):
+            session.with_pipelines(lambda held, lever=lever: held.move_lever(lever, "off"))  # type: ignore[misc]
     with FlopCounterMode(display=False) as counter:
         by_hand(1)()
     return {
@@ -141,6 +152,7 @@ def measure(case: Case, session: Session, word: str, controlnet: str, side: int,
         "ratio": statistics.median(ratios),
         "share": counter.get_total_flops() / statistics.median(raw) / matrix_peak(device, dtype),
         "memory": memory,
+        "faster": faster,
         "equal": equal,
     }
 
@@ -150,12 +162,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--small", action="store_true", help="an eighth of the width, pictures of 128 pixels, 10 steps")
+    parser.add_argument("--cases", nargs="+", type=int, default=[1, 2, 3], help="rows of the table; all by default")
+    parser.add_argument("--compiled", action="store_true", help="also with `compile` and `channels_last` on; goal 1.5 on a GPU")
     parser.add_argument("--pairs", type=int, default=5, help="how often each case runs both ways")
     parser.add_argument("--dtype", default="auto", choices=POSITIONS["dtype"])
     parser.add_argument("--steps", type=int, help="num_inference_steps of every call; 50, and 10 when small")
     asked = parser.parse_args()
     if asked.device.startswith("cuda") and not torch.cuda.is_available():
-        say("No GPU is here, so there is nothing to measure. `--device cpu --small` shows that the script works.")
+        say("No GPU is here. `--device cpu` measures on this machine, and `--small` shows in a minute that the script works.")
         return
     quiet()
     session = Session(asked.device)
@@ -165,18 +179,20 @@ def main() -> None:
     dtype = session.with_pipelines(lambda held: held.dtype)
     name = torch.cuda.get_device_name() if asked.device.startswith("cuda") else f"CPU, {torch.get_num_threads()} thread(s)"
     say(f"{name}, torch {torch.__version__}, {dtype}, {'an eighth of the width' if asked.small else 'full size'}, {steps} steps")
-    say("pipeline | side | raw call | nbdiffuse / raw | of matrix peak | peak memory | load | same pixels")
+    columns = "pipeline | side | raw call | nbdiffuse / raw | of matrix peak | peak memory | load | same pixels"
+    say(columns + (" | raw / compiled" if asked.compiled else ""))
     with tempfile.TemporaryDirectory() as folder:
         nets = str(full_size.write("controlnet", Path(folder), part, dtype))
-        for case in CASES:
+        for case in (CASES[number - 1] for number in asked.cases):
             word = Path(folder) / case.model
             if not word.exists():
                 full_size.write(case.model, Path(folder), part, dtype)
             side = 128 if asked.small else case.side
-            found = measure(case, session, str(word), nets, side, steps, asked.pairs)
+            found = measure(case, session, str(word), nets, side, steps, asked.pairs, asked.compiled)
             say(
                 f"{case.title} | {side} | {found['raw']:.2f} s | {found['ratio']:.3f} | {found['share']:.0%}"
                 f" | {format_size(found['memory'])} | {found['load']:.1f} s | {'yes' if found['equal'] else 'NO'}"
+                + (f" | {found['faster']:.2f}" if asked.compiled else "")
             )
 
 
