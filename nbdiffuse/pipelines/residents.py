@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import time
 from collections.abc import Callable, Iterable
@@ -13,6 +12,7 @@ import torch
 from ..checkpoints.finding import Checkpoint
 from ..devices.memory import SHARE_OF_FREE, Holding, format_size, free_bytes, to_release
 from ..devices.offload import MODES, RAM, choose
+from ..devices.rescue import free_caches
 from ..errors import CheckpointError, ParameterError, did_you_mean
 from .resident import Resident, Row
 
@@ -137,7 +137,7 @@ class Residents:
         self._slowed |= dict.fromkeys(needed, MODES[now + 1])
         for one in users:
             one.park()
-        _free_caches()
+        free_caches()
         return f"models wait in RAM until their turn (offload {MODES[now + 1]})"
 
     def _refuse_what_never_fits(self, name: str, wanted: int) -> None:
@@ -162,7 +162,7 @@ class Residents:
                 resident.park()
             else:
                 self.drop([identity])
-        _free_caches()
+        free_caches()
 
     def _on(self, device: torch.device) -> list[Resident]:
         return [one for one in self._held.values() if one.device == device]
@@ -176,7 +176,7 @@ class Residents:
         """Forget checkpoints; their memory is free when no run holds them."""
         gone = [self._held.pop(self._key(identity)).checkpoint for identity in identities]
         if gone:
-            _free_caches()
+            free_caches()
 
     def unload(self, name: str | None = None) -> int:
         """Drop a checkpoint, or all of them.
@@ -206,9 +206,3 @@ class Residents:
     def table(self) -> list[Row]:
         """Return what is in memory, most recently used first."""
         return [one.row(self.dtype) for one in sorted(self, key=lambda one: -one.used)]
-
-
-def _free_caches() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

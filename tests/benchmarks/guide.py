@@ -7,7 +7,7 @@ beside it, on the checkpoints in this package, in processes of their own, one af
 other. "Optimise" makes no picture.
 
 `--full-size` does it on a GPU with checkpoints of the originals' sizes and random
-weights, which it writes to the temporary folder first (32 GB); the guide's way then
+weights, which it writes to the temporary folder first (28 GB); the guide's way then
 has its `enable_model_cpu_offload()`. No figure of that has been taken yet. `--small`
 shows anywhere that it works, at an eighth of the widths.
 """
