@@ -117,8 +117,9 @@ def test_a_person_uses_the_panel(app: str, tmp_path: Path) -> None:
         panel.type("guidance scale", "2")
         panel.run()
         panel.box.locator(".nbd-past button").last.click()
+        # Every control has a message of its own, so they do not all move at once.
         wait_for(lambda: panel.field("guidance scale").input_value() == "7.5")
-        assert panel.field("num inference steps").input_value() == "50"
+        wait_for(lambda: panel.field("num inference steps").input_value() == "50")
 
         # The cell that makes it, inserted below and run.
         panel.button("To cell").click()
