@@ -71,16 +71,17 @@ def compared(checkpoint: str, size: int | None, strengths: Sequence[float], guid
 def main() -> None:
     """Print a line for each grid."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", default="sd15", help="of the SD 1.5 family: an embedded name, a hub id or a directory")
-    parser.add_argument("--size", type=int, help="side of the pictures in pixels; the initial picture's when not given")
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument("--checkpoint", default="sd15", help="of the SD 1.5 family: an embedded name, a hub id or a directory")
+    weights.add_argument("--full-size", action="store_true", help="SD 1.5 at its true size with random weights")
+    parser.add_argument("--size", type=int, help="side of the pictures in pixels; the initial picture's or, at full size, 512")
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--full-size", action="store_true", help="SD 1.5 at its true size with random weights, 512 pixels")
     parser.add_argument("--growth", action="store_true", help="also from 1 to 100 cells")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if asked.full_size:
             dtype = torch.float16 if torch.cuda.is_available() else torch.float32
-            asked.checkpoint, asked.size = str(full_size.write("sd15", Path(folder), 1, dtype)), 512
+            asked.checkpoint, asked.size = str(full_size.write("sd15", Path(folder), 1, dtype)), asked.size or 512
         elif asked.checkpoint == "sd15":
             asked.checkpoint = str(nbdiffuse.embedded.path("sd15"))
         _tell(asked)
