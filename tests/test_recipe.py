@@ -14,7 +14,7 @@ from PIL import Image
 
 from nbdiffuse import Picture, Recipe
 from nbdiffuse.errors import NbdiffuseError, ParameterError
-from nbdiffuse.recipes.parameters import Param
+from nbdiffuse.families.parameters import Param
 from nbdiffuse.recipes.recipe import PARAMS
 
 

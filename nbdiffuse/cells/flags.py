@@ -8,7 +8,7 @@ import shlex
 from typing import NoReturn
 
 from ..errors import ParameterError
-from ..recipes.parameters import Param
+from ..families.parameters import Param
 from ..recipes.recipe import PARAMS
 
 

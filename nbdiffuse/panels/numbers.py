@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ..recipes.parameters import Param
+from ..families.parameters import Param
 from ..recipes.strengths import detents, run_steps, span
 from .desk import Desk
 from .hearing import hear

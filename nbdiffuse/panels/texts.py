@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from ..errors import ParameterError, breaks_rule
-from ..recipes.parameters import Param
+from ..families.parameters import Param
 from ..sweeps.axes import values_of
 from .desk import Desk
 from .hearing import hear, press

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from ..cells.variables import find_picture, names_of_pictures
 from ..images.picture import Picture
-from ..recipes.parameters import Param
+from ..families.parameters import Param
 from ..results import Result
 from .desk import Desk
 from .frontend import LIVELY, Well

@@ -4,31 +4,57 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from ..errors import ParameterError, did_you_mean
+from ..families.arguments import ARGUMENTS
+from ..families.parameters import Param, declared
 from ..images.latents import MARK, Latents
 from ..images.picture import Picture
 from ..prompts import dialects
 from .chain import Link
-from .parameters import Param, declared
+from .fields import OF_PARTS, PARTS, SINGLE, Place, place_of
+from .lora import JOINT
+from .parts import ControlNet, Lora, Mask, Part
 
-FORMAT = 1
-"""Format number of a recipe's JSON; raised when a field changes its meaning."""
+FORMAT = 2
+"""Format number of a recipe's JSON; format 1, without parts, is read too."""
 
 
-@dataclass(frozen=True, kw_only=True)
+class Arguments(Mapping[str, Any]):
+    """Arguments of a family's call by name: a mapping that is hashable and cannot be changed."""
+
+    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
+        self._values = dict(sorted((values or {}).items()))
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._values.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._values)
+
+
+@dataclass(frozen=True, init=False)
 class Recipe(Link):
     """Everything that one run depends on, under diffusers' own parameter names.
 
-    `None` means "the preset's default"; `completion.resolve` fills it in and draws
-    the seed. A recipe is hashable and equal to another iff every field and every
-    pixel of its pictures is. With a picture it is image-to-image, without one
-    text-to-image.
+    `None` means "not said"; `resolve.resolve` fills it in and draws the seed. A recipe is
+    hashable and equal to another iff every field and every pixel of its pictures is.
+    With a picture it is image-to-image, without one text-to-image.
 
     Parameters
     ----------
@@ -44,7 +70,7 @@ class Recipe(Link):
     guidance_scale
         Classifier-free guidance, in [0, 100]; values up to 1 ignore the negative prompt.
     num_inference_steps
-        Length of the schedule, in [1, 1000] steps.
+        Number of steps, in [1, 1000].
     seed
         Seed of `torch.Generator("cpu")`, in [0, 2**63 - 1].
     negative_prompt
@@ -54,42 +80,30 @@ class Recipe(Link):
     width, height
         Size of the result in pixels, multiples of 8 in [64, 4096].
     resize_mode
-        How the initial picture meets that size: "fit" keeps everything and the
-        proportions to within the multiple of 8, "crop" fills the size and cuts the
-        rest, "pad" keeps everything and adds borders.
+        What happens when the initial picture has another shape: "fit", "crop" or "pad",
+        see `images.fitting`.
     checkpoint
         The weights: a name of the embedded family, a hub id with "@revision" behind it
         where one is meant, or a local directory; what `model` stands for when not given.
-    mask_image
-        Inpainting: white is redrawn, black stays; any mode and size.
-    controlnet
-        Name of a ControlNet, see `controlnets.CONTROLNETS`; or any other one by its hub id or directory.
-    control_image
-        What the ControlNet follows, such as a depth map; any mode and size.
-    controlnet_conditioning_scale
-        Weight of the ControlNet, in [0, 2].
-    control_guidance_start, control_guidance_end
-        Part of the steps in which the ControlNet acts, in [0, 1].
-    controlnet_2, control_image_2, controlnet_conditioning_scale_2, control_guidance_start_2, control_guidance_end_2
-        A second ControlNet, which acts together with the first, and the same about it.
-    prompt_2, negative_prompt_2
-        Prompts of SDXL's second text encoder; the first ones when not given.
-    aesthetic_score, negative_aesthetic_score
-        What the SDXL refiner is told about the picture, in [0, 10].
-    prior_guidance_scale, prior_num_inference_steps
-        The same as `guidance_scale` and `num_inference_steps` for Kandinsky's prior.
-    noise_level
-        How much noise the x4 upscaler adds to the picture it is given, in [0, 350].
-    lora
-        LoRA files over the checkpoint's weights, `FILE:WEIGHT`, see `lora.read`.
     weighting
         Dialect in which the prompts weigh words: "compel" (`jungle++`), "a1111"
         (`(jungle:1.3)`), or "none".
+    mask
+        A `Mask`: inpainting; None for none.
+    controlnets, loras
+        Any number of `ControlNet` and `Lora`.
+    arguments
+        Further arguments of the family's call by diffusers' name, such as
+        `{"aesthetic_score": 6.5}`; which there are says `families.arguments`.
+    **named
+        Fields of parts and arguments by the name of their option, such as
+        `controlnet="depth", control_image=picture, mask_image=mask, lora="style.safetensors:0.8"`,
+        or by their place, such as `"controlnets.2.scale"`.
 
     Raises
     ------
     ParameterError
-        A value breaks its rule.
+        A value breaks its rule, or a name is unknown.
     ImageInputError
         A picture cannot be read.
     """
@@ -111,35 +125,24 @@ class Recipe(Link):
     height: int | None = declared(None, Param(int, "height of the result in pixels", 64, 4096, 8, multiple=True))
     resize_mode: str | None = declared(None, Param(str, "how the initial picture meets the size", choices=("fit", "crop", "pad")))
     checkpoint: str | None = declared(None, Param(str, "weights: an embedded name, a hub id, or a directory"))
-    mask_image: Any = declared(None, Param(Picture, "inpainting mask: white is redrawn"))
-    controlnet: str | None = declared(None, Param(str, "ControlNet that keeps the layout: depth, a hub id or a directory"))
-    control_image: Any = declared(None, Param(Picture, "what the ControlNet follows, such as a depth map"))
-    controlnet_conditioning_scale: float | None = declared(None, Param(float, "weight of the ControlNet", 0, 2, 0.05))
-    control_guidance_start: float | None = declared(None, Param(float, "part of the steps where it begins", 0, 1, 0.05))
-    control_guidance_end: float | None = declared(None, Param(float, "part of the steps where it ends", 0, 1, 0.05))
-    controlnet_2: str | None = declared(None, Param(str, "second ControlNet, beside the first"))
-    control_image_2: Any = declared(None, Param(Picture, "what the second ControlNet follows"))
-    controlnet_conditioning_scale_2: float | None = declared(None, Param(float, "weight of the second ControlNet", 0, 2, 0.05))
-    control_guidance_start_2: float | None = declared(None, Param(float, "part of the steps where the second begins", 0, 1, 0.05))
-    control_guidance_end_2: float | None = declared(None, Param(float, "part of the steps where the second ends", 0, 1, 0.05))
-    prompt_2: str | None = declared(None, Param(str, "prompt of SDXL's second text encoder"))
-    negative_prompt_2: str | None = declared(None, Param(str, "negative prompt of SDXL's second text encoder"))
-    aesthetic_score: float | None = declared(None, Param(float, "score the SDXL refiner aims at", 0, 10, 0.5))
-    negative_aesthetic_score: float | None = declared(None, Param(float, "score the SDXL refiner keeps away from", 0, 10, 0.5))
-    prior_guidance_scale: float | None = declared(None, Param(float, "guidance of Kandinsky's prior", 0, 100, 0.5, usual=(1, 20)))
-    prior_num_inference_steps: int | None = declared(
-        None, Param(int, "steps of Kandinsky's prior", 1, 1000, 1, unit="of steps", usual=(1, 100))
-    )
-    noise_level: int | None = declared(None, Param(int, "noise the x4 upscaler adds to its picture", 0, 350, 1))
-    lora: str | None = declared(None, Param(str, "LoRA over the weights, such as style.safetensors:0.8"))
     weighting: str | None = declared(None, Param(str, "how prompts weigh words", choices=tuple(dialects.READERS)))
+    mask: Mask | None = None
+    controlnets: tuple[ControlNet, ...] = ()
+    loras: tuple[Lora, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=Arguments)
 
-    def __post_init__(self) -> None:
-        for name, param in PARAMS.items():
-            value = getattr(self, name)
-            required = name in ("prompt", "model")
-            if value is not None or required:
-                object.__setattr__(self, name, param.check(name, value))
+    def __init__(self, **given: Any) -> None:
+        values: dict[str, Any] = {one.name: given.pop(one.name, _default(one)) for one in dataclasses.fields(self)}
+        for name, param in CORE.items():
+            if values[name] is not None or name in REQUIRED:
+                values[name] = param.check(name, values[name])
+        for name, kind in PARTS.items():
+            values[name] = _parts(kind, name, values[name])
+        values["arguments"] = _checked_arguments(values["arguments"])
+        for name, value in given.items():
+            _assign(values, name, value)
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @property
     def task(self) -> str:
@@ -154,21 +157,42 @@ class Recipe(Link):
     @property
     def pictures(self) -> dict[str, Picture | Latents]:
         """The pictures that are set, by field."""
-        held = {name: getattr(self, name) for name, param in PARAMS.items() if param.kind is Picture}
-        return {name: picture for name, picture in held.items() if picture is not None}
+        return {name: value for name, value in self.values().items() if isinstance(value, (Picture, Latents))}
+
+    def get(self, name: str) -> Any:
+        """Return the value of a field by any of its names, or None where it is open or there is no such part.
+
+        Raises
+        ------
+        ParameterError
+            There is no such field; the line offers the nearest name.
+        """
+        return _value(self, _place(name))
+
+    def values(self) -> dict[str, Any]:
+        """Return every field that is set, those of parts among them, by name."""
+        found = {name: getattr(self, name) for name in CORE}
+        for part in PARTS:
+            for number, one in enumerate(_listed(getattr(self, part)), start=1):
+                for place in _places(part, number):
+                    found[place.name] = _of_part(one, place)
+        found |= self.arguments
+        return {name: found[name] for name in sorted(found, key=_order) if found[name] is not None}
 
     def replace(self, **changes: Any) -> Recipe:
         """Return a copy with some fields changed; unknown names are refused with the nearest one."""
-        for name in changes:
-            if name not in PARAMS:
-                raise ParameterError(f"{name!r} is not a parameter. {did_you_mean(name, PARAMS)}")
-        return dataclasses.replace(self, **changes)
+        own = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return Recipe(**{**own, **changes})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields that are set, pictures as content addresses."""
-        values = {name: getattr(self, name) for name in PARAMS}
-        held = {name: value for name, value in values.items() if value is not None}
-        return {name: value.address if isinstance(value, (Picture, Latents)) else value for name, value in held.items()}
+        """Return what is set: the core's fields, and parts and arguments as their own objects; pictures as content addresses."""
+        held: dict[str, Any] = {name: getattr(self, name) for name in CORE}
+        held = {name: value.address if isinstance(value, (Picture, Latents)) else value for name, value in held.items()}
+        held["mask"] = self.mask and self.mask.to_dict()
+        for part in PARTS.keys() - SINGLE:
+            held[part] = [one.to_dict() for one in getattr(self, part)] or None
+        held["arguments"] = dict(self.arguments) or None
+        return {name: value for name, value in held.items() if value is not None}
 
     def to_json(self) -> str:
         """Return canonical JSON: sorted keys, no blanks, a format number."""
@@ -176,26 +200,18 @@ class Recipe(Link):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """Build a recipe from names and values; content addresses become pictures."""
-        for name in values:
-            if name not in PARAMS:
-                raise ParameterError(f"{name!r} is not a parameter. {did_you_mean(name, PARAMS)}")
-        pictures = {
-            name: Latents.at(value) if value.startswith(MARK) else Picture(value)
-            for name, value in values.items()
-            if PARAMS[name].kind is Picture and isinstance(value, str) and value.startswith(("sha256:", MARK))
-        }
-        return cls(**{**values, **pictures})
+        """Build a recipe from what `to_dict` returns, or from names and values; content addresses become pictures."""
+        return cls(**{name: _with_pictures(name, value) for name, value in values.items()})
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote, also at format 1."""
         try:
             values = json.loads(text)
         except ValueError as error:
             raise ParameterError(f"A recipe must be JSON: {error}.") from None
-        if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-            raise ParameterError(f"A recipe must be a JSON object of format {FORMAT}.")
+        if not isinstance(values, dict) or values.pop("format", None) not in (1, FORMAT):
+            raise ParameterError(f"A recipe must be a JSON object of format {FORMAT} or 1.")
         return cls.from_dict(values)
 
     @cached_property
@@ -204,7 +220,147 @@ class Recipe(Link):
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
+def _default(one: dataclasses.Field[Any]) -> Any:
+    return one.default_factory() if one.default is dataclasses.MISSING else one.default  # type: ignore[misc]
+
+
+def _parts(kind: type[Part], name: str, value: Any) -> Any:
+    """Return a part or a tuple of them, without those of which nothing is said."""
+    if name in SINGLE:
+        one = None if value is None else kind.of(value)
+        return None if one is None or one.empty else one
+    given = () if value is None else (value,) if isinstance(value, (Part, Mapping, str)) else tuple(value)
+    return tuple(one for one in map(kind.of, given) if not one.empty)
+
+
+def _checked_arguments(given: Mapping[str, Any]) -> Arguments:
+    if not isinstance(given, Mapping):
+        raise ParameterError(f"`arguments` must be names with values, got {given!r}.")
+    places = {name: _place(name) for name in given}
+    for name, place in places.items():
+        if place.part != "arguments":
+            raise ParameterError(
+                f"`arguments` must name arguments of a family's call, got {name!r}, which is a field of its own."
+            )
+    return Arguments({name: places[name].param.check(name, value) for name, value in given.items() if value is not None})
+
+
+def _place(name: str) -> Place:
+    place = place_of(name, CORE)
+    if place is None:
+        raise ParameterError(f"{name!r} is not a parameter. {did_you_mean(name, PARAMS)}")
+    return place
+
+
+def _listed(held: Any) -> tuple[Any, ...]:
+    return held if isinstance(held, tuple) else () if held is None else (held,)
+
+
+def _places(part: str, number: int) -> list[Place]:
+    """Return the places of one part's fields, as they are shown."""
+    first = [place for place in OF_PARTS.values() if place.part == part]
+    if number == 1:
+        return first
+    names = (f"{part}.{number}" + (f".{place.attribute}" if place.attribute else "") for place in first)
+    return [dataclasses.replace(place, name=name, number=number) for place, name in zip(first, names, strict=True)]
+
+
+def _of_part(part: Any, place: Place) -> Any:
+    return getattr(part, place.attribute) if place.attribute else str(part)
+
+
+def _value(recipe: Recipe, place: Place) -> Any:
+    if not place.part:
+        return getattr(recipe, place.name)
+    if place.part == "arguments":
+        return recipe.arguments.get(place.name)
+    held = _listed(getattr(recipe, place.part))
+    return _of_part(held[place.number - 1], place) if place.number <= len(held) else None
+
+
+def _assign(values: dict[str, Any], name: str, value: Any) -> None:
+    """Set one field by any of its names; None leaves it open."""
+    place = _place(name)
+    if not place.part:
+        values[place.name] = None if value is None else place.param.check(place.name, value)
+    elif place.part == "arguments":
+        given = {one: held for one, held in values["arguments"].items() if one != name}
+        values["arguments"] = Arguments(given if value is None else {**given, name: place.param.check(name, value)})
+    elif not place.attribute and isinstance(value, str) and JOINT in value:
+        values[place.part] = tuple(map(PARTS[place.part].of, value.split(JOINT)))
+    else:
+        kind, held = PARTS[place.part], list(_listed(values[place.part]))
+        if place.number > len(held) + 1:
+            raise ParameterError(f"`{name}` must follow {place.part}.{place.number - 1}, and there are {len(held)}.")
+        held += [kind()] if place.number > len(held) else []
+        old = held[place.number - 1]
+        new = (
+            dataclasses.replace(old, **{place.attribute: value})
+            if place.attribute
+            else kind()
+            if value is None
+            else kind.of(value)
+        )
+        held[place.number - 1] = new
+        held = [one for one in held if not one.empty]
+        values[place.part] = next(iter(held), None) if place.part in SINGLE else tuple(held)
+
+
+def _with_pictures(name: str, value: Any) -> Any:
+    """Return a value of a JSON object, with pictures in the place of content addresses."""
+    if isinstance(value, Mapping):
+        return {str(key): _with_pictures(f"{name}.{key}", one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_pictures(f"{name}.{number}", one) for number, one in enumerate(value, start=1)]
+    if not isinstance(value, str) or not value.startswith(("sha256:", MARK)):
+        return value
+    place = place_of(name, CORE)
+    if place is None or place.param.kind is not Picture:
+        return value
+    return Latents.at(value) if value.startswith(MARK) else Picture(value)
+
+
+class _Params(Mapping[str, Param]):
+    """What every field may hold, by any of its names; iteration gives each once, in the order in which they are shown."""
+
+    def __getitem__(self, name: str) -> Param:
+        place = place_of(name, CORE)
+        if place is None:
+            raise KeyError(name)
+        return place.param
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_SHOWN)
+
+    def __len__(self) -> int:
+        return len(_SHOWN)
+
+
 PROMPTS = ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2")
 """Fields that a text encoder reads."""
-PARAMS: dict[str, Param] = {f.name: f.metadata["param"] for f in dataclasses.fields(Recipe)}
-"""Declaration of every field, by name, in order."""
+REQUIRED = ("prompt", "model")
+CORE: dict[str, Param] = {one.name: one.metadata["param"] for one in dataclasses.fields(Recipe) if "param" in one.metadata}
+"""Declaration of every field of the core, by name, in order."""
+_SHOWN = (*CORE, *OF_PARTS, *ARGUMENTS)
+PARAMS: Mapping[str, Param] = _Params()
+"""Declaration of every field, by name."""
+Recipe.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [
+        inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=_default(one), annotation=one.type)
+        for one in dataclasses.fields(Recipe)
+    ]
+    + [inspect.Parameter("named", inspect.Parameter.VAR_KEYWORD)]
+)
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Sort key: the core's fields, then each part's and the arguments, as they are declared."""
+    place = _place(name)
+    if not place.part:
+        return list(CORE).index(name), ""
+    kinds = [*PARTS, "arguments"]
+    known = list(ARGUMENTS)
+    inside = known.index(name) if name in known else len(known)
+    return len(CORE) + kinds.index(
+        place.part
+    ), f"{place.number:03}{inside:03}" if place.part == "arguments" else f"{place.number:03}"

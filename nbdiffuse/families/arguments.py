@@ -1,0 +1,64 @@
+"""Arguments that only some families' calls take, under diffusers' own names: what each may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+from .diffusers_classes import MAPPINGS, auto_pipelines, call_defaults
+from .parameters import Param
+
+ARGUMENTS: Mapping[str, Param] = MappingProxyType(
+    {
+        "prompt_2": Param(str, "prompt of the second text encoder"),
+        "negative_prompt_2": Param(str, "negative prompt of the second text encoder"),
+        "aesthetic_score": Param(float, "score the SDXL refiner aims at", 0, 10, 0.5),
+        "negative_aesthetic_score": Param(float, "score the SDXL refiner keeps away from", 0, 10, 0.5),
+        "prior_guidance_scale": Param(float, "guidance of Kandinsky's prior", 0, 100, 0.5, usual=(1, 20)),
+        "prior_num_inference_steps": Param(int, "steps of Kandinsky's prior", 1, 1000, 1, unit="of steps", usual=(1, 100)),
+        "noise_level": Param(int, "noise the x4 upscaler adds to its picture", 0, 350, 1),
+    }
+)
+"""Arguments with a range and a help text; any other number or text of a call is taken as its signature says."""
+
+
+def argument(name: str) -> Param | None:
+    """Return what an argument may hold, or None where no pipeline of diffusers' automatic classes has a call that takes it.
+
+    Parameters
+    ----------
+    name
+        diffusers' own, such as "true_cfg_scale".
+    """
+    return ARGUMENTS.get(name) or _from_signatures().get(name)
+
+
+@cache
+def _from_signatures() -> Mapping[str, Param]:
+    """Collect the numbers, texts and switches that some call takes; looked at only for a name that nothing else knows."""
+    found: dict[str, Param] = {}
+    for pipeline in dict.fromkeys(name for task in MAPPINGS for name in auto_pipelines(task).values()):
+        try:
+            defaults = call_defaults(pipeline)
+        except Exception:  # its library is not installed
+            continue
+        for name, default in defaults.items():
+            param = _param(name, default)
+            if param is not None and not name.startswith("_"):
+                found.setdefault(name, param)
+    for name in NOT_ARGUMENTS:
+        found.pop(name, None)
+    return MappingProxyType(found)
+
+
+NOT_ARGUMENTS = frozenset({"output_type", "return_dict", "num_images_per_prompt"})
+"""What a call takes and this package decides itself."""
+
+
+def _param(name: str, default: Any) -> Param | None:
+    help_text = name.replace("_", " ")
+    if isinstance(default, (bool, int, float, str)):
+        return Param(type(default), help_text)
+    return None

@@ -1,0 +1,173 @@
+"""Parts of a recipe: ControlNets, LoRA and the mask, each a small value of its own.
+
+A further kind of part is one class here and one field of `recipe.Recipe`; its options, controls,
+JSON and sweep axes follow from the declarations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from ..errors import ParameterError, breaks_rule, did_you_mean
+from ..families.parameters import Param
+from ..images.latents import Latents
+from ..images.picture import Picture
+
+
+def _declared(name: str, param: Param) -> Any:
+    """Declare a field of a part; `name` is its option, and its name in diffusers' calls where there is one."""
+    return field(default=None, metadata={"name": name, "param": param})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What all parts have in common: fields that may be open, checked by their declarations."""
+
+    TITLE: ClassVar[str] = ""
+    NOTATION: ClassVar[str] = ""
+    """Option that holds a whole part as one text, where there is one."""
+
+    def __post_init__(self) -> None:
+        for name, declaration in declarations(type(self)).items():
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, declaration.metadata["param"].check(declaration.metadata["name"], value))
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is said about it."""
+        return all(getattr(self, name) is None for name in declarations(type(self)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that are set, pictures as content addresses."""
+        held = {name: getattr(self, name) for name in declarations(type(self))}
+        return {
+            name: value.address if isinstance(value, (Picture, Latents)) else value
+            for name, value in held.items()
+            if value is not None
+        }
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """Return a part: as it is, from a mapping of its fields, or from its notation.
+
+        Raises
+        ------
+        ParameterError
+            It is none of these, or names an unknown field.
+        """
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, Mapping):
+            known = declarations(cls)
+            for name in value:
+                if name not in known:
+                    raise ParameterError(f"{name!r} is not a field of {cls.__name__}. {did_you_mean(str(name), known)}")
+            return cls(**value)
+        if cls.NOTATION and isinstance(value, str):
+            return cls.from_text(value)
+        raise ParameterError(breaks_rule(cls.TITLE, f"a {cls.__name__}", value))
+
+    @classmethod
+    def from_text(cls, text: str) -> Any:
+        """Read the notation of a part that has one."""
+        raise NotImplementedError
+
+
+def declarations(part: type[Part]) -> Mapping[str, dataclasses.Field[Any]]:
+    """Return the declared fields of a kind of part, by name, in order."""
+    return {one.name: one for one in dataclasses.fields(part)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlNet(Part):
+    """A ControlNet and what it follows.
+
+    Parameters
+    ----------
+    checkpoint
+        Its name, see `controlnets.CONTROLNETS`; or any other one by its hub id or directory.
+    image
+        What it follows, such as a depth map; any mode and size.
+    scale
+        Its weight, in [0, 2]; diffusers' `controlnet_conditioning_scale`.
+    start, end
+        Part of the steps in which it acts, in [0, 1].
+
+    Raises
+    ------
+    ParameterError
+        A value breaks its rule.
+    """
+
+    TITLE: ClassVar[str] = "controlnet"
+
+    checkpoint: str | None = _declared(
+        "controlnet", Param(str, "ControlNet that keeps the layout: depth, a hub id or a directory; may be given several times")
+    )
+    image: Any = _declared("control_image", Param(Picture, "what the ControlNet follows, such as a depth map"))
+    scale: float | None = _declared("controlnet_conditioning_scale", Param(float, "weight of the ControlNet", 0, 2, 0.05))
+    start: float | None = _declared(
+        "control_guidance_start", Param(float, "when the ControlNet starts: 0 first step, 1 last", 0, 1, 0.05)
+    )
+    end: float | None = _declared(
+        "control_guidance_end", Param(float, "when the ControlNet ends: 0 first step, 1 last", 0, 1, 0.05)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mask(Part):
+    """What inpainting redraws.
+
+    Parameters
+    ----------
+    image
+        White is redrawn, black stays; any mode and size.
+
+    Raises
+    ------
+    ParameterError
+        A value breaks its rule.
+    """
+
+    TITLE: ClassVar[str] = "mask"
+
+    image: Any = _declared("mask_image", Param(Picture, "inpainting mask: white is redrawn"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora(Part):
+    """A LoRA over the checkpoint's weights; written `FILE:SCALE`, such as "style.safetensors:0.8".
+
+    Parameters
+    ----------
+    file
+        A .safetensors file, or one in a hub repository such as "id/style.safetensors".
+    scale
+        How much of it is added, in [-4, 4]; 1 when not given.
+
+    Raises
+    ------
+    ParameterError
+        The file is none with safetensors, or the scale is out of range.
+    """
+
+    TITLE: ClassVar[str] = "lora"
+    NOTATION: ClassVar[str] = "lora"
+
+    file: str | None = _declared("lora_file", Param(str, "LoRA file"))
+    scale: float | None = _declared("lora_scale", Param(float, "how much of the LoRA is added", -4, 4, 0.05))
+
+    @classmethod
+    def from_text(cls, text: str) -> Lora:
+        """Read `FILE` or `FILE:SCALE`."""
+        from . import lora
+
+        (one,) = lora.read(text)
+        return cls(file=one.file, scale=one.weight)
+
+    def __str__(self) -> str:
+        return f"{self.file}" if self.scale in (None, 1) else f"{self.file}:{self.scale:g}"
