@@ -139,10 +139,10 @@ def test_diffuse_looks_after_the_models_in_memory(kernel: Any) -> None:
 def test_a_control_image_is_estimated_for_the_controlnet_that_follows_depth_and_for_no_other(kernel: Any) -> None:
     cell = "%%img2img start -n 2 --seed 1 --controlnet depth --control-image auto --out controlled\na cat"
     assert kernel.run(cell).ok
-    assert kernel.run("print(controlled.recipe.control_image.label)").stream.strip() == "estimated depth"
-    second = cell.replace("--control-image auto", "--control-image start --controlnet-2 depth --control-image-2 auto")
+    assert kernel.run("print(controlled.recipe.controlnets[0].image.label)").stream.strip() == "estimated depth"
+    second = cell.replace("--control-image auto", "--control-image start --controlnet depth --control-image auto")
     assert kernel.run(second).ok
-    assert kernel.run("print(controlled.recipe.control_image_2.label)").stream.strip() == "estimated depth"
+    assert kernel.run("print(controlled.recipe.controlnets[1].image.label)").stream.strip() == "estimated depth"
     (error,) = kernel.run(cell.replace("--controlnet depth", "--controlnet some/canny")).outputs
     assert "`control_image` must be a picture for some/canny: `auto` makes depth maps" in error["traceback"][0]
 

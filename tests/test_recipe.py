@@ -21,6 +21,8 @@ from nbdiffuse.recipes.recipe import PARAMS
 def values_of(name: str, param: Param) -> st.SearchStrategy[object]:
     if PARAMS[name].kind is Picture:
         return st.builds(lambda shade: Picture.of(Image.new("RGB", (64, 64), (shade, 0, 0))), st.integers(0, 255))
+    if name == "lora":
+        return st.builds("{}.safetensors:{:.3f}".format, st.sampled_from("ab"), st.floats(-4, 4))
     if param.choices:
         return st.sampled_from(param.choices)
     if param.kind is float:
@@ -113,7 +115,7 @@ def test_pictures_count_by_their_pixels_not_by_their_names() -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_as_json_gives_a_recipe_or_our_error(text: str) -> None:
-    for candidate in (text, json.dumps({"format": 1, text: text}), json.dumps({"format": 2})):
+    for candidate in (text, json.dumps({"format": 1, text: text}), json.dumps({"format": 3})):
         try:
             Recipe.from_json(candidate)
         except NbdiffuseError as error:

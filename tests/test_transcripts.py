@@ -20,7 +20,7 @@ from nbdiffuse.recipes.chain import Chain
 from nbdiffuse.recipes.recipe import PARAMS, Recipe
 
 START = Picture.of(Image.new("RGB", (64, 64), (9, 9, 9)))
-WORDS = {"image": "start", "mask_image": "my mask.png", "control_image": "a,b.png", "control_image_2": "edges.png"}
+WORDS = {"image": "start", "mask_image": "my mask.png", "control_image": "a,b.png", "controlnets.2.image": "edges.png"}
 
 
 def read_back(text: str, recipe: Recipe) -> Recipe:
@@ -33,9 +33,12 @@ def read_back(text: str, recipe: Recipe) -> Recipe:
             "start": pictures.get("start"),
         }
         code = text.removeprefix("import nbdiffuse\n")
-        for name in ("mask_image", "control_image", "control_image_2"):
-            code = code.replace(f"{name}={WORDS[name]!r}", f"{name}={name}")
-            names[name] = recipe.pictures.get(name)
+        for name in ("mask_image", "control_image", "controlnets.2.image"):
+            variable = name.replace(".", "_")
+            code = code.replace(f"{name}={WORDS[name]!r}", f"{name}={variable}").replace(
+                f"{name!r}: {WORDS[name]!r}", f"{name!r}: {variable}"
+            )
+            names[variable] = recipe.pictures.get(name)
         exec(code, names)
         return made[0]
     call: Any = ast.parse(TransformerManager().transform_cell(text)).body[0]

@@ -56,7 +56,7 @@ def parse_chain(line: str, body: str) -> ChainCell:
     ParameterError
         A step has an unknown option, or a value breaks its rule.
     """
-    parser = parser_of("img2img")
+    parser = parser_of("img2img", words_of(line))
     parser.add_argument("--panel", action="store_true")
     known, rest = parser.parse_known_args(words_of(line))
     pictures = [word for word in rest if not word.startswith("-")]

@@ -10,9 +10,8 @@ from ..images.metrics import METRICS
 from ..metadata import a1111
 from ..recipes.preset import SCHEDULERS
 from ..recipes.presets import PRESETS
-from ..recipes.recipe import PARAMS
 from ..sweeps.axes import alternatives, values_of
-from .flags import Parser, fields_of, flag, parser_of, words_of
+from .flags import fields_of, flag, parser_of, words_of
 
 CELL_OPTIONS = {
     "out": "variable that receives the result",
@@ -82,12 +81,12 @@ def parse_cell(task: str, line: str, body: str) -> Cell:
     ParameterError
         An option is unknown or a value breaks its rule.
     """
-    parser = parser_of(task)
+    words = words_of(line)
+    parser = parser_of(task, words)
     for name in ("executor", "measure"):
         parser.add_argument(flag(name))
     for name in ("yes", "panel"):
         parser.add_argument(flag(name), action="store_true")
-    words = words_of(line)
     known, rest = parser.parse_known_args(words)
     options = [word for word in rest if word.startswith("-")]
     if options:
@@ -95,9 +94,9 @@ def parse_cell(task: str, line: str, body: str) -> Cell:
         raise ParameterError(f"{options[0]!r} is not an option of %%{task}. {did_you_mean(options[0], flags)}")
     parsed = a1111.parse(body.strip("\n"))
     several = {name: _alternatives(name, value) for name, value in parsed.values.items()}
-    for name in _in_typed_order(vars(known), words, parser):
+    for name, text in known.fields.items():
         several.pop(name, None)  # what is typed later stands further in
-        several[name] = values_of(name, getattr(known, name))
+        several[name] = values_of(name, text)
     several["prompt"] = several.pop("prompt")
     if task == "txt2img":
         several = {name: values for name, values in several.items() if name in fields_of(task) or name == "prompt"}
@@ -117,12 +116,6 @@ def parse_cell(task: str, line: str, body: str) -> Cell:
 
 def _alternatives(name: str, value: Any) -> tuple[Any, ...]:
     return alternatives(value, name) if isinstance(value, str) and name != "scheduler" else (value,)
-
-
-def _in_typed_order(known: dict[str, Any], words: list[str], parser: Parser) -> list[str]:
-    names = {option: action.dest for action in parser._actions for option in action.option_strings}
-    typed = [names.get(word.split("=")[0], names.get(word[:2], "")) for word in words if word.startswith("-")]
-    return list(dict.fromkeys(name for name in typed if name in PARAMS and known[name] is not None))
 
 
 def _picture_words(task: str, words: list[str]) -> dict[str, tuple[str, ...]]:

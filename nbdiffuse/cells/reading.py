@@ -16,7 +16,7 @@ from ..metadata.image_files import Metadata
 from ..metadata.provenance import Provenance
 from ..prompts import dialects
 from ..recipes.completion import ALWAYS
-from ..recipes.controlnets import CONTROL_FIELDS
+from ..recipes.fields import names_of
 from ..recipes.preset import way
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PARAMS, Recipe
@@ -160,7 +160,7 @@ def _theirs(tool: str, parsed: Parsed) -> Reading:
     starts = "strength" in values
     trial = Recipe(**{**values, "image": _MISSING if starts else None})
     preset = preset_of(trial.model)
-    taken = ALWAYS | set(preset.defaults_for(way(trial))) | CONTROL_FIELDS
+    taken = ALWAYS | set(preset.defaults_for(way(trial))) | {*names_of("controlnets"), *names_of("loras")}
     for name in [name for name in values if name not in taken]:
         left.append(f"Not carried over: {name}: {str(values.pop(name))[:80]!r}, {preset.name} does not take it.")
     if starts and values.get("width") and values.get("height"):
@@ -173,5 +173,5 @@ def _theirs(tool: str, parsed: Parsed) -> Reading:
         notices.append(_OTHER_NOISE)
     if starts:
         notices.append(f"The file does not hold the initial picture: put it into `{WORDS['image']}` before the cell runs.")
-    recipe = Recipe(**{name: values[name] for name in PARAMS if name in values})
+    recipe = Recipe(**values)
     return Reading(tool, recipe, tuple(left), tuple(notices), None, starts)

@@ -12,6 +12,7 @@ from ..errors import NbdiffuseError
 from ..images.picture import Picture
 from ..prompts.alternatives import escaped
 from ..recipes.chain import Chain
+from ..recipes.fields import of_first
 from ..recipes.recipe import PARAMS, Recipe
 from .chains import parse_chain
 from .flags import flag
@@ -92,9 +93,9 @@ def _options_and_body(recipe: Recipe, words: Mapping[str, str], negative_in_body
     """Write everything but the initial picture and the model."""
     options: list[str] = []
     body = escaped(recipe.prompt)
-    for name in PARAMS:
-        value = words.get(name, getattr(recipe, name))
-        if value is None or name in ("prompt", "image", "model"):
+    for name, held in recipe.values().items():
+        value = words.get(name, held)
+        if name in ("prompt", "image", "model"):
             continue
         if name == "negative_prompt" and negative_in_body and value:
             body += f"\nNegative prompt: {escaped(value)}"
@@ -104,9 +105,9 @@ def _options_and_body(recipe: Recipe, words: Mapping[str, str], negative_in_body
 
 
 def _option(name: str, value: Any) -> str:
-    typed = _typed(name, value)
+    typed, option = _typed(name, value), flag(of_first(name))
     # An option's value that begins with a dash would be read as an option.
-    return f"{flag(name)}={shlex.quote(typed)}" if typed.startswith("-") else f"{flag(name)} {shlex.quote(typed)}"
+    return f"{option}={shlex.quote(typed)}" if typed.startswith("-") else f"{option} {shlex.quote(typed)}"
 
 
 def _typed(name: str, value: Any) -> str:
@@ -144,7 +145,7 @@ def _says_chain(text: str, chain: Chain, words: Sequence[Mapping[str, str]]) -> 
 
 
 def _meant(recipe: Recipe, words: Mapping[str, str]) -> dict[str, Any]:
-    return {name: words[name] if isinstance(value, Picture) else value for name, value in _set(recipe).items()}
+    return {name: words[name] if isinstance(value, Picture) else value for name, value in recipe.values().items()}
 
 
 def _python(made: str) -> str:
@@ -154,9 +155,7 @@ def _python(made: str) -> str:
 def _call(recipe: Recipe, words: Mapping[str, str], expressions: Mapping[str, str]) -> str:
     given = {name: word if word.isidentifier() else repr(word) for name, word in words.items()}
     given |= expressions
-    fields = [f"    {name}={given.get(name, repr(value))}," for name, value in _set(recipe).items()]
-    return "\n".join(["nbdiffuse.Recipe(", *fields, ")"])
-
-
-def _set(recipe: Recipe) -> dict[str, Any]:
-    return {name: value for name in PARAMS if (value := getattr(recipe, name)) is not None}
+    values = {name: given.get(name, repr(value)) for name, value in recipe.values().items()}
+    fields = [f"    {name}={value}," for name, value in values.items() if name.isidentifier()]
+    numbered = [f"{name!r}: {value}" for name, value in values.items() if not name.isidentifier()]
+    return "\n".join(["nbdiffuse.Recipe(", *fields, *([f"    **{{{', '.join(numbered)}}},"] if numbered else []), ")"])

@@ -101,8 +101,8 @@ def find(word: str, half: bool = False) -> Checkpoint:
 def _with_lora(found: Checkpoint, added: tuple[lora.Lora, ...]) -> Checkpoint:
     """Find LoRA files; their hashes and weights are part of what identifies the whole."""
     for one in added:
-        path = Path(one.file).expanduser()
-        asked = None if path.is_file() else _HUB_WORD.fullmatch(one.file)
+        path = Path(str(one.file)).expanduser()
+        asked = None if path.is_file() else _HUB_WORD.fullmatch(str(one.file))
         if asked and asked["file"]:
             snapshot = fetch_file(asked["id"], asked["revision"] or asked["branch"], asked["file"])
             path = snapshot.directory / asked["file"]

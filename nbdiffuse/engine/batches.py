@@ -198,7 +198,12 @@ def _rows(recipe: Recipe) -> int:
 
 
 def _weights(recipe: Recipe) -> tuple[Any, ...]:
-    return recipe.checkpoint, recipe.lora, recipe.controlnet, recipe.controlnet_2, preset_of(recipe.model).pipeline(recipe)
+    return (
+        recipe.checkpoint,
+        recipe.loras,
+        tuple(net.checkpoint for net in recipe.controlnets),
+        preset_of(recipe.model).pipeline(recipe),
+    )
 
 
 def _room(call: Call) -> int:

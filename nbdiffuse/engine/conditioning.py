@@ -61,9 +61,7 @@ def arguments(pipeline: Any, recipe: Recipe, kept: Kept) -> dict[str, Any]:
     prompts = [*zip(("", "negative_"), texts_of(recipe, len(encoders)), strict=True)][: 2 if negative else 1]
     dialect = str(recipe.weighting)
     rows = {
-        prefix: [
-            encoder.encode(dialect, getattr(recipe, name) or "", kept) for encoder, name in zip(encoders, names, strict=True)
-        ]
+        prefix: [encoder.encode(dialect, recipe.get(name) or "", kept) for encoder, name in zip(encoders, names, strict=True)]
         for prefix, names in prompts
     }
     length = max(one.shape[1] for row in rows.values() for one in row)
@@ -72,7 +70,7 @@ def arguments(pipeline: Any, recipe: Recipe, kept: Kept) -> dict[str, Any]:
         padded = [encoder.padded(one, length, kept) for encoder, one in zip(encoders, rows[prefix], strict=True)]
         made[f"{prefix}prompt_embeds"] = torch.cat(padded, dim=-1)
         if pooled:
-            text = getattr(recipe, names[-1]) or ""
+            text = recipe.get(names[-1]) or ""
             made[f"{prefix}pooled_prompt_embeds"] = encoders[-1].pooled(dialect, text, kept)
     return made
 
@@ -84,7 +82,7 @@ def notices(pipeline: Any, recipe: Recipe) -> tuple[str, ...]:
     encoders = _encoders(pipeline, penultimate=True)
     lines = []
     for names in texts_of(recipe, len(encoders)):
-        text = encoders[-1].pooled_text(str(recipe.weighting), getattr(recipe, names[-1]) or "")
+        text = encoders[-1].pooled_text(str(recipe.weighting), recipe.get(names[-1]) or "")
         count = len(encoders[-1].tokenizer(text, add_special_tokens=False).input_ids)
         room = encoders[-1].tokenizer.model_max_length - 2
         if count > room:
@@ -101,7 +99,10 @@ def texts_of(recipe: Recipe, encoders: int) -> tuple[tuple[str, ...], tuple[str,
 
     Source: diffusers `StableDiffusionXLPipeline.encode_prompt`.
     """
-    second = ("prompt_2" if recipe.prompt_2 else "prompt", "negative_prompt_2" if recipe.negative_prompt_2 else "negative_prompt")
+    second = (
+        "prompt_2" if recipe.get("prompt_2") else "prompt",
+        "negative_prompt_2" if recipe.get("negative_prompt_2") else "negative_prompt",
+    )
     if encoders < 2:
         return ("prompt",), ("negative_prompt",)
     return ("prompt", second[0]), ("negative_prompt", second[1])

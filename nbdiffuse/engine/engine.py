@@ -26,7 +26,7 @@ from ..errors import DeviceMemoryError, ParameterError, RunError
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..pipelines.pipelines import Pipelines
-from ..recipes.completion import call_fields, second_fields, weights_word
+from ..recipes.completion import call_fields, weights_word
 from ..recipes.controlnets import controlnet_of
 from ..recipes.preset import Preset
 from ..recipes.presets import preset_of
@@ -165,7 +165,7 @@ class Engine:
 
     def _latents(self, recipe: Recipe, latents: torch.Tensor | None, view: Image.Image) -> Latents | None:
         """Put the last step's latents into their envelope; inpainting changes them after its last step."""
-        if latents is None or recipe.mask_image is not None:
+        if latents is None or recipe.mask is not None:
             return None
         first = latents[0].detach().to("cpu")
         array = (first if first.dtype == torch.float16 else first.float()).numpy()
@@ -174,14 +174,8 @@ class Engine:
     def _arguments(self, recipe: Recipe, pipeline: Any, pictures: Mapping[str, Image.Image]) -> dict[str, Any]:
         """Return the pipeline call's arguments: the recipe's fields that the call takes, under diffusers' names."""
         fields = call_fields(recipe, inspect.signature(pipeline.__call__).parameters)
-        second = second_fields(recipe)
-
-        def value(field: str) -> Any:
-            return pictures[field] if field in pictures else getattr(recipe, field)
-
-        arguments = {
-            name: [value(field), value(second[field])] if field in second else value(field) for name, field in fields.items()
-        }
+        values = {name: [pictures.get(field, recipe.get(field)) for field in held] for name, held in fields.items()}
+        arguments = {name: held if len(held) > 1 else held[0] for name, held in values.items()}
         if isinstance(recipe.image, Latents):
             arguments["image"] = self._accepted_latents(recipe, recipe.image)
         prompts: dict[str, Any] = {"negative_prompt": recipe.negative_prompt or None}
@@ -228,8 +222,8 @@ def _threads(device: str) -> dict[str, str]:
 
 def _extras(recipe: Recipe, preset: Preset) -> dict[str, str]:
     """Return the checkpoints of components that the base checkpoint does not hold."""
-    nets = {"controlnet": recipe.controlnet, "controlnet_2": recipe.controlnet_2}
-    return {name: controlnet_of(net).checkpoint(str(recipe.checkpoint), preset) for name, net in nets.items() if net}
+    nets = [controlnet_of(str(net.checkpoint)).checkpoint(str(recipe.checkpoint), preset) for net in recipe.controlnets]
+    return {"controlnet" if number == 1 else f"controlnet_{number}": net for number, net in enumerate(nets, start=1)}
 
 
 @contextmanager

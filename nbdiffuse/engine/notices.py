@@ -21,7 +21,7 @@ def _unseen_words(pipeline: Any, recipe: Recipe) -> tuple[str, ...]:
     tokenizer = next(one for one in held if one is not None)
     notices = []
     for field in ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2"):
-        ids = tokenizer(getattr(recipe, field) or "", add_special_tokens=False).input_ids
+        ids = tokenizer(recipe.get(field) or "", add_special_tokens=False).input_ids
         room = tokenizer.model_max_length - 2
         if len(ids) > room:
             lost = tokenizer.decode(ids[room:]).strip()

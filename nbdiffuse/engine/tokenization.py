@@ -56,7 +56,7 @@ def view(pipelines: Pipelines, recipe: Recipe) -> TokenView:
         if "weighting" not in preset.defaults:
             raise ParameterError(f"`weighting` is not taken by {preset.name} ({preset.title}). Leave it out.")
         dialects.require_library()
-    read = {name: dialects.read(dialect, getattr(recipe, name) or "", name) for name in PROMPTS}
+    read = {name: dialects.read(dialect, recipe.get(name) or "", name) for name in PROMPTS}
     tokenizers = _tokenizers(pipelines.directory(str(with_weights(recipe, preset).checkpoint)), preset.name)
     positive, negative = texts_of(recipe, len(tokenizers))
     strands: list[Strand] = []
@@ -65,7 +65,7 @@ def view(pipelines: Pipelines, recipe: Recipe) -> TokenView:
             encoder = f"text encoder {number}" if len(tokenizers) > 1 else ""
             cut = _plain if dialect == dialects.NONE else _chunked
             strands += [cut(tokenizer, name, encoder, part, fragments) for part, fragments in _parts(read[name])]
-    hints = (dialects.hint(dialect, getattr(recipe, name) or "") for name in PROMPTS)
+    hints = (dialects.hint(dialect, recipe.get(name) or "") for name in PROMPTS)
     taken = "weighting" in preset.defaults
     return TokenView(dialect, tuple(strands), tuple(dict.fromkeys(hint for hint in hints if hint and taken)))
 

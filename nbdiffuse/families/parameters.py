@@ -19,7 +19,7 @@ class Param:
     Parameters
     ----------
     kind
-        `float`, `int`, `str` or `Picture`.
+        `float`, `int`, `bool`, `str` or `Picture`.
     help
         One line for people, without a full stop.
     low, high
@@ -54,10 +54,14 @@ class Param:
             return "a picture"
         if self.kind is str:
             return "text"
+        if self.kind is bool:
+            return "true or false"
         noun = "a whole number" if self.kind is int else "a number"
         if self.multiple:
             noun = f"a multiple of {self.step:g}"
         unit = f" {self.unit}" if self.unit else ""
+        if self.low == -math.inf:
+            return f"{noun}{unit}"
         return f"{noun}{unit} in [{self.low:g}, {self.high:g}]" if self.high < 1e15 else f"{noun}{unit}, at least {self.low:g}"
 
     def check(self, name: str, value: Any) -> Any:
@@ -66,6 +70,8 @@ class Param:
             return value if isinstance(value, (Picture, Latents)) else Picture.of(value)
         if self.kind is str:
             return self._check_text(name, value)
+        if self.kind is bool:
+            return self._check_switch(name, value)
         return self._check_number(name, value)
 
     def _check_text(self, name: str, value: Any) -> str:
@@ -78,6 +84,11 @@ class Param:
         if self.choices and value not in self.choices:
             raise ParameterError(breaks_rule(name, self.rule, value, did_you_mean(value, self.choices)))
         return value
+
+    def _check_switch(self, name: str, value: Any) -> bool:
+        if type(value).__name__ not in ("bool", "bool_"):
+            raise ParameterError(breaks_rule(name, self.rule, value))
+        return bool(value)
 
     def _check_number(self, name: str, value: Any) -> float | int:
         wanted = numbers.Integral if self.kind is int else numbers.Real

@@ -9,8 +9,10 @@ from ..cells.variables import find_picture
 from ..errors import ParameterError, breaks_rule
 from ..images.picture import Picture
 from ..recipes.controlnets import controlnet_of
+from ..recipes.fields import of_first
 from ..recipes.recipe import PARAMS, Recipe
 from ..sessions.session import get_session
+from ..sweeps.chain_sweep import field_of
 
 AUTO = "auto"
 """In place of a control picture: it is estimated from the initial one."""
@@ -34,12 +36,10 @@ class Names:
             name: find_picture(value, self._variables) if PARAMS[name].kind is Picture and value != AUTO else value
             for name, value in values.items()
         }
-        for field, netted in (("control_image", "controlnet"), ("control_image_2", "controlnet_2")):
-            if taken.get(field) != AUTO:
-                continue
+        for field in [name for name in taken if of_first(name) == "control_image" and taken[name] == AUTO]:
             if "image" not in taken:
                 raise ParameterError(f"`{field}` must be a picture where there is no initial one, got {AUTO!r}.")
-            net = taken.get(netted)
+            net = taken.get(field.replace("image", "checkpoint") if "." in field else "controlnet")
             if net and not controlnet_of(str(net)).estimator:
                 raise ParameterError(f"`{field}` must be a picture for {net}: `{AUTO}` makes depth maps, for `depth`.")
             taken[field] = get_session().depth_map(taken["image"])
@@ -48,9 +48,7 @@ class Names:
     def axes(self, words: Mapping[str, Any]) -> dict[str, Any]:
         """Return the axes of a sweep as typed, their pictures found; the axis of a chain's step is named "2.strength"."""
         return {
-            name: [find_picture(word, self._variables) for word in typed]
-            if PARAMS[name.rpartition(".")[2]].kind is Picture
-            else typed
+            name: [find_picture(word, self._variables) for word in typed] if PARAMS[field_of(name)].kind is Picture else typed
             for name, typed in words.items()
         }
 

@@ -92,7 +92,7 @@ def generation_text(recipe: Recipe, version: str, *, model_hash: str | None = No
     Source: AUTOMATIC1111 `modules/infotext_utils.py`, `processing.create_infotext`.
     """
     for name in ("num_inference_steps", "seed"):
-        if getattr(recipe, name) is None:
+        if recipe.get(name) is None:
             raise ParameterError(breaks_rule(name, PARAMS[name].rule, None, "Complete the recipe with `resolve`."))
     sampler = next((name for name, scheduler in SAMPLERS.items() if scheduler == recipe.scheduler), recipe.scheduler)
     entries: dict[str, Any] = {

@@ -105,7 +105,7 @@ class Provenance:
 
 def _without_path(recipe: Recipe) -> Recipe:
     """Leave of the paths of a local checkpoint and LoRA only their last part: the rest may name a person."""
-    recipe = recipe.replace(lora=recipe.lora and without_paths(recipe.lora))
+    recipe = recipe.replace(loras=without_paths(recipe.loras))
     checkpoint = recipe.checkpoint or ""
     local = Path(checkpoint).expanduser().is_absolute() or checkpoint.startswith((".", "~"))
     return recipe.replace(checkpoint=Path(checkpoint).name) if local else recipe

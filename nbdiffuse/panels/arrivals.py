@@ -79,9 +79,8 @@ def _ours(name: str, content: bytes, provenance: Provenance) -> Arrival:
     told += [f"Its {field} is not in memory: give it again." for field in missing]
     if "image" in missing:
         # What needs an initial picture waits in the recipe until there is one.
-        recipe = recipe.replace(**dict.fromkeys(("strength", "resize_mode", "mask_image")))
-        for net, picture in (("controlnet", "control_image"), ("controlnet_2", "control_image_2")):
-            recipe = recipe.replace(**dict.fromkeys((net, picture))) if picture in missing else recipe
+        recipe = recipe.replace(**dict.fromkeys(("strength", "resize_mode", "mask")))
+    recipe = recipe.replace(controlnets=[net for net in recipe.controlnets if net.image is not None])
     can_be_set = settable(recipe)
     recipe = recipe.replace(**{field: None for field in recipe.to_dict() if field not in can_be_set})
     result = Result(provenance.recipe, (image,), None, 0.0, provenance.fingerprint)

@@ -10,6 +10,7 @@ import ipywidgets as widgets
 from ..errors import NbdiffuseError, ParameterError
 from ..images.picture import Picture
 from ..recipes.completion import BLANK, resolve, settable
+from ..recipes.fields import of_first
 from ..recipes.presets import PRESETS, preset_of
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
 from .desk import Desk
@@ -20,11 +21,9 @@ from .wells import PictureControl, Surroundings
 
 FIRST = ("image", "prompt", "negative_prompt", "model", "strength", "guidance_scale", "num_inference_steps", "seed")
 """Fields that are always in sight; the others stand below "More settings"."""
-KEPT = frozenset(
-    {"image", "prompt", "model", "mask_image", "control_image", "controlnet", "control_image_2", "controlnet_2", "checkpoint"}
-)
+KEPT = frozenset({"image", "prompt", "model", "mask_image", "control_image", "controlnet", "checkpoint"})
 """Fields that "Defaults" leaves alone."""
-CHOSEN = frozenset({"model", "scheduler", "controlnet", "controlnet_2"})
+CHOSEN = frozenset({"model", "scheduler", "controlnet"})
 """Fields whose choices are the preset's."""
 
 
@@ -96,7 +95,7 @@ class Controls:
         """Set one field as if a person had: `value`, or what it returns when called."""
         self._told.pop(name, None)
         self._take(name, value)
-        self._control(name).show(getattr(self.asked, name))
+        self._control(name).show(self.asked.get(name))
 
     def word(self, name: str) -> str | None:
         """Return the variable or file that a picture was named by, if it was."""
@@ -131,18 +130,18 @@ class Controls:
     def _without_untaken(self, recipe: Recipe) -> Recipe:
         """Lay by what the preset does not take, and bring back what was laid by and is taken again."""
         can_be_set, preset = settable(recipe), preset_of(recipe.model)
-        back = {name: value for name, value in self._laid_by.items() if name in can_be_set and getattr(recipe, name) is None}
+        back = {name: value for name, value in self._laid_by.items() if name in can_be_set and recipe.get(name) is None}
         recipe = recipe.replace(**back)
         can_be_set = settable(recipe)
-        untaken = [name for name in PARAMS if name not in can_be_set and getattr(recipe, name) is not None]
+        untaken = [name for name in recipe.values() if name not in can_be_set]
         untaken += ["scheduler"] if recipe.scheduler not in (None, *preset.schedulers) else []
         untaken += ["checkpoint"] if recipe.checkpoint and recipe.model != self.asked.model else []
         for name in untaken:
-            self._laid_by[name] = getattr(recipe, name)
+            self._laid_by[name] = recipe.get(name)
         return recipe.replace(**dict.fromkeys(untaken))
 
     def _to_defaults(self) -> None:
-        self.asked = self.asked.replace(**{name: None for name in PARAMS if name not in KEPT})
+        self.asked = self.asked.replace(**{name: None for name in reversed(self.asked.values()) if of_first(name) not in KEPT})
         self._problems.clear()
         self._told.clear()
         self.refresh()
@@ -157,10 +156,10 @@ class Controls:
         asked, preset = self.asked, preset_of(self.asked.model)
         defaults = preset.values_for(asked)
         visible = [name for name in settable(asked) if name not in self._given]
-        values = {name: defaults.get(name) if getattr(asked, name) is None else getattr(asked, name) for name in visible}
+        values = {name: defaults.get(name) if asked.get(name) is None else asked.get(name) for name in visible}
         for name, value in values.items():
             control = self._control(name)
-            if name in CHOSEN:
+            if of_first(name) in CHOSEN:
                 control.offer(self._choices(name), value)
             elif name in ("width", "height"):
                 known = isinstance(self.outlook, Recipe) and not self._given
@@ -208,13 +207,13 @@ class Controls:
             return kinds[name](name, param, self._desk, take)
         if param.kind in (int, float):
             return NumberControl(name, param, self._desk, take)
-        choice = param.choices or name in CHOSEN
+        choice = param.choices or of_first(name) in CHOSEN
         return ChoiceControl(name, param, self._desk, take) if choice else TextControl(name, param, self._desk, take)
 
 
 def check_taken(recipe: Recipe) -> None:
     """Raise `ParameterError` where a recipe has a field that its preset does not take."""
     can_be_set = settable(recipe)
-    for name in PARAMS:
-        if getattr(recipe, name) is not None and name not in can_be_set:
+    for name in recipe.values():
+        if name not in can_be_set:
             raise ParameterError(f"`{name}` is not taken by {recipe.model} beside the rest of the recipe. Leave it out.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
 
 from ..families.parameters import Param
+from ..recipes.fields import of_first
 from ..recipes.strengths import detents, run_steps, span
 from .desk import Desk
 from .hearing import hear
@@ -15,8 +17,9 @@ from .lines import note
 
 
 def label_of(name: str) -> str:
-    """Return what a control is called: the field's own name, with blanks."""
-    return name.replace("_", " ")
+    """Return what a control is called: the field's own name, with blanks; that of a further part has its number."""
+    number = re.search(r"\.([0-9]+)", name)
+    return of_first(name).replace("_", " ") + (f" {number[1]}" if number else "")
 
 
 class NumberControl:

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 from ..errors import NbdiffuseError, ParameterError
 from ..recipes.chain import Chain
 from ..recipes.completion import BLANK, settable
-from ..recipes.recipe import PARAMS, Recipe
+from ..recipes.recipe import Recipe
 from .actions import button
 from .controls import Controls, check_taken
 from .desk import Desk
@@ -133,6 +133,6 @@ class StepStack:
         # What the chain begins with stays, whichever step does the first redrawing.
         beginning = first.replace(image=self._steps[0].recipe.image)
         taken = settable(beginning)
-        untaken = [name for name in PARAMS if name not in taken and getattr(beginning, name) is not None]
+        untaken = [name for name in beginning.values() if name not in taken]
         self.show([beginning.replace(**dict.fromkeys(untaken)), *others])
         self._on_change()

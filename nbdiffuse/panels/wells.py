@@ -9,8 +9,8 @@ from typing import Any
 import ipywidgets as widgets
 
 from ..cells.variables import find_picture, names_of_pictures
-from ..images.picture import Picture
 from ..families.parameters import Param
+from ..images.picture import Picture
 from ..results import Result
 from .desk import Desk
 from .frontend import LIVELY, Well

@@ -78,8 +78,8 @@ class Pipelines:
             resident.users.add(pipeline)
             pull(resident.components, self.levers)
         more = {name: fitting(name, one, base) for name, one in zip(extras, added, strict=True)}
-        if "controlnet_2" in more:
-            more = {"controlnet": [more["controlnet"], more["controlnet_2"]]}
+        if len(more) > 1:
+            more = {"controlnet": list(more.values())}
         return build(getattr(diffusers, pipeline), base, more, scheduler)
 
     def relieve(self, word: str, extras: Mapping[str, str] = NOTHING) -> str:

@@ -18,7 +18,7 @@ def notices(recipe: Recipe) -> tuple[str, ...]:
     if preset.trigger and preset.trigger.lower() not in recipe.prompt.lower():
         lines.append(f'{preset.name} draws its style where the prompt says "{preset.trigger}", and this one does not.')
     if recipe.weighting is not None:
-        hints = (dialects.hint(recipe.weighting, getattr(recipe, name) or "") for name in PROMPTS)
+        hints = (dialects.hint(recipe.weighting, recipe.get(name) or "") for name in PROMPTS)
         lines += dict.fromkeys(line for line in hints if line)
     return tuple(lines)
 
@@ -26,7 +26,7 @@ def notices(recipe: Recipe) -> tuple[str, ...]:
 def weights_label(recipe: Recipe) -> str:
     """Name the weights of a complete recipe for people, such as "sd15 (embedded)" or a hub id."""
     checkpoint = _checkpoint_label(recipe)
-    return lora.word(checkpoint, lora.without_paths(recipe.lora)) if recipe.lora else checkpoint
+    return lora.word(checkpoint, lora.without_paths(recipe.loras))
 
 
 def _checkpoint_label(recipe: Recipe) -> str:

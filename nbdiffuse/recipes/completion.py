@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from ..errors import ParameterError, did_you_mean
+from ..families.arguments import ARGUMENTS
+from ..families.diffusers_classes import call_defaults
 from ..images.picture import Picture
 from ..prompts import dialects
 from . import lora
 from .chain import Chain
-from .controlnets import CONTROL_FIELDS, CONTROLNETS, SECOND
+from .controlnets import CONTROLNETS
+from .fields import OF_PARTS, PARTS, SINGLE, names_of, numbered, of_first
 from .origins import source
-from .preset import Preset
+from .parts import ControlNet
+from .preset import Preset, way
 from .presets import preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
 from .sizes import result_size
@@ -52,15 +56,14 @@ def resolve(recipe: Recipe) -> Recipe:
     recipe = with_weights(recipe, preset)
     _refuse_what_it_does_not_take(recipe, preset)
     _check_control(recipe, preset)
-    values: dict[str, Any] = {name: value for name, value in preset.values_for(recipe).items() if getattr(recipe, name) is None}
+    values: dict[str, Any] = {name: value for name, value in preset.values_for(recipe).items() if recipe.get(name) is None}
     if recipe.seed is None:
         values["seed"] = secrets.randbelow(2**32)
     values["width"], values["height"] = result_size(recipe, preset, preset.origin_of(str(recipe.checkpoint)))
     complete = recipe.replace(**values)
     _check_choices(complete, preset)
     _check_weighting(complete)
-    if complete.lora is not None:
-        lora.read(complete.lora)
+    if complete.loras:
         lora.require_library()
     return complete
 
@@ -74,8 +77,8 @@ def reduced(recipe: Recipe) -> Recipe:
         Complete, from `resolve`.
     """
     short = recipe
-    for name in PARAMS:
-        if name in ("prompt", "model", "image", "seed") or getattr(short, name) is None:
+    for name in reversed(recipe.values()):
+        if name in ("prompt", "model", "image", "seed"):
             continue
         trial = short.replace(**{name: None})
         try:
@@ -97,17 +100,15 @@ def with_weights(recipe: Recipe, preset: Preset) -> Recipe:
 
 def weights_word(recipe: Recipe) -> str:
     """Return the word by which a complete recipe's weights are found and kept: its checkpoint, with its LoRA."""
-    return lora.word(str(recipe.checkpoint), recipe.lora)
+    return lora.word(str(recipe.checkpoint), recipe.loras)
 
 
 def _refuse_what_it_does_not_take(recipe: Recipe, preset: Preset) -> None:
     if recipe.task not in preset.pipelines:
         raise ParameterError(f"`image` must be given: {preset.title} only redraws pictures. Use %%img2img.")
     taken = _taken(preset)
-    for name in PARAMS:
-        if getattr(recipe, name) is None:
-            continue
-        if name not in taken:
+    for name in recipe.values():
+        if of_first(name) not in taken and not _is_taken_by_call(name, recipe, preset):
             raise ParameterError(f"`{name}` is not taken by {preset.name} ({preset.title}). Leave it out.")
         if recipe.task == "txt2img" and name in preset.only_img2img:
             raise ParameterError(f"`{name}` needs an initial picture. Give `image`, or leave `{name}` out.")
@@ -116,17 +117,23 @@ def _refuse_what_it_does_not_take(recipe: Recipe, preset: Preset) -> None:
 def _taken(preset: Preset) -> set[str]:
     taken = {*ALWAYS, *preset.defaults}
     if preset.controlnets:
-        taken |= {*CONTROL_FIELDS, *SECOND.values()}
+        taken |= set(names_of("controlnets"))
     if "img2img+mask" in preset.pipelines:
-        taken |= {"mask_image"}
+        taken |= set(names_of("mask"))
     return taken
+
+
+def _is_taken_by_call(name: str, recipe: Recipe, preset: Preset) -> bool:
+    """Whether a field is an argument that no table declares, and the pipeline's call has it."""
+    known = name in recipe.arguments and name not in ARGUMENTS and way(recipe) in preset.pipelines
+    return known and name in call_defaults(preset.pipeline(recipe))
 
 
 def settable(recipe: Recipe) -> tuple[str, ...]:
     """Return the fields that may be set beside what a recipe already says, in the order of their declaration.
 
-    Each by itself: a ControlNet and a mask are both there until one of them is chosen,
-    and what only a ControlNet takes, a second one among it, is there once it is.
+    Each by itself: a ControlNet and a mask are both there until one of them is chosen.
+    After the parts that are there stands the first field of a further one.
 
     Raises
     ------
@@ -134,42 +141,46 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
         `model` names no preset.
     """
     preset = preset_of(recipe.model)
-    control, second = {*CONTROL_FIELDS, *SECOND.values()}, set(SECOND.values())
-    taken = _taken(preset) - (control if recipe.mask_image is not None else set())
+    taken = _taken(preset)
     if recipe.task == "txt2img":
         taken -= preset.only_img2img - ({"image"} if "img2img" in preset.tasks else set())
-    if recipe.controlnet is None:
-        taken -= control - {"controlnet"}
-    else:
-        taken -= {"mask_image"} if recipe.controlnet_2 else {"mask_image", *second} - {"controlnet_2"}
-    return tuple(name for name in PARAMS if name in taken)
+    if recipe.mask is not None:
+        taken -= set(names_of("controlnets"))
+    if recipe.controlnets:
+        taken -= set(names_of("mask"))
+    repeated = {names_of(part)[0]: part for part in PARTS.keys() - SINGLE}
+    found: list[str] = []
+    for name in (name for name in PARAMS if name in taken):
+        if name in repeated:
+            part = repeated[name]
+            count = len(getattr(recipe, part))
+            found += [one for number in range(1, count + 1) for one in names_of(part, number)]
+            found.append(numbered(name, count + 1))
+        elif name not in OF_PARTS or OF_PARTS[name].part in SINGLE:
+            found.append(name)
+    return tuple(found)
 
 
 def _check_control(recipe: Recipe, preset: Preset) -> None:
-    _check_one_control(recipe, preset, {name: name for name in CONTROL_FIELDS})
-    _check_one_control(recipe, preset, SECOND)
-    if recipe.controlnet_2 and recipe.controlnet is None:
-        raise ParameterError("`controlnet` must be given with `controlnet_2`. Leave the `_2` out where there is only one.")
-    if recipe.controlnet and recipe.mask_image is not None:
+    for number, net in enumerate(recipe.controlnets, start=1):
+        _check_one_control(net, number, preset)
+    if recipe.controlnets and recipe.mask is not None:
         raise ParameterError("`mask_image` and `controlnet` cannot be combined here. Leave one out.")
 
 
-def _check_one_control(recipe: Recipe, preset: Preset, fields: Mapping[str, str]) -> None:
-    """Check what is said about the first ControlNet or the second; `fields` are its fields."""
-    field = fields["controlnet"]
-    net = getattr(recipe, field)
-    if net is None:
-        given = next((name for name in PARAMS if name in fields.values() and getattr(recipe, name) is not None), None)
-        if given:
-            names = ", ".join(preset.controlnets)
-            raise ParameterError(f"`{field}` must be given with `{given}`. {preset.name} has: {names}.")
-        return
-    if net not in preset.controlnets and not _may_be_a_checkpoint(net):
-        advice = did_you_mean(net, preset.controlnets)
-        reason = f"one made for {preset.name}" if net in CONTROLNETS else "the name of a ControlNet, a hub id or a directory"
-        raise ParameterError(f"`{field}` must be {reason}, got {net!r}. {advice}")
-    if getattr(recipe, fields["control_image"]) is None:
-        raise ParameterError(f"`{fields['control_image']}` must be given with `{field}`. Give a picture, or `auto` to make one.")
+def _check_one_control(net: ControlNet, number: int, preset: Preset) -> None:
+    checkpoint, image = (numbered(name, number) for name in ("controlnet", "control_image"))
+    if net.checkpoint is None:
+        given = next(name for name in names_of("controlnets", number) if name != checkpoint)
+        names = ", ".join(preset.controlnets)
+        raise ParameterError(f"`{checkpoint}` must be given with `{given}`. {preset.name} has: {names}.")
+    if net.checkpoint not in preset.controlnets and not _may_be_a_checkpoint(net.checkpoint):
+        advice = did_you_mean(net.checkpoint, preset.controlnets)
+        known = net.checkpoint in CONTROLNETS
+        reason = f"one made for {preset.name}" if known else "the name of a ControlNet, a hub id or a directory"
+        raise ParameterError(f"`{checkpoint}` must be {reason}, got {net.checkpoint!r}. {advice}")
+    if net.image is None:
+        raise ParameterError(f"`{image}` must be given with `{checkpoint}`. Give a picture, or `auto` to make one.")
 
 
 def _may_be_a_checkpoint(word: str) -> bool:
@@ -181,11 +192,10 @@ def _check_choices(complete: Recipe, preset: Preset) -> None:
     if complete.scheduler not in preset.schedulers:
         advice = did_you_mean(str(complete.scheduler), preset.schedulers)
         raise ParameterError(f"`scheduler` must be one that {preset.name} takes, got {complete.scheduler!r}. {advice}")
-    for which in ("", "_2"):
-        begin, finish = f"control_guidance_start{which}", f"control_guidance_end{which}"
-        start, end = getattr(complete, begin), getattr(complete, finish)
-        if start is not None and end is not None and start >= end:
-            raise ParameterError(f"`{begin}` must be below `{finish}`, got {start:g} and {end:g}.")
+    for number, net in enumerate(complete.controlnets, start=1):
+        if net.start is not None and net.end is not None and net.start >= net.end:
+            start, end = (numbered(name, number) for name in ("control_guidance_start", "control_guidance_end"))
+            raise ParameterError(f"`{start}` must be below `{end}`, got {net.start:g} and {net.end:g}.")
     if real_steps(complete) == 0:
         raise ParameterError(no_steps(complete))
 
@@ -194,7 +204,7 @@ def _check_weighting(complete: Recipe) -> None:
     if complete.weighting in (None, dialects.NONE):
         return
     for name in PROMPTS:
-        dialects.read(str(complete.weighting), getattr(complete, name) or "", name)
+        dialects.read(str(complete.weighting), complete.get(name) or "", name)
     dialects.require_library()
 
 
@@ -221,8 +231,8 @@ def resolve_chain(chain: Chain) -> Chain:
     return Chain(tuple(steps))
 
 
-def call_fields(recipe: Recipe, accepted: Iterable[str]) -> dict[str, str]:
-    """Return which arguments a complete recipe gives to its pipeline's call, each with the field that holds its value.
+def call_fields(recipe: Recipe, accepted: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return which arguments a complete recipe gives to its pipeline's call, each with the fields that hold its values.
 
     Parameters
     ----------
@@ -230,17 +240,21 @@ def call_fields(recipe: Recipe, accepted: Iterable[str]) -> dict[str, str]:
         Complete.
     accepted
         Names that the call has.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        One field for most; several, one for each part, where the call gets a list.
     """
     accepted = frozenset(accepted)
-    fields = {name: name for name in PARAMS if name in accepted and getattr(recipe, name) is not None}
+    fields: dict[str, tuple[str, ...]] = {}
+    for field in recipe.values():
+        name = of_first(field)
+        # Text-to-image with a ControlNet takes the control picture as `image`.
+        name = "image" if PARAMS[field].kind is Picture and name not in accepted else name
+        if name in accepted and name not in ("width", "height"):
+            fields[name] = (*fields.get(name, ()), field)
     # Image-to-image takes the size from its picture; inpainting would draw a square whatever it is given.
-    sized_by_picture = recipe.image is not None and recipe.mask_image is None
+    sized_by_picture = recipe.image is not None and recipe.mask is None
     sizes = preset_of(recipe.model).size_arguments if sized_by_picture else {"width": "width", "height": "height"}
-    fields = {name: field for name, field in fields.items() if name not in ("width", "height")} | dict(sizes)
-    # Text-to-image with a ControlNet takes the control picture as `image`; a second one goes with the first.
-    return fields | {name if name in accepted else "image": name for name in recipe.pictures if name != SECOND["control_image"]}
-
-
-def second_fields(recipe: Recipe) -> Mapping[str, str]:
-    """Return for which fields a complete recipe gives two values, and where the second is; empty without a second ControlNet."""
-    return SECOND if recipe.controlnet_2 else {}
+    return fields | {name: (field,) for name, field in sizes.items()}

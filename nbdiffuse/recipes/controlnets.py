@@ -1,4 +1,4 @@
-"""ControlNets: which there are, and the fields of a recipe that speak of them."""
+"""ControlNets that have a name here, and what any other one is taken for."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ControlNet:
-    """One ControlNet.
+class ControlNetPreset:
+    """One ControlNet that has a name here.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ class ControlNet:
         return self.tiny.checkpoint if base == preset.tiny.checkpoint else self.hub.checkpoint
 
 
-CONTROLNETS: Mapping[str, ControlNet] = MappingProxyType(
+CONTROLNETS: Mapping[str, ControlNetPreset] = MappingProxyType(
     {
-        "depth": ControlNet(
+        "depth": ControlNetPreset(
             name="depth",
             tiny=Origin(checkpoint="controlnet-depth", native_size=128),
             hub=Origin(checkpoint="lllyasviel/control_v11f1p_sd15_depth", native_size=512, licence="OpenRAIL"),
@@ -50,14 +50,10 @@ CONTROLNETS: Mapping[str, ControlNet] = MappingProxyType(
 """Every ControlNet, by name."""
 
 
-def controlnet_of(word: str) -> ControlNet:
+def controlnet_of(word: str) -> ControlNetPreset:
     """Return what a recipe's `controlnet` stands for: one of `CONTROLNETS`, or any other by its hub id or directory."""
     origin = Origin(checkpoint=word, native_size=512)
-    return CONTROLNETS.get(word) or ControlNet(name=word, tiny=origin, hub=origin, estimator={})
+    return CONTROLNETS.get(word) or ControlNetPreset(name=word, tiny=origin, hub=origin, estimator={})
 
 
 WHOLE_RUN = {"control_guidance_start": 0.0, "control_guidance_end": 1.0}
-CONTROL_FIELDS = frozenset({"controlnet", "control_image", "controlnet_conditioning_scale", *WHOLE_RUN})
-"""Fields that only mean something with a ControlNet."""
-SECOND: Mapping[str, str] = MappingProxyType({name: f"{name}_2" for name in sorted(CONTROL_FIELDS)})
-"""The same fields of a second ControlNet; diffusers takes a list of both."""

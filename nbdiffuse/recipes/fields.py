@@ -15,7 +15,8 @@ from types import MappingProxyType
 from ..errors import ParameterError, did_you_mean
 from ..families.arguments import ARGUMENTS, argument
 from ..families.parameters import Param
-from .parts import ControlNet, Lora, Mask, Part, declarations
+from .lora import Lora
+from .parts import ControlNet, Mask, Part, declarations
 
 PARTS: Mapping[str, type[Part]] = MappingProxyType({"mask": Mask, "controlnets": ControlNet, "loras": Lora})
 """The kinds of part, by the recipe's field that holds them."""
@@ -71,6 +72,28 @@ def _places_of_parts() -> Iterator[Place]:
 
 OF_PARTS: Mapping[str, Place] = MappingProxyType({place.name: place for place in _places_of_parts()})
 """The fields of the first part of each kind, by name."""
+
+
+def numbered(name: str, number: int) -> str:
+    """Return the name of a part's field for another part of its kind, such as "controlnets.2.image" for "control_image"."""
+    place = OF_PARTS[name]
+    if number == 1:
+        return name
+    return f"{place.part}.{number}" + (f".{place.attribute}" if place.attribute else "")
+
+
+def of_first(name: str) -> str:
+    """Return the name of the same field of the first part of its kind; any other name as it is."""
+    asked = _numbered(name)
+    if asked is None:
+        return name
+    alike = (one.name for one in OF_PARTS.values() if (one.part, one.attribute) == (asked.part, asked.attribute))
+    return next(alike, name)
+
+
+def names_of(part: str, number: int = 1) -> tuple[str, ...]:
+    """Return the names of one part's fields; `part` is a key of `PARTS`."""
+    return tuple(numbered(name, number) for name, place in OF_PARTS.items() if place.part == part)
 
 
 def place_of(name: str, core: Mapping[str, Param]) -> Place | None:

@@ -5,34 +5,56 @@ Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 from ..errors import ParameterError, breaks_rule
+from ..families.parameters import Param
+from .parts import Part, declared_in_part
 
 JOINT = " + "
 LOWEST, HIGHEST = -4.0, 4.0
 """Weights that are allowed; beyond them pictures fall apart, and a missing decimal point is likelier than a wish."""
 
 
-@dataclass(frozen=True)
-class Lora:
-    """One LoRA.
+@dataclass(frozen=True, kw_only=True)
+class Lora(Part):
+    """A LoRA over the checkpoint's weights; written `FILE:SCALE`, such as "style.safetensors:0.8".
 
     Parameters
     ----------
     file
         A .safetensors file, or one in a hub repository such as "id/style.safetensors".
-    weight
-        How much of it is added, in [-4, 4].
+    scale
+        How much of it is added, in [-4, 4]; diffusers' `lora_scale`.
+
+    Raises
+    ------
+    ParameterError
+        The scale is out of range.
     """
 
-    file: str
-    weight: float = 1.0
+    TITLE: ClassVar[str] = "lora"
+    NOTATION: ClassVar[str] = "lora"
+
+    file: str | None = declared_in_part("lora_file", Param(str, "LoRA file"))
+    scale: float | None = declared_in_part("lora_scale", Param(float, "how much of the LoRA is added", LOWEST, HIGHEST, 0.05))
+
+    @classmethod
+    def from_text(cls, text: str) -> Lora:
+        """Read `FILE` or `FILE:SCALE`."""
+        return _read_one(text)
+
+    @property
+    def weight(self) -> float:
+        """The scale; 1 where none was said."""
+        return 1.0 if self.scale is None else self.scale
 
     def __str__(self) -> str:
-        return self.file if self.weight == 1 else f"{self.file}:{self.weight:g}"
+        return f"{self.file}" if self.weight == 1 else f"{self.file}:{self.weight!r}".removesuffix(".0")
 
 
 def read(text: str) -> tuple[Lora, ...]:
@@ -60,13 +82,13 @@ def _read_one(text: str) -> Lora:
         number = float("nan")
     if not LOWEST <= number <= HIGHEST:
         raise ParameterError(breaks_rule("lora", f"a file with a weight in [{LOWEST:g}, {HIGHEST:g}]", text, "Try 0.8."))
-    return Lora(file, number)
+    return Lora(file=file, scale=number)
 
 
-def without_paths(text: str) -> str:
+def without_paths(loras: Sequence[Lora]) -> tuple[Lora, ...]:
     """Leave of local files only their names: the rest may name a person."""
-    found = read(text)
-    return JOINT.join(str(Lora(Path(one.file).name if _is_local(one.file) else one.file, one.weight)) for one in found)
+    names = (Path(str(one.file)).name if _is_local(str(one.file)) else one.file for one in loras)
+    return tuple(replace(one, file=name) for one, name in zip(loras, names, strict=True))
 
 
 def _is_local(file: str) -> bool:
@@ -80,9 +102,9 @@ def require_library() -> None:
         raise ParameterError(f"`lora` needs peft, and it is not installed. {way_out}")
 
 
-def word(checkpoint: str, lora: str | None) -> str:
+def word(checkpoint: str, loras: Sequence[Lora]) -> str:
     """Return the word that stands for a checkpoint with LoRA in it; `parted` takes it apart."""
-    return f"{checkpoint}{JOINT}{lora}" if lora else checkpoint
+    return JOINT.join([checkpoint, *map(str, loras)])
 
 
 def parted(text: str) -> tuple[str, tuple[Lora, ...]]:

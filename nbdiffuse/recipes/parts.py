@@ -1,4 +1,4 @@
-"""Parts of a recipe: ControlNets, LoRA and the mask, each a small value of its own.
+"""Parts of a recipe: ControlNets and the mask; `lora.Lora` is another, each a small value of its own.
 
 A further kind of part is one class here and one field of `recipe.Recipe`; its options, controls,
 JSON and sweep axes follow from the declarations.
@@ -17,7 +17,7 @@ from ..images.latents import Latents
 from ..images.picture import Picture
 
 
-def _declared(name: str, param: Param) -> Any:
+def declared_in_part(name: str, param: Param) -> Any:
     """Declare a field of a part; `name` is its option, and its name in diffusers' calls where there is one."""
     return field(default=None, metadata={"name": name, "param": param})
 
@@ -105,15 +105,15 @@ class ControlNet(Part):
 
     TITLE: ClassVar[str] = "controlnet"
 
-    checkpoint: str | None = _declared(
+    checkpoint: str | None = declared_in_part(
         "controlnet", Param(str, "ControlNet that keeps the layout: depth, a hub id or a directory; may be given several times")
     )
-    image: Any = _declared("control_image", Param(Picture, "what the ControlNet follows, such as a depth map"))
-    scale: float | None = _declared("controlnet_conditioning_scale", Param(float, "weight of the ControlNet", 0, 2, 0.05))
-    start: float | None = _declared(
+    image: Any = declared_in_part("control_image", Param(Picture, "what the ControlNet follows, such as a depth map"))
+    scale: float | None = declared_in_part("controlnet_conditioning_scale", Param(float, "weight of the ControlNet", 0, 2, 0.05))
+    start: float | None = declared_in_part(
         "control_guidance_start", Param(float, "when the ControlNet starts: 0 first step, 1 last", 0, 1, 0.05)
     )
-    end: float | None = _declared(
+    end: float | None = declared_in_part(
         "control_guidance_end", Param(float, "when the ControlNet ends: 0 first step, 1 last", 0, 1, 0.05)
     )
 
@@ -135,39 +135,4 @@ class Mask(Part):
 
     TITLE: ClassVar[str] = "mask"
 
-    image: Any = _declared("mask_image", Param(Picture, "inpainting mask: white is redrawn"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lora(Part):
-    """A LoRA over the checkpoint's weights; written `FILE:SCALE`, such as "style.safetensors:0.8".
-
-    Parameters
-    ----------
-    file
-        A .safetensors file, or one in a hub repository such as "id/style.safetensors".
-    scale
-        How much of it is added, in [-4, 4]; 1 when not given.
-
-    Raises
-    ------
-    ParameterError
-        The file is none with safetensors, or the scale is out of range.
-    """
-
-    TITLE: ClassVar[str] = "lora"
-    NOTATION: ClassVar[str] = "lora"
-
-    file: str | None = _declared("lora_file", Param(str, "LoRA file"))
-    scale: float | None = _declared("lora_scale", Param(float, "how much of the LoRA is added", -4, 4, 0.05))
-
-    @classmethod
-    def from_text(cls, text: str) -> Lora:
-        """Read `FILE` or `FILE:SCALE`."""
-        from . import lora
-
-        (one,) = lora.read(text)
-        return cls(file=one.file, scale=one.weight)
-
-    def __str__(self) -> str:
-        return f"{self.file}" if self.scale in (None, 1) else f"{self.file}:{self.scale:g}"
+    image: Any = declared_in_part("mask_image", Param(Picture, "inpainting mask: white is redrawn"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .controlnets import SECOND
+from .fields import OF_PARTS, numbered
 from .origins import Origin
 from .recipe import Recipe
 
@@ -96,8 +96,9 @@ class Preset:
     def values_for(self, recipe: Recipe) -> dict[str, Any]:
         """Return the values for what a recipe leaves open."""
         values = self.defaults_for(way(recipe))
-        if recipe.controlnet_2:
-            values |= {second: values[name] for name, second in SECOND.items() if name in values}
+        for number in range(2, len(recipe.controlnets) + 1):
+            of_first = [name for name, place in OF_PARTS.items() if place.part == "controlnets" and name in values]
+            values |= {numbered(name, number): values[name] for name in of_first}
         return values
 
     def pipeline(self, recipe: Recipe) -> str:
@@ -107,5 +108,5 @@ class Preset:
 
 def way(recipe: Recipe) -> str:
     """Return the key of `Preset.pipelines` that a recipe asks for, such as "img2img+controlnet"."""
-    extra = "+controlnet" if recipe.controlnet else "+mask" if recipe.mask_image is not None else ""
+    extra = "+controlnet" if recipe.controlnets else "+mask" if recipe.mask is not None else ""
     return recipe.task + extra

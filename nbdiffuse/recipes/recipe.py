@@ -18,9 +18,9 @@ from ..images.latents import MARK, Latents
 from ..images.picture import Picture
 from ..prompts import dialects
 from .chain import Link
-from .fields import OF_PARTS, PARTS, SINGLE, Place, place_of
-from .lora import JOINT
-from .parts import ControlNet, Lora, Mask, Part
+from .fields import OF_PARTS, PARTS, SINGLE, Place, names_of, numbered, place_of
+from .lora import JOINT, Lora
+from .parts import ControlNet, Mask, Part
 
 FORMAT = 2
 """Format number of a recipe's JSON; format 1, without parts, is read too."""
@@ -221,7 +221,7 @@ class Recipe(Link):
 
 
 def _default(one: dataclasses.Field[Any]) -> Any:
-    return one.default_factory() if one.default is dataclasses.MISSING else one.default  # type: ignore[misc]
+    return Arguments() if one.default is dataclasses.MISSING else one.default
 
 
 def _parts(kind: type[Part], name: str, value: Any) -> Any:
@@ -252,17 +252,25 @@ def _place(name: str) -> Place:
     return place
 
 
+def shown_name(name: str) -> str:
+    """Return the one name of a field that is shown and stored, for any of its names.
+
+    Raises
+    ------
+    ParameterError
+        There is no such field; the line offers the nearest name.
+    """
+    return _place(name).name
+
+
 def _listed(held: Any) -> tuple[Any, ...]:
     return held if isinstance(held, tuple) else () if held is None else (held,)
 
 
 def _places(part: str, number: int) -> list[Place]:
     """Return the places of one part's fields, as they are shown."""
-    first = [place for place in OF_PARTS.values() if place.part == part]
-    if number == 1:
-        return first
-    names = (f"{part}.{number}" + (f".{place.attribute}" if place.attribute else "") for place in first)
-    return [dataclasses.replace(place, name=name, number=number) for place, name in zip(first, names, strict=True)]
+    first = (OF_PARTS[name] for name in names_of(part))
+    return [dataclasses.replace(place, name=numbered(place.name, number), number=number) for place in first]
 
 
 def _of_part(part: Any, place: Place) -> Any:
@@ -290,6 +298,8 @@ def _assign(values: dict[str, Any], name: str, value: Any) -> None:
         values[place.part] = tuple(map(PARTS[place.part].of, value.split(JOINT)))
     else:
         kind, held = PARTS[place.part], list(_listed(values[place.part]))
+        if value is None and place.number > len(held):
+            return
         if place.number > len(held) + 1:
             raise ParameterError(f"`{name}` must follow {place.part}.{place.number - 1}, and there are {len(held)}.")
         held += [kind()] if place.number > len(held) else []

@@ -22,7 +22,7 @@ def result_size(recipe: Recipe, preset: Preset, origin: Origin) -> tuple[int, in
         width, height = recipe.width or origin.native_size, recipe.height or origin.native_size
         return fitted_size((width, height), width=width, height=height, multiple=multiple)
     for name in ("width", "height"):
-        side = getattr(recipe, name)
+        side = recipe.get(name)
         if side is not None and side % (scale * multiple):
             nearest = max(1, round(side / (scale * multiple))) * scale * multiple
             raise ParameterError(

@@ -15,7 +15,7 @@ from ..cells.reading import visible
 from ..images import metrics
 from ..images.latents import Latents
 from ..images.picture import Picture
-from ..recipes.recipe import PARAMS, Recipe
+from ..recipes.recipe import Recipe
 from ..store.lineage import thumbnail_html
 
 SIDE = 256
@@ -90,7 +90,8 @@ class Comparison:
     def differences(self) -> tuple[tuple[str, str, str], ...]:
         """Name and both values of each parameter that differs, then of each part of the fingerprint."""
         recipes = self.first.recipe, self.second.recipe
-        named = [(name, *(getattr(recipe, name) for recipe in recipes)) for name in PARAMS]
+        names = dict.fromkeys(name for recipe in recipes for name in recipe.values())
+        named = [(name, *(recipe.get(name) for recipe in recipes)) for name in names]
         rows = [(name, _text(one), _text(other)) for name, one, other in named if one != other]
         prints = self.first.fingerprint, self.second.fingerprint
         return (*rows, *changed(*prints))

@@ -152,7 +152,7 @@ def _steps(what: Any) -> list[Step]:
 def _machine_of(fingerprints: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Return what other results would have run on; without any, what this process's session will."""
     if fingerprints:
-        return {name: value for name, value in fingerprints[-1].items() if name not in WEIGHTS}
+        return {name: value for name, value in fingerprints[-1].items() if not WEIGHTS.fullmatch(name)}
     return {"device": "cuda", "dtype": "float16"} if has_gpu() else {}
 
 
@@ -192,4 +192,4 @@ def _why_decoded(step: Recipe, before: Recipe, size: tuple[int, int]) -> str:
         return spaces[0] == spaces[1]
 
     # Inpainting changes its latents after the last step, so that they are not kept.
-    return why_decoded(step, size, before.mask_image is None, share)
+    return why_decoded(step, size, before.mask is None, share)

@@ -176,7 +176,7 @@ def result_of(kept: Kept, provenance: Provenance, when: float, archive: Archive)
     return Result(
         recipe=recipe,
         images=(kept.image,),
-        initial=fitted_pictures(recipe.replace(mask_image=None, control_image=None, control_image_2=None))["image"]
+        initial=fitted_pictures(recipe.replace(mask=None, controlnets=()))["image"]
         if initial is not None and initial.at_hand
         else None,
         seconds=kept.seconds,

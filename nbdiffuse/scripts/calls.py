@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..images.fitting import crop_box, pad_place
 from ..images.picture import Picture
-from ..recipes.completion import call_fields, second_fields
+from ..recipes.completion import call_fields
+from ..recipes.fields import of_first
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PROMPTS, Recipe
 from ..recipes.sizes import initial_size
@@ -15,15 +17,21 @@ from ..recipes.strengths import real_steps
 from .listing import Listing
 from .statements import call, exploded, literal
 
-VARIABLES = {"image": "initial", "mask_image": "mask", "control_image": "control", "control_image_2": "control_2"}
-"""What a program calls the pictures that a recipe starts from."""
+VARIABLES = {"image": "initial", "mask_image": "mask", "control_image": "control"}
+"""What a program calls the pictures that a recipe starts from; those of further parts have a number behind it."""
 LANCZOS = "Image.Resampling.LANCZOS"
+
+
+def variable_of(field: str) -> str:
+    """Return the Python name that a program has for a field's value."""
+    number = re.search(r"\.([0-9]+)", field)
+    return VARIABLES.get(of_first(field), of_first(field)) + (f"_{number[1]}" if number else "")
 
 
 def open_pictures(listing: Listing, recipe: Recipe, pictures: Mapping[str, Picture]) -> None:
     """Write the lines that open pictures of a complete recipe, by field, and bring them to the run's size."""
     for field, picture in pictures.items():
-        bring_to_size(listing, recipe, field, VARIABLES[field], listing.opened(picture, VARIABLES[field]))
+        bring_to_size(listing, recipe, field, variable_of(field), listing.opened(picture, variable_of(field)))
 
 
 def bring_to_size(listing: Listing, recipe: Recipe, field: str, name: str, opened: str = "") -> None:
@@ -81,19 +89,13 @@ def arguments(
     """
     from ..checkpoints.signatures import call_defaults
 
-    varied, second = varied or {}, second_fields(recipe)
+    varied = varied or {}
     defaults = call_defaults(preset_of(recipe.model).pipeline(recipe))
     lines: list[str] = []
-    for name, field in _in_order(call_fields(recipe, defaults)).items():
-        value: Any = getattr(recipe, field)
-        other = second.get(field, "")
-        if other in given:
-            lines.append(f"{name}=[{given[field]}, {given[other]}]")
-        elif other and {field, other} & set(varied):
-            both = (varied.get(one) or literal(getattr(recipe, one)) for one in (field, other))
-            lines.append(f"{name}=[{', '.join(both)}]")
-        elif other and getattr(recipe, other) != value:
-            lines.append(f"{name}={literal([value, getattr(recipe, other)])}")
+    for name, fields in _in_order(call_fields(recipe, defaults)).items():
+        field, value = fields[0], recipe.get(fields[0])
+        if len(fields) > 1:
+            lines += _list(name, fields, recipe, {**given, **varied}, defaults.get(name))
         elif field in given:
             lines.append(f"{name}={given[field]}")
         elif embeddings is not None and field in PROMPTS:
@@ -110,7 +112,15 @@ def arguments(
     return lines
 
 
-def _in_order(fields: Mapping[str, str]) -> dict[str, str]:
+def _list(name: str, fields: Sequence[str], recipe: Recipe, sources: Mapping[str, str], default: Any) -> list[str]:
+    """Return the argument that gives one value for each part; the pipeline repeats a single one itself."""
+    values = [recipe.get(field) for field in fields]
+    if not set(fields) & set(sources) and len(set(values)) == 1:
+        return [] if values[0] == default else [f"{name}={literal(values[0])}"]
+    return [f"{name}=[{', '.join(sources.get(field) or literal(value) for field, value in zip(fields, values, strict=True))}]"]
+
+
+def _in_order(fields: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Put the prompt first, then the pictures, as diffusers' documentation does."""
     first = ("prompt", "image", "mask_image", "control_image")
     return {
@@ -139,4 +149,4 @@ def run(listing: Listing, lines: list[str], seed: str, target: str = "image", in
 
 def picture_sources(recipe: Recipe) -> dict[str, str]:
     """Return the variables that hold a recipe's pictures, by field."""
-    return {field: VARIABLES[field] for field, one in recipe.pictures.items() if isinstance(one, Picture)}
+    return {field: variable_of(field) for field, one in recipe.pictures.items() if isinstance(one, Picture)}

@@ -11,7 +11,6 @@ from huggingface_hub import try_to_load_from_cache
 
 from .. import embedded
 from ..embedded.differences import NAME as CHANGE
-from ..recipes import lora
 from ..recipes.controlnets import controlnet_of
 from ..recipes.presets import MOVED, preset_of
 from ..recipes.recipe import Recipe
@@ -50,7 +49,9 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
     dtype = machine.get("dtype", "float32")
     typed = [f"dtype=torch.{dtype}"] if dtype != "float32" else []
     more = [*typed, *(["add_watermarker=False"] if "XL" in pipeline else [])]
-    nets = {name: net for name in ("controlnet", "controlnet_2") if (net := getattr(recipe, name))}
+    nets = {
+        "controlnet" if n == 1 else f"controlnet_{n}": str(net.checkpoint) for n, net in enumerate(recipe.controlnets, start=1)
+    }
     for name, net in nets.items():
         listing.use("diffusers", "ControlNetModel")
         control = controlnet_of(net).checkpoint(word, preset_of(recipe.model))
@@ -66,9 +67,9 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         listing.use("diffusers", loader)
         given = [*_located(listing, word, machine.get("checkpoint", "")), *_lent(listing, word, typed), *more]
         listing.assign("pipeline", f"{loader}.from_pretrained", given)
-    for one in lora.read(recipe.lora) if recipe.lora else ():
-        listing.add(f"pipeline.load_lora_weights({', '.join(_lora_file(one.file))})")
-        listing.add(f"pipeline.fuse_lora({'' if one.weight == 1 else f'lora_scale={one.weight:g}'})")
+    for one in recipe.loras:
+        listing.add(f"pipeline.load_lora_weights({', '.join(_lora_file(str(one.file)))})")
+        listing.add(f"pipeline.fuse_lora({'' if one.scale in (None, 1) else f'lora_scale={one.scale:g}'})")
         listing.add("pipeline.unload_lora_weights()  # they are in the weights now")
     if _own_scheduler(word) != f"{recipe.scheduler}Scheduler":
         schedule(listing, f"{recipe.scheduler}Scheduler")

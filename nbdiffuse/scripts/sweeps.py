@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..images.picture import Picture
+from ..recipes.fields import of_first
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
 from ..sweeps.cell import SweepCell
 from ..sweeps.sweep import Sweep
@@ -15,7 +16,7 @@ from .listing import Listing
 from .statements import WIDTH, call, exploded, literal
 from .writing import WEIGHTS, Script, Step, refuse_what_no_program_says, size_remark
 
-SET_UP = ("model", "checkpoint", "lora", "scheduler", "controlnet", "controlnet_2", "weighting", "width", "height", "resize_mode")
+SET_UP = ("model", "checkpoint", "lora", "scheduler", "controlnet", "weighting", "width", "height", "resize_mode")
 """Fields that change more of a program than an argument of the call; pictures do too."""
 
 
@@ -41,7 +42,7 @@ class Block:
 
     def values(self, axis: str) -> list[Any]:
         """Return what the call gets on one of its axes, in order."""
-        values = dict.fromkeys(getattr(cell.recipe, axis) for cell in self.cells)
+        values = dict.fromkeys(cell.recipe.get(axis) for cell in self.cells)
         # An empty negative prompt is none: SDXL tells the two apart.
         return [value or None if axis == "negative_prompt" else value for value in values]
 
@@ -73,9 +74,9 @@ def of_sweep(sweep: Sweep, machine: Mapping[str, str], *, own_folder: bool = Fal
     """
     blocks = _blocks(sweep)
     several = len({block.recipe.checkpoint for block in blocks}) > 1
-    known = {key: value for key, value in machine.items() if not (several and key in WEIGHTS)}
+    known = {key: value for key, value in machine.items() if not (several and WEIGHTS.fullmatch(key))}
     listing = Listing(own_folder)
-    loaded: tuple[str | None, ...] = ()
+    loaded: tuple[Any, ...] = ()
     opened: tuple[Any, ...] = ()
     for block in blocks:
         recipe = block.recipe
@@ -99,11 +100,12 @@ def of_sweep(sweep: Sweep, machine: Mapping[str, str], *, own_folder: bool = Fal
 
 def _blocks(sweep: Sweep) -> list[Block]:
     """Return the blocks; those that load the same stand together."""
-    fixed = {*SET_UP, *(name for name, param in PARAMS.items() if param.kind is Picture)}
+    names = [axis.name for axis in sweep.axes]
+    fixed = {name for name in names if of_first(name) in SET_UP or PARAMS[name].kind is Picture}
     if any(cell.recipe.weighs for cell in sweep.cells()):
         # Weighted prompts are encoded before the call, and a guidance up to 1 leaves the negative one out.
         fixed |= {*PROMPTS, "guidance_scale"}
-    looped = tuple(axis.name for axis in sweep.axes if axis.name not in fixed)
+    looped = tuple(name for name in names if name not in fixed)
     held: dict[tuple[Any, ...], list[SweepCell]] = {}
     for cell in sweep.cells():
         held.setdefault(tuple(value for axis, value in cell.coordinates if axis not in looped), []).append(cell)
@@ -114,24 +116,25 @@ def _blocks(sweep: Sweep) -> list[Block]:
 
 def _write_calls(listing: Listing, block: Block, name: str, embeddings: Mapping[str, str] | None) -> None:
     sources, numbers = calls.picture_sources(block.recipe), [cell.index for cell in block.cells]
-    varied = {axis: axis for axis in block.looped}
+    varied = {axis: calls.variable_of(axis) for axis in block.looped}
+    variables = list(varied.values())
     lines = calls.arguments(block.recipe, sources, varied, embeddings)
     if not block.looped:
         calls.run(listing, lines, literal(block.recipe.seed))
         listing.add(f"image.save({literal(f'{name}-{numbers[0]:03d}.png')})")
         return
-    for axis in block.looped:
-        _write_values(listing, f"{axis}_values", block.values(axis))
-    places = f"{block.looped[0]}_values"
+    for axis, variable in varied.items():
+        _write_values(listing, f"{variable}_values", block.values(axis))
+    places = f"{variables[0]}_values"
     if len(block.looped) > 1:
         listing.use("itertools")
-        listing.add(*call("cells = itertools.product", [f"{axis}_values" for axis in block.looped]))
+        listing.add(*call("cells = itertools.product", [f"{variable}_values" for variable in variables]))
         places = "cells"
     counted = _counted(listing, places, numbers)
-    line = f"for number, {block.looped[0]} in {counted}:"
+    line = f"for number, {variables[0]} in {counted}:"
     if len(block.looped) > 1:
-        line = f"for number, ({', '.join(block.looped)}) in {counted}:"
-    listing.add(*([line] if len(line) <= WIDTH else exploded("for number, ", block.looped, f" in {counted}:")))
+        line = f"for number, ({', '.join(variables)}) in {counted}:"
+    listing.add(*([line] if len(line) <= WIDTH else exploded("for number, ", variables, f" in {counted}:")))
     seed = "seed" if "seed" in varied else literal(block.recipe.seed)
     calls.run(listing, lines, seed, indent="    ")
     listing.add(f"    image.save({_file(name)})")

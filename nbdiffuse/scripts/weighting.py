@@ -48,7 +48,7 @@ def embed(listing: Listing, recipe: Recipe) -> dict[str, str]:
         listing.add(*exploded(f"{compel} = Compel", [*given, "truncate_long_prompts=False"]))
     negative = _negative_is_read(recipe, index, pooled)
     read_by = [*zip(("", "negative_"), texts_of(recipe, len(suffixes)), strict=True)][: 2 if negative else 1]
-    texts = {prefix: [getattr(recipe, name) or "" for name in names] for prefix, names in read_by}
+    texts = {prefix: [recipe.get(name) or "" for name in names] for prefix, names in read_by}
     prompts = {prefix: f"{prefix}prompt_embeds" for prefix in texts}
     parts = {name: [name, f"{name}_2"][: len(compels)] for name in prompts.values()}
     for prefix, name in prompts.items():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -14,10 +16,11 @@ from ..errors import FileError, ParameterError
 from ..files.drafts import write_whole
 from ..images.latents import Latents
 from ..images.picture import Picture
-from ..recipes.completion import call_fields, second_fields
+from ..recipes.completion import call_fields
+from ..recipes.fields import of_first
 from ..recipes.preset import way
 from ..recipes.presets import preset_of
-from ..recipes.recipe import PARAMS, Recipe
+from ..recipes.recipe import Recipe
 from ..recipes.sizes import initial_size
 from . import calls, loading, weighting
 from .listing import Listing
@@ -32,9 +35,11 @@ TITLES = {
 }
 
 
-WEIGHTS = ("checkpoint", "controlnet", "controlnet_2")
+WEIGHTS = re.compile(r"checkpoint|controlnet(_[0-9]+)?")
 """Parts of a fingerprint that say whose weights were used."""
-WRITTEN = frozenset({"model", *WEIGHTS, "lora", "scheduler", "weighting", "seed", "width", "height", "resize_mode"})
+WRITTEN = frozenset(
+    {"model", "checkpoint", "controlnet", "lora", "scheduler", "weighting", "seed", "width", "height", "resize_mode"}
+)
 """Fields that a program says elsewhere than in the call."""
 
 
@@ -98,11 +103,11 @@ class Step:
     decoded: str = ""
 
     @property
-    def setup(self) -> tuple[str | None, ...]:
+    def setup(self) -> tuple[Any, ...]:
         """What has to be loaded for it."""
         recipe = self.recipe
-        nets = recipe.controlnet, recipe.controlnet_2
-        return preset_of(recipe.model).pipeline(recipe), recipe.checkpoint, recipe.lora, *nets, recipe.scheduler
+        nets = tuple(net.checkpoint for net in recipe.controlnets)
+        return preset_of(recipe.model).pipeline(recipe), recipe.checkpoint, recipe.loras, nets, recipe.scheduler
 
 
 def of_steps(steps: Sequence[Step], *, own_folder: bool = False, name: str = "result") -> Script:
@@ -125,7 +130,7 @@ def of_steps(steps: Sequence[Step], *, own_folder: bool = False, name: str = "re
     for step in steps:
         refuse_what_no_program_says(step.recipe)
     listing = Listing(own_folder)
-    loaded: tuple[str | None, ...] = ()
+    loaded: tuple[Any, ...] = ()
     for number, step in enumerate(steps):
         if number:
             reason = (
@@ -175,10 +180,10 @@ def refuse_what_no_program_says(recipe: Recipe) -> None:
     if isinstance(recipe.image, Latents):
         way_out = "Give the whole chain, or the decoded picture: `result.image`."
         raise ParameterError(f"`image` must be a picture in a program, got latents. {way_out}")
-    called = set(call_fields(recipe, call_defaults(preset_of(recipe.model).pipeline(recipe))).values())
-    said = WRITTEN | called | {second for field, second in second_fields(recipe).items() if field in called}
-    for field in PARAMS:
-        if field not in said and getattr(recipe, field) is not None:
+    called = call_fields(recipe, call_defaults(preset_of(recipe.model).pipeline(recipe))).values()
+    said = WRITTEN | {field for fields in called for field in fields}
+    for field in recipe.values():
+        if field not in said and of_first(field) not in WRITTEN:
             raise ParameterError(f"`{field}` must be left out in a program, which does not say it yet.")
 
 

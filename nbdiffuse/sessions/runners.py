@@ -163,8 +163,8 @@ class ExecutorRunner:
 
     def fingerprint(self, recipe: Recipe) -> Mapping[str, str]:
         """See `Runner`; of the worker that answers first."""
-        nets = recipe.controlnet, recipe.controlnet_2
-        decisive = recipe.model, recipe.checkpoint, recipe.lora, nets, recipe.scheduler, way(recipe)
+        nets = tuple(net.checkpoint for net in recipe.controlnets)
+        decisive = recipe.model, recipe.checkpoint, recipe.loras, nets, recipe.scheduler, way(recipe)
         if decisive not in self._fingerprints:
             self._fingerprints[decisive] = remote.fingerprint_of(self._submit(remote.fingerprint, recipe).result())
         return self._fingerprints[decisive]

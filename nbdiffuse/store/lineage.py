@@ -24,9 +24,8 @@ GIVEN = {
     "image": "initial image",
     "mask_image": "mask",
     "control_image": "control image",
-    "control_image_2": "second control image",
 }
-"""What people call the pictures that a recipe starts from."""
+"""What people call the pictures that a recipe starts from; those of further parts by their place."""
 MAX_DEPTH = 100
 """Steps that are followed back; a line that goes round in a circle ends there too."""
 
@@ -83,7 +82,7 @@ class Lineage:
         head = f"{role}: " if role else ""
         yield "  " * depth + head + " | ".join(_printable(self.caption).splitlines())
         for field, parent in self.parents:
-            yield from parent._lines(GIVEN[field], depth + 1)
+            yield from parent._lines(GIVEN.get(field, field), depth + 1)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/html": self.to_html(), "text/plain": repr(self)}
@@ -93,7 +92,7 @@ class Lineage:
         return f'<div style="overflow-x:auto;padding:.3em 0">{self._html("")}</div>'
 
     def _html(self, role: str) -> str:
-        before = "".join(parent._html(GIVEN[field]) for field, parent in self.parents)
+        before = "".join(parent._html(GIVEN.get(field, field)) for field, parent in self.parents)
         arrow = f'<div aria-hidden="true" style="opacity:.6;font-size:1.4em;line-height:{THUMBNAIL}px">→</div>'
         left = (
             f'<div style="display:flex;flex-direction:column;gap:.8em;align-items:flex-end">{before}</div>{arrow}'

@@ -61,6 +61,9 @@ def values_of(name: str, text: str) -> tuple[Any, ...]:
     if param.kind is str:
         texts = expanded(name, text, bars=True) if name in ("prompt", "negative_prompt") else _names(name, text)
         return tuple(param.check(name, value) for value in texts)
+    if param.kind is bool:
+        switches = {"true": True, "false": False}
+        return tuple(param.check(name, switches.get(value.lower(), value)) for value in _names(name, text))
     return tuple(param.check(name, value) for value in _numbers(name, text))
 
 

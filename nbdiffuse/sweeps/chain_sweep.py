@@ -18,7 +18,7 @@ from ..recipes.strengths import real_steps
 from .axes import Axis
 from .sweep import MAX_CELLS
 
-_NAME = re.compile(r"(?P<step>\d+)\.(?P<field>\w+)", re.ASCII)
+_NAME = re.compile(r"(?P<step>\d+)\.(?P<field>\w+(\.\w+)*)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,12 @@ class ChainSweep:
         }
         steps = sum(map(real_steps, pictures.values()))
         return f"{len(self.cells())} chains of {len(self.base)} steps, {len(pictures)} pictures, {steps} denoising steps"
+
+
+def field_of(axis: str) -> str:
+    """Return the field that an axis varies; that of a chain's step is named "2.strength"."""
+    named = _NAME.fullmatch(axis)
+    return named["field"] if named else axis
 
 
 def _axis(chain: Chain, name: str, values: Any) -> StepAxis:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ParameterError, breaks_rule
-from ..recipes.recipe import PARAMS
 from .cell import SweepCell
 from .sweep import Sweep
 
@@ -32,7 +31,8 @@ def difference(sweep: Sweep, a: int | Mapping[str, Any], b: int | Mapping[str, A
         Coordinates leave more than one cell.
     """
     one, other = (_cell(sweep, each).recipe for each in (a, b))
-    pairs = {name: (getattr(one, name), getattr(other, name)) for name in PARAMS}
+    names = dict.fromkeys([*one.values(), *other.values()])
+    pairs = {name: (one.get(name), other.get(name)) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 

@@ -112,7 +112,7 @@ def measure(
 
     def by_hand(seed: int) -> Any:
         mine = recipe(seed)
-        control = {"control_image": mine.control_image.image} if case.controlled else {}
+        control = {"control_image": mine.controlnets[0].image.image} if case.controlled else {}
         # A fresh pipeline of diffusers' own class around the same weights, as a person would keep it.
         pipeline = session.with_pipelines(lambda held: held.acquire(word, case.pipeline, scheduler, extras))
         generator = torch.Generator("cpu").manual_seed(seed)
