@@ -19,7 +19,7 @@ ROOMS = {
     "images": "samples conversion intake fitting colors picture latents lettering contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel dialects alternatives tokens",
     "families": "parameters diffusers_classes arguments",
-    "recipes": "chain parts lora fields recipe strengths origins controlnets preset presets sizes captions completion",
+    "recipes": "chain parts lora fields recipe format_1 strengths origins controlnets preset presets sizes captions completion",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "provenance a1111 image_files carrying comfyui fooocus invokeai",
     "store": "entries store archive lineage",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,9 +16,12 @@ from nbdiffuse.cells.options import parse_cell
 from nbdiffuse.cells.transcripts import cell_text
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.images.picture import Picture
+from nbdiffuse.metadata.provenance import Provenance
 from nbdiffuse.recipes.completion import resolve, settable
+from nbdiffuse.recipes.format_1 import digest_of_format_1
 from nbdiffuse.recipes.lora import Lora
 from nbdiffuse.recipes.parts import ControlNet, Mask
+from nbdiffuse.store.store import Store
 
 START = Picture.of(Image.new("RGB", (64, 64), "teal"))
 MAP = Picture.of(Image.new("RGB", (64, 64), "grey"))
@@ -129,3 +134,29 @@ def test_an_argument_that_no_table_declares_reaches_the_call_and_the_program() -
     assert complete.arguments == {"eta": 0.5}
     with pytest.raises(ParameterError, match="must follow"):
         Recipe(**{"controlnets.3.scale": 1})
+
+
+WRITTEN_BEFORE = json.loads((Path(__file__).parent / "format_1.json").read_text())
+"""Complete recipes as commit 58f126f wrote them, each with the digest that it gave them."""
+
+
+@pytest.mark.parametrize("name", WRITTEN_BEFORE)
+def test_what_the_store_kept_at_format_1_is_found_by_the_same_recipe(name: str, tmp_path: Path) -> None:
+    written = WRITTEN_BEFORE[name]
+    recipe = Recipe.from_json(json.dumps(written["json"]))
+    assert digest_of_format_1(recipe) == written["digest"]
+    image, fingerprint = Image.new("RGB", (64, 64), "red"), {"device": "cpu"}
+    store = Store(tmp_path)
+    store.put(image, Provenance(recipe, fingerprint), 1.0)
+    now = store.path(recipe, fingerprint)
+    text = json.dumps([written["digest"], sorted(fingerprint.items())], separators=(",", ":"))
+    key = hashlib.sha256(text.encode()).hexdigest()
+    then = now.parents[1] / key[:2] / f"{key}.png"
+    then.parent.mkdir(parents=True, exist_ok=True)
+    now.rename(then)
+    assert store.get(recipe, fingerprint) is not None
+    assert store.get(recipe.replace(seed=99), fingerprint) is None
+
+
+def test_a_recipe_that_format_1_could_not_say_has_no_digest_of_it() -> None:
+    assert digest_of_format_1(Recipe(controlnets=[{"checkpoint": "depth", "image": MAP}] * 3)) is None

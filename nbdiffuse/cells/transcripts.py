@@ -113,6 +113,8 @@ def _option(name: str, value: Any) -> str:
 def _typed(name: str, value: Any) -> str:
     if PARAMS[name].kind in (int, float):
         return repr(value).removesuffix(".0")
+    if PARAMS[name].kind is bool:
+        return str(value).lower()
     if name in ("prompt", "negative_prompt"):
         return escaped(value)
     return '"' + value.replace('"', '""') + '"' if "," in value else str(value)

@@ -23,6 +23,7 @@ from ..images.intake import PILLOW_LIMIT
 from ..images.picture import Picture, content_address
 from ..metadata.provenance import Provenance
 from ..recipes.chain import Chain
+from ..recipes.format_1 import digest_of_format_1
 from ..recipes.recipe import Recipe
 from .entries import Kept, packed, unpacked
 
@@ -57,9 +58,18 @@ def store_key(recipe: Recipe, fingerprint: Mapping[str, str], chain: Chain | Non
     str
         sha256 of the recipe's digest, the fingerprint and the chain, in hexadecimal.
     """
-    parts = [recipe.digest, sorted(predictable(fingerprint).items()), *([chain.to_dict()] if chain else [])]
-    text = json.dumps(parts, separators=(",", ":"))
+    return _key(recipe.digest, fingerprint, *([chain.to_dict()] if chain else []))
+
+
+def _key(digest: str, fingerprint: Mapping[str, str], *chain: Any) -> str:
+    text = json.dumps([digest, sorted(predictable(fingerprint).items()), *chain], separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _keys(recipe: Recipe, fingerprint: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what an image may be stored under: now, and by versions that wrote recipes of format 1."""
+    earlier = digest_of_format_1(recipe)
+    return (store_key(recipe, fingerprint), *([_key(earlier, fingerprint)] if earlier else []))
 
 
 class Store:
@@ -90,17 +100,18 @@ class Store:
 
     def get(self, recipe: Recipe, fingerprint: Mapping[str, str]) -> Kept | None:
         """Return a finished image, or None when it is not there or damaged."""
-        key = store_key(recipe, fingerprint)
-        file = self._file(key)
-        try:
-            kept, provenance = unpacked(file.read_bytes())
-        except (OSError, NbdiffuseError):
-            return None
-        if store_key(provenance.recipe, provenance.fingerprint) != key:
-            return None
-        with contextlib.suppress(OSError):
-            os.utime(file)
-        return kept
+        for key in _keys(recipe, fingerprint):
+            file = self._file(key)
+            try:
+                kept, provenance = unpacked(file.read_bytes())
+            except (OSError, NbdiffuseError):
+                continue
+            if key not in _keys(provenance.recipe, provenance.fingerprint):
+                continue
+            with contextlib.suppress(OSError):
+                os.utime(file)
+            return kept
+        return None
 
     def put(self, image: Image.Image, provenance: Provenance, seconds: float, notices: tuple[str, ...] = ()) -> None:
         """Keep a finished image, and the pictures that its run started from.
