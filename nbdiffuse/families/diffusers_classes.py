@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -92,6 +93,12 @@ def is_pipeline(name: str) -> bool:
 
 
 @cache
+def bases(pipeline: str) -> tuple[str, ...]:
+    """Return the names of the classes that a pipeline is made from, such as the loaders of adapters that it has."""
+    return tuple(base.id for base in _class(pipeline).bases if isinstance(base, ast.Name))
+
+
+@cache
 def _pipelines() -> Path:
     spec = importlib.util.find_spec("diffusers")
     places = list(spec.submodule_search_locations or ()) if spec else []
@@ -158,8 +165,6 @@ def _method(pipeline: str, name: str) -> ast.FunctionDef:
 
 
 def _signature(function: ast.FunctionDef) -> dict[str, Any]:
-    import inspect
-
     given = function.args
     names = [*given.posonlyargs, *given.args]
     missing: list[ast.expr | None] = [None] * (len(names) - len(given.defaults))

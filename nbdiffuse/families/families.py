@@ -1,0 +1,59 @@
+"""The families that this version runs, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from .family import Family
+
+_REFINER_ONLY = frozenset({"aesthetic_score", "negative_aesthetic_score"})
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        family.key: family
+        for family in (
+            Family(
+                key="stable-diffusion",
+                title="Stable Diffusion",
+                modes=("txt2img", "img2img", "img2img+mask", "txt2img+controlnet", "img2img+controlnet"),
+            ),
+            Family(key="stable-diffusion-xl", title="Stable Diffusion XL", left_out=_REFINER_ONLY),
+            Family(
+                key="stable-diffusion-xl-refiner",
+                title="Stable Diffusion XL refiner",
+                modes=("img2img",),
+                classes={"img2img": "StableDiffusionXLImg2ImgPipeline"},
+            ),
+            Family(
+                key="kandinsky22",
+                title="Kandinsky 2.2",
+                modes=("txt2img", "img2img"),
+                size_multiple=64,
+                # diffusers hands (width, height) to a function of (height, width): kandinsky2_2_img2img's preprocess.
+                size_arguments={"height": "width", "width": "height"},
+                # Its img2img pipeline encodes whatever it is given.
+                takes_latents=False,
+            ),
+            Family(
+                key="x2-upscaler",
+                title="x2 latent upscaler",
+                modes=("img2img",),
+                classes={"img2img": "StableDiffusionLatentUpscalePipeline"},
+                steps="all",
+                scale=2,
+                left_out=frozenset({"weighting"}),
+            ),
+            Family(
+                key="x4-upscaler",
+                title="x4 upscaler",
+                modes=("img2img",),
+                classes={"img2img": "StableDiffusionUpscalePipeline"},
+                steps="all",
+                scale=4,
+                takes_latents=False,
+            ),
+        )
+    }
+)
+"""Every family, by key."""

@@ -1,0 +1,96 @@
+"""A family of models: what its pipelines are, and what no signature of theirs tells."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+from .arguments import ARGUMENTS
+from .diffusers_classes import auto_pipelines, bases, call_defaults
+
+MODES = {
+    "txt2img": ("txt2img", ""),
+    "img2img": ("img2img", ""),
+    "img2img+mask": ("inpaint", ""),
+    "txt2img+controlnet": ("txt2img", "-controlnet"),
+    "img2img+controlnet": ("img2img", "-controlnet"),
+}
+"""Ways to run a family, each with the task and the ending of the key under which diffusers' automatic classes know it."""
+CALLED = ("strength", "guidance_scale", "num_inference_steps", "controlnet_conditioning_scale", *ARGUMENTS)
+"""Fields of a recipe whose default is the pipeline call's own."""
+WHOLE_RUN = {"control_guidance_start": 0.0, "control_guidance_end": 1.0}
+ONLY_WITH_PICTURE = frozenset({"image", "strength", "resize_mode", "mask_image"})
+"""Fields that need an initial picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One family of models.
+
+    Parameters
+    ----------
+    key
+        diffusers' own key of it in `auto_pipeline.py`, such as "stable-diffusion-xl".
+    title
+        What people call it.
+    modes
+        Keys of `MODES` that are offered.
+    classes
+        Pipelines for modes that diffusers' automatic classes do not know.
+    steps
+        How `strength` decides the number of steps, a key of `step_rules.RULES`.
+    size_multiple
+        Both sides of what its pipelines are given are multiples of this, in pixels, unless a checkpoint says more.
+    size_arguments
+        Arguments of the img2img call that take the size, each with the recipe's field; empty where the picture decides.
+    scale
+        Sides of the result over sides of the initial picture.
+    takes_latents
+        Whether its img2img pipeline goes on from latents of its own VAE.
+    left_out
+        Fields that its calls have and its models do not use.
+    """
+
+    key: str
+    title: str
+    modes: tuple[str, ...] = ("txt2img", "img2img", "img2img+mask")
+    classes: Mapping[str, str] = field(default_factory=dict)
+    steps: str = "floor"
+    size_multiple: int = 8
+    size_arguments: Mapping[str, str] = field(default_factory=dict)
+    scale: int = 1
+    takes_latents: bool = True
+    left_out: frozenset[str] = frozenset()
+
+    @cached_property
+    def pipelines(self) -> Mapping[str, str]:
+        """diffusers' pipeline class for each mode."""
+        found = {mode: self.classes.get(mode) or auto_pipelines(task).get(self.key + end) for mode, (task, end) in MODES.items()}
+        return MappingProxyType({mode: name for mode in self.modes if (name := found[mode])})
+
+    def defaults(self, mode: str) -> dict[str, Any]:
+        """Return the fields that a mode takes besides prompt, pictures and size, each with its default.
+
+        A default is that of the pipeline's call; None for a field that may stay open.
+        """
+        pipeline = self.pipelines[mode]
+        call = call_defaults(pipeline)
+        values: dict[str, Any] = {}
+        if "negative_prompt" in call:
+            values["negative_prompt"] = ""
+        values |= {name: call[name] for name in CALLED if name in call}
+        values = {name: None if value is inspect.Parameter.empty else value for name, value in values.items()}
+        if "control_guidance_start" in call:
+            values |= WHOLE_RUN
+        if mode != "txt2img":
+            values["resize_mode"] = "fit"
+        if "prompt_embeds" in call:
+            values["weighting"] = "none"
+        if any("LoraLoader" in base for base in bases(pipeline)):
+            values["lora"] = None
+        absent = self.left_out | (ONLY_WITH_PICTURE if mode.startswith("txt2img") else frozenset())
+        return {name: value for name, value in values.items() if name not in absent}
