@@ -5,37 +5,70 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import embedded
-from .cells.reading import read
-from .errors import NbdiffuseError
-from .images.picture import Picture
-from .recipes.chain import Chain
-from .recipes.completion import resolve
-from .recipes.presets import PRESETS
-from .recipes.recipe import Recipe
-from .replays.program import program
-from .replays.replays import replay
-from .replays.timeline import history
-from .replays.verification import verify
-from .runs.chain_run import ChainRun, run
-from .runs.grid import Grid
-from .runs.sweeping import sweep
-from .sessions.remote import Devices
-from .sessions.session import Session, get_session
 from .version import __version__
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from . import embedded
+    from .cells.reading import read
+    from .errors import NbdiffuseError
+    from .images.picture import Picture
     from .panels import Panel, panel
+    from .recipes.chain import Chain
+    from .recipes.completion import resolve
+    from .recipes.lora import Lora
+    from .recipes.parts import ControlNet, Mask
+    from .recipes.presets import PRESETS
+    from .recipes.recipe import Recipe
+    from .replays.program import program
+    from .replays.replays import replay
+    from .replays.timeline import history
+    from .replays.verification import verify
     from .results import Result
+    from .runs.chain_run import ChainRun, run
+    from .runs.grid import Grid
+    from .runs.sweeping import sweep
+    from .sessions.remote import Devices
+    from .sessions.session import Session, get_session
+
+_HOMES = {
+    "PRESETS": "recipes.presets",
+    "Chain": "recipes.chain",
+    "ChainRun": "runs.chain_run",
+    "ControlNet": "recipes.parts",
+    "Devices": "sessions.remote",
+    "Grid": "runs.grid",
+    "Lora": "recipes.lora",
+    "Mask": "recipes.parts",
+    "NbdiffuseError": "errors",
+    "Panel": "panels",
+    "Picture": "images.picture",
+    "Recipe": "recipes.recipe",
+    "Result": "results",
+    "Session": "sessions.session",
+    "get_session": "sessions.session",
+    "history": "replays.timeline",
+    "panel": "panels",
+    "program": "replays.program",
+    "read": "cells.reading",
+    "replay": "replays.replays",
+    "resolve": "recipes.completion",
+    "run": "runs.chain_run",
+    "sweep": "runs.sweeping",
+    "verify": "replays.verification",
+}
+"""Where each public name lives; it is imported when it is first used."""
 
 __all__ = [
     "PRESETS",
     "Chain",
     "ChainRun",
+    "ControlNet",
     "Devices",
     "Grid",
+    "Lora",
+    "Mask",
     "NbdiffuseError",
     "Panel",
     "Picture",
@@ -59,18 +92,20 @@ __all__ = [
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
-    """Add `%%img2img` and `%%txt2img` to a notebook (`%load_ext nbdiffuse`)."""
-    from .magics import magics
+    """Add the magics to a notebook (`%load_ext nbdiffuse`)."""
+    from .magics.extension import load
 
-    # Magics and panels know each other only here; ipywidgets are imported with the first panel.
-    magics.load(shell, lambda: importlib.import_module(".panels", __name__))
+    load(shell)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Result":
-        from .results import Result
+    if name == "embedded":
+        return importlib.import_module(".embedded", __name__)
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nbdiffuse' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    return value
 
-        return Result
-    if name in ("Panel", "panel"):
-        return getattr(importlib.import_module(".panels", __name__), name)
-    raise AttributeError(f"module 'nbdiffuse' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

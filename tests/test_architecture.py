@@ -18,7 +18,7 @@ ROOMS = {
     "files": "drafts folders downloads hashes",
     "images": "samples conversion intake fitting colors picture latents lettering contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel dialects alternatives tokens",
-    "families": "parameters diffusers_classes arguments",
+    "families": "parameters diffusers_classes arguments family families",
     "recipes": "chain parts lora fields recipe format_1 strengths origins controlnets preset presets sizes captions completion",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "provenance a1111 image_files carrying comfyui fooocus invokeai",
@@ -33,7 +33,7 @@ ROOMS = {
     "runs": "ledger exhibits measures records heatmaps grid chain_step handover chain_run loopback chain_grid sweeping",
     "cells": "flags options chains loopbacks reference transcripts reading variables",
     "replays": "comparison timeline replays verification program",
-    "magics": "inquiries live commands names tabs magics",
+    "magics": "inquiries live commands names tabs magics extension",
 }
 """The house from the ground up: every room, and in it every module, stands on those named before it."""
 ORDER = [f"{room}.{module}" if module else room for room, modules in ROOMS.items() for module in (modules.split() or [""])]
@@ -117,9 +117,11 @@ def test_only_the_floors_that_run_models_import_torch(file: Path) -> None:
 
 def test_importing_and_loading_the_extension_loads_no_heavy_library() -> None:
     code = (
-        "import sys, nbdiffuse; from IPython.core.interactiveshell import InteractiveShell;"
-        "shell = InteractiveShell.instance(); shell.run_line_magic('load_ext', 'nbdiffuse');"
-        "print(sorted({'torch', 'diffusers', 'transformers', 'ipywidgets'} & set(sys.modules)))"
+        "import sys; from IPython.core.interactiveshell import InteractiveShell;"
+        "shell = InteractiveShell.instance(); before = set(sys.modules); import nbdiffuse;"
+        "shell.run_line_magic('load_ext', 'nbdiffuse');"
+        "heavy = {'torch', 'diffusers', 'transformers', 'ipywidgets', 'huggingface_hub', 'httpx', 'numpy', 'PIL'};"
+        "print(sorted(heavy & (set(sys.modules) - before)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -130,3 +132,5 @@ def test_the_public_names_are_there() -> None:
 
     for name in nbdiffuse.__all__:
         assert getattr(nbdiffuse, name) is not None
+    deferred = {*nbdiffuse.__all__} - {"__version__", "embedded", "load_ipython_extension"}
+    assert deferred == set(nbdiffuse._HOMES)

@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
@@ -34,7 +33,6 @@ from ..store.store import Store
 from .commands import DiffuseCommands, Panels
 from .live import LiveGrid, LiveRun, LiveRuns
 from .names import Names
-from .tabs import complete_line
 
 
 @magics_class
@@ -221,9 +219,6 @@ def _refuse_file(save: str | None) -> None:
         raise ParameterError(breaks_rule("--save", "a folder for several pictures", save))
 
 
-def load(shell: InteractiveShell, panels: Callable[[], Panels]) -> None:
-    """Register magics and completion, once for each shell."""
+def register(shell: InteractiveShell, panels: Callable[[], Panels]) -> None:
+    """Register the magics in a shell."""
     shell.register_magics(DiffusionMagics(shell, panels), DiffuseCommands(shell, panels))
-    matchers: list[Any] = shell.Completer.custom_matchers
-    if complete_line not in matchers:
-        matchers.append(complete_line)
