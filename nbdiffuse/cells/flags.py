@@ -29,7 +29,7 @@ def flag(name: str) -> str:
 
 def fields_of(task: str) -> dict[str, Param]:
     """Return the declarations that a task takes as options."""
-    unwanted = {"prompt", "image"} | ({"strength", "resize_mode"} if task == "txt2img" else set())
+    unwanted = {"prompt", "image"} | ({"strength"} if task == "txt2img" else set())
     return {name: param for name, param in PARAMS.items() if name not in unwanted}
 
 

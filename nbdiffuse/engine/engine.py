@@ -24,6 +24,7 @@ from ..devices.rescue import DEAD_LINE, GuardedDecode, is_device_dead, is_out_of
 from ..devices.steps import StepHook
 from ..errors import DeviceMemoryError, ParameterError, RunError
 from ..images.latents import Latents
+from ..images.masks import overlay
 from ..images.picture import Picture
 from ..pipelines.pipelines import Pipelines
 from ..recipes.completion import call_fields, second_fields, weights_word
@@ -132,6 +133,8 @@ class Engine:
         if not np.isfinite(pixels).all():
             raise not_numbers("The decoded pixels are not numbers", self.pipelines.dtype)
         images = tuple(VaeImageProcessor.numpy_to_pil(pixels))
+        if recipe.mask_overlay == "exact":
+            images = tuple(overlay(image, pictures["image"], pictures["mask_image"]) for image in images)
         return Result(
             recipe=recipe,
             images=images,

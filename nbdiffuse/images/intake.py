@@ -52,6 +52,11 @@ class Intake:
         self.shown: Any = source
         self._conversion = Conversion(background, self.refusal, notices)
 
+    @property
+    def painted(self) -> tuple[Image.Image, str] | None:
+        """After `read`, what a picture with transparent pixels says as a mask."""
+        return self._conversion.painted
+
     def read(self) -> tuple[Image.Image, str]:
         """Return the picture, RGB and free of metadata, and its name."""
         source = self.source

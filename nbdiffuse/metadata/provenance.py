@@ -92,15 +92,29 @@ class Provenance:
             values = json.loads(text)
             if values["format"] != FORMAT:
                 raise ParameterError(breaks_rule("format", str(FORMAT), values["format"]))
-            recipe = Recipe.from_json(json.dumps(values["recipe"]))
+            recipe = _as_written(Recipe.from_json(json.dumps(values["recipe"])))
             fingerprint = {str(key): str(value) for key, value in values.get("fingerprint", {}).items()}
             parents = tuple(values.get("parents", ()))
-            chain = Chain.from_dict(values["chain"], Recipe.from_dict) if "chain" in values else None
+            chain = Chain.from_dict(values["chain"], _step) if "chain" in values else None
             return cls(recipe, fingerprint, parents, values.get("partial"), str(values.get("version", "")), chain)
         except NbdiffuseError as error:
             raise FileError(f"The recipe in this file cannot be used: {str(error)[:300]}") from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise FileError(f"The recipe in this file is damaged: {type(error).__name__}.") from None
+
+
+def _step(values: Mapping[str, Any]) -> Recipe:
+    return _as_written(Recipe.from_dict(values))
+
+
+def _as_written(recipe: Recipe) -> Recipe:
+    """Say of a mask without `mask_overlay` that nothing was laid over the result.
+
+    What a file tells is complete, so that one which names a mask and not this field was
+    written before there was one, when the pipeline's own result was kept: made again,
+    it gives the same pixels. A recipe that somebody writes may leave the field open.
+    """
+    return recipe.replace(mask_overlay="none") if recipe.mask_image is not None and recipe.mask_overlay is None else recipe
 
 
 def _without_path(recipe: Recipe) -> Recipe:

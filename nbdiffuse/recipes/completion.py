@@ -16,10 +16,10 @@ from . import lora
 from .chain import Chain
 from .controlnets import CONTROL_FIELDS, CONTROLNETS, SECOND
 from .origins import source
-from .preset import Preset
+from .preset import MASK_FIELDS, Preset
 from .presets import preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
-from .sizes import result_size
+from .sizes import result_size, told_of_sizes
 from .strengths import no_steps, real_steps
 
 ALWAYS = frozenset({"prompt", "model", "checkpoint", "image", "seed", "width", "height"})
@@ -52,11 +52,15 @@ def resolve(recipe: Recipe) -> Recipe:
     recipe = with_weights(recipe, preset)
     _refuse_what_it_does_not_take(recipe, preset)
     _check_control(recipe, preset)
+    if recipe.mask_overlay and recipe.mask_image is None:
+        raise ParameterError("`mask_image` must be given with `mask_overlay`. Leave `mask_overlay` out where nothing is masked.")
     values: dict[str, Any] = {name: value for name, value in preset.values_for(recipe).items() if getattr(recipe, name) is None}
     if recipe.seed is None:
         values["seed"] = secrets.randbelow(2**32)
     values["width"], values["height"] = result_size(recipe, preset, preset.origin_of(str(recipe.checkpoint)))
     complete = recipe.replace(**values)
+    if recipe.image is not BLANK:
+        complete = told_of_sizes(recipe, complete)
     _check_choices(complete, preset)
     _check_weighting(complete)
     if complete.lora is not None:
@@ -109,8 +113,13 @@ def _refuse_what_it_does_not_take(recipe: Recipe, preset: Preset) -> None:
             continue
         if name not in taken:
             raise ParameterError(f"`{name}` is not taken by {preset.name} ({preset.title}). Leave it out.")
-        if recipe.task == "txt2img" and name in preset.only_img2img:
+        if recipe.task == "txt2img" and name in preset.only_img2img and not (name == "resize_mode" and _has_shape(recipe)):
             raise ParameterError(f"`{name}` needs an initial picture. Give `image`, or leave `{name}` out.")
+
+
+def _has_shape(recipe: Recipe) -> bool:
+    """Tell whether a picture without an initial one gives the size its proportions."""
+    return recipe.controlnet is not None and recipe.control_image is not None
 
 
 def _taken(preset: Preset) -> set[str]:
@@ -118,7 +127,7 @@ def _taken(preset: Preset) -> set[str]:
     if preset.controlnets:
         taken |= {*CONTROL_FIELDS, *SECOND.values()}
     if "img2img+mask" in preset.pipelines:
-        taken |= {"mask_image"}
+        taken |= set(MASK_FIELDS)
     return taken
 
 
@@ -135,9 +144,10 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
     """
     preset = preset_of(recipe.model)
     control, second = {*CONTROL_FIELDS, *SECOND.values()}, set(SECOND.values())
-    taken = _taken(preset) - (control if recipe.mask_image is not None else set())
+    taken = _taken(preset) - (control if recipe.mask_image is not None else {"mask_overlay"})
     if recipe.task == "txt2img":
-        taken -= preset.only_img2img - ({"image"} if "img2img" in preset.tasks else set())
+        fits = {"resize_mode"} if _has_shape(recipe) else set()
+        taken -= preset.only_img2img - fits - ({"image"} if "img2img" in preset.tasks else set())
     if recipe.controlnet is None:
         taken -= control - {"controlnet"}
     else:

@@ -32,7 +32,7 @@ _SD15 = Preset(
     },
     defaults={**_WEIGHED, "strength": 0.8, "guidance_scale": 7.5, "num_inference_steps": 50, "scheduler": "PNDM"},
     defaults_of={
-        "img2img+mask": {"strength": 1.0},
+        "img2img+mask": {"strength": 1.0, "mask_overlay": "exact"},
         "txt2img+controlnet": {"controlnet_conditioning_scale": 1.0, **WHOLE_RUN},
         "img2img+controlnet": {"controlnet_conditioning_scale": 0.8, **WHOLE_RUN},
     },
@@ -79,7 +79,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                     "img2img+mask": "StableDiffusionXLInpaintPipeline",
                 },
                 defaults=_SDXL_DEFAULTS,
-                defaults_of={"img2img+mask": {"strength": 0.9999, "guidance_scale": 7.5}},
+                defaults_of={"img2img+mask": {"strength": 0.9999, "guidance_scale": 7.5, "mask_overlay": "exact"}},
                 tiny=Origin(checkpoint="sdxl", native_size=128),
                 hub=Origin(
                     checkpoint="stabilityai/stable-diffusion-xl-base-1.0", native_size=1024, licence="CreativeML Open RAIL++-M"

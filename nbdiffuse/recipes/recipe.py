@@ -11,7 +11,9 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import ParameterError, did_you_mean
+from ..images.fitting import RESIZE_MODES
 from ..images.latents import MARK, Latents
+from ..images.masks import OVERLAYS
 from ..images.picture import Picture
 from ..prompts import dialects
 from .chain import Link
@@ -54,14 +56,21 @@ class Recipe(Link):
     width, height
         Size of the result in pixels, multiples of 8 in [64, 4096].
     resize_mode
-        How the initial picture meets that size: "fit" keeps everything and the
-        proportions to within the multiple of 8, "crop" fills the size and cuts the
-        rest, "pad" keeps everything and adds borders.
+        How the initial picture, or without one the ControlNet's, meets that size: "fit"
+        keeps everything and the proportions to within the multiple of 8, so that the
+        result is the largest that lies within `width` and `height`; "crop" fills the
+        size and cuts the rest; "pad" keeps everything and adds borders; "stretch" fills
+        the size without regard to the proportions, as diffusers does by itself.
+        Mask and control pictures lie over the whole initial picture and follow it.
     checkpoint
         The weights: a name of the embedded family, a hub id with "@revision" behind it
         where one is meant, or a local directory; what `model` stands for when not given.
     mask_image
-        Inpainting: white is redrawn, black stays; any mode and size.
+        Inpainting: white is redrawn, black stays, grey mixes; any mode and size. Of a layer with
+        transparent pixels the painted part is redrawn, see `masks.as_mask`.
+    mask_overlay
+        What becomes of the black part: "exact" puts the initial picture's own pixels back,
+        "none" leaves what the pipeline made, which differs from them nearly everywhere.
     controlnet
         Name of a ControlNet, see `controlnets.CONTROLNETS`; or any other one by its hub id or directory.
     control_image
@@ -109,9 +118,12 @@ class Recipe(Link):
     scheduler: str | None = declared(None, Param(str, "diffusers scheduler, such as DDIM or EulerDiscrete"))
     width: int | None = declared(None, Param(int, "width of the result in pixels", 64, 4096, 8, multiple=True))
     height: int | None = declared(None, Param(int, "height of the result in pixels", 64, 4096, 8, multiple=True))
-    resize_mode: str | None = declared(None, Param(str, "how the initial picture meets the size", choices=("fit", "crop", "pad")))
+    resize_mode: str | None = declared(None, Param(str, "how the initial picture meets the size", choices=RESIZE_MODES))
     checkpoint: str | None = declared(None, Param(str, "weights: an embedded name, a hub id, or a directory"))
-    mask_image: Any = declared(None, Param(Picture, "inpainting mask: white is redrawn"))
+    mask_image: Any = declared(None, Param(Picture, "inpainting mask: white or painted is redrawn", mask=True))
+    mask_overlay: str | None = declared(
+        None, Param(str, "what is black in the mask: the picture's exact pixels, or none of them", choices=OVERLAYS)
+    )
     controlnet: str | None = declared(None, Param(str, "ControlNet that keeps the layout: depth, a hub id or a directory"))
     control_image: Any = declared(None, Param(Picture, "what the ControlNet follows, such as a depth map"))
     controlnet_conditioning_scale: float | None = declared(None, Param(float, "weight of the ControlNet", 0, 2, 0.05))

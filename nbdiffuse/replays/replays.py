@@ -15,6 +15,7 @@ from ..metadata.provenance import Provenance
 from ..recipes.chain import Chain
 from ..recipes.completion import resolve
 from ..recipes.recipe import Recipe
+from ..recipes.sizes import stretched
 from ..results import Result
 from ..runs.chain_run import ChainRun
 from ..sessions.session import get_session, wait
@@ -62,7 +63,7 @@ def replay(source: Source, *, step: int | None = None, **changes: Any) -> Result
     >>> replay("cat.png", strength=0.4)  # doctest: +SKIP
     """
     provenance, archive = traced(source)
-    stages = _line(provenance, archive)
+    stages = [as_made(stage, archive) for stage in _line(provenance, archive)]
     total = sum(map(len, stages))
     number = total if step is None else step
     if type(number) is not int or not 1 <= number <= total:
@@ -112,6 +113,11 @@ def again(stage: Chain, archive: Archive, while_waiting: Callable[[], None] = la
     if len(held) > 1:
         return ChainRun(held, fresh=True).run(while_waiting).results
     return [wait(get_session().submit(held[0]), while_waiting)]
+
+
+def as_made(stage: Chain, archive: Archive) -> Chain:
+    """Return steps with the pictures that are found, as earlier versions meant them, see `sizes.stretched`."""
+    return Chain(tuple(stretched(with_pictures(step, archive)) for step in stage))
 
 
 def chain_of(provenance: Provenance) -> Chain:

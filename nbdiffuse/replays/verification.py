@@ -21,7 +21,7 @@ from ..runs.chain_run import ChainRun
 from ..sessions.session import get_session
 from ..store.archive import Archive
 from .comparison import Distance, changed, distance
-from .replays import Source, again, chain_of, traced
+from .replays import Source, again, as_made, chain_of, traced
 
 IDENTICAL, TOLERABLE, DIFFERENT, UNKNOWN = "identical", "within tolerance", "different", "not verified"
 LARGEST, MEAN = 8, 0.5
@@ -175,7 +175,7 @@ def _compared(name: str, source: Source, provenance: Provenance, archive: Archiv
     before = _image(source)
     # A check is nothing that was made: it leaves the history as it was.
     with get_session().unrecorded():
-        made = again(chain_of(provenance), archive)[-1]
+        made = again(as_made(chain_of(provenance), archive), archive)[-1]
     now = made.image
     if isinstance(source, Path) and source.suffix.lower() in (".jpg", ".jpeg"):
         now = _compressed(now)

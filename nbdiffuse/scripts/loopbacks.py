@@ -52,7 +52,7 @@ def of_loopback(loop: Loopback, machine: Mapping[str, str], *, own_folder: bool 
     listing.add("for number, strength in enumerate(strengths):")
     sources = {**calls.picture_sources(first), "image": "image"}
     lines = calls.arguments(first, sources, {"strength": "strength"}, embeddings)
-    calls.run(listing, lines, f"{seed} + number", indent="    ")
+    calls.run(listing, lines, f"{seed} + number", indent="    ", overlay=calls.overlay_of(first, sources))
     if corrected:
         listing.add(f"    image = toward(image, {calls.VARIABLES['image']})")
     stem = literal(name.replace("{", "{{").replace("}", "}}"))

@@ -34,7 +34,8 @@ TITLES = {
 
 WEIGHTS = ("checkpoint", "controlnet", "controlnet_2")
 """Parts of a fingerprint that say whose weights were used."""
-WRITTEN = frozenset({"model", *WEIGHTS, "lora", "scheduler", "weighting", "seed", "width", "height", "resize_mode"})
+SIZES = ("width", "height", "resize_mode")
+WRITTEN = frozenset({"model", *WEIGHTS, "lora", "scheduler", "weighting", "seed", *SIZES, "mask_overlay"})
 """Fields that a program says elsewhere than in the call."""
 
 
@@ -165,7 +166,7 @@ def _write_step(listing: Listing, step: Step, later: bool, to_latents: bool) -> 
     if to_latents:
         calls.run(listing, [*lines, 'output_type="latent"'], literal(recipe.seed), "latents")
     else:
-        calls.run(listing, lines, literal(recipe.seed))
+        calls.run(listing, lines, literal(recipe.seed), overlay=calls.overlay_of(recipe, sources))
 
 
 def refuse_what_no_program_says(recipe: Recipe) -> None:

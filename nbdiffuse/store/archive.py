@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import weakref
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from ..errors import FileError, NbdiffuseError
+from ..images.masks import as_mask
 from ..images.picture import Picture, content_address
 from ..metadata.image_files import SUFFIXES, read
 from ..metadata.provenance import Provenance
@@ -105,7 +107,7 @@ class Archive:
         if found is not None:
             return Picture.of(found.image, found.where)
         file = self._files.get(address)
-        return None if file is None else Picture.of(file)
+        return None if file is None else _known_by(address, Picture.of(file))
 
     def _in_session(self, address: str) -> Made | None:
         found = [result for result in list(_remembered) if _address(result) == address]
@@ -145,7 +147,9 @@ class Archive:
         found: dict[str, Path] = {}
         for file in self._candidates():
             try:
-                found.setdefault(Picture.of(file).address, file)
+                picture = Picture.of(file)
+                found.setdefault(picture.address, file)
+                found.setdefault(as_mask(picture).address, file)
             except NbdiffuseError:
                 continue
         return found
@@ -158,6 +162,11 @@ class Archive:
             except OSError:
                 continue
             yield from files[:_MOST_FILES]
+
+
+def _known_by(address: str, picture: Picture) -> Picture:
+    """Return a file's picture as the address means it: as it looks, or as the mask that a transparent layer stands for."""
+    return dataclasses.replace(picture, painted=None) if picture.address == address else as_mask(picture)
 
 
 def _address(result: Any) -> str:
