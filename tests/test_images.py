@@ -712,7 +712,8 @@ def test_pad_keeps_the_proportions_to_a_pixel(size: tuple[int, int]) -> None:
 
 
 def test_wrong_modes_are_refused() -> None:
-    with pytest.raises(ParameterError, match=r"`resize_mode` must be one of fit, crop, pad, stretch, got 'corp'\. Did you mean 'crop'"):
+    said = r"`resize_mode` must be one of fit, crop, pad, stretch, got 'corp'\. Did you mean 'crop'"
+    with pytest.raises(ParameterError, match=said):
         fit(Image.fromarray(NOISE), (64, 64), "corp")
     calls: list[Callable[[Image.Image], object]] = [content_address, lambda image: fit(image, (64, 64))]
     for call in calls:

@@ -133,7 +133,7 @@ class Engine:
         if not np.isfinite(pixels).all():
             raise not_numbers("The decoded pixels are not numbers", self.pipelines.dtype)
         images = tuple(VaeImageProcessor.numpy_to_pil(pixels))
-        if recipe.mask_overlay == "exact":
+        if recipe.keeps_pixels:
             images = tuple(overlay(image, pictures["image"], pictures["mask_image"]) for image in images)
         return Result(
             recipe=recipe,

@@ -164,6 +164,11 @@ class Recipe(Link):
         return self.weighting not in (None, dialects.NONE)
 
     @property
+    def keeps_pixels(self) -> bool:
+        """Whether what is black in the mask gets the initial picture's own pixels back; of a complete recipe."""
+        return self.mask_overlay == "exact"
+
+    @property
     def pictures(self) -> dict[str, Picture | Latents]:
         """The pictures that are set, by field."""
         held = {name: getattr(self, name) for name, param in PARAMS.items() if param.kind is Picture}

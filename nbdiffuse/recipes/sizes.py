@@ -91,7 +91,7 @@ def resample_of(recipe: Recipe, field: str) -> Image.Resampling:
     diffusers' own is Lanczos, whose ripples make pixels grey that a mask's black
     surrounds. Where black has to stay black each pixel is the mean of what it covers.
     """
-    exact = field == "mask_image" and recipe.mask_overlay == "exact"
+    exact = field == "mask_image" and recipe.keeps_pixels
     return Image.Resampling.BOX if exact else Image.Resampling.LANCZOS
 
 
