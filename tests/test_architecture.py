@@ -16,7 +16,7 @@ ROOMS = {
     "version": "",
     "quietness": "",
     "files": "drafts folders downloads hashes",
-    "images": "samples layers conversion intake fitting colors picture masks latents lettering "
+    "images": "samples stripping layers conversion intake fitting colors picture masks latents lettering "
     "contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel dialects alternatives tokens",
     "recipes": "parameters chain recipe lora strengths origins controlnets preset presets sizes captions completion",

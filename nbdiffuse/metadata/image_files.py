@@ -25,7 +25,7 @@ SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 CHUNK = "nbdiffuse"
 OTHERS = ("fooocus_scheme", "invokeai_metadata", "sd-metadata", "prompt")
 """Text chunks of Fooocus, InvokeAI, its version 2, and ComfyUI."""
-_LARGEST_TEXT = 1_000_000
+LARGEST_TEXT = 1_000_000
 _UNICODE = b"UNICODE\0"
 _TAG = "nbdiffuse:provenance"
 _XMP = (
@@ -93,7 +93,7 @@ def write(image: Image.Image, path: str | os.PathLike[str], provenance: Provenan
     kind = check_suffix(path)
     check_rgb(image)
     ours = provenance.to_share().to_json()
-    if len(ours) > _LARGEST_TEXT:
+    if len(ours) > LARGEST_TEXT:
         raise FileError(f"{_shown(path)} cannot be written: its recipe is larger than 1 MB. Shorten the prompt.")
     parameters = generation_text(provenance.recipe, provenance.version)
     bare, buffer = image.copy(), io.BytesIO()
@@ -180,7 +180,7 @@ def read(source: str | os.PathLike[str] | Image.Image) -> Metadata:
     except Exception as error:  # Pillow's parsers raise many types on hostile bytes.
         raise ImageInputError(f"{shown} cannot be read: {type(error).__name__}.") from None
     for found in (text, parameters, *others.values()):
-        if found is not None and (not isinstance(found, str) or len(found) > _LARGEST_TEXT):
+        if found is not None and (not isinstance(found, str) or len(found) > LARGEST_TEXT):
             raise FileError("The text in this file is larger than 1 MB or not text; it is not read.")
     return Metadata(Provenance.from_json(text) if text else None, parameters or None, others)
 
@@ -215,7 +215,7 @@ def _from_xmp(packet: Any) -> str | None:
 
 def _from_comment(comment: bytes | str, believed: bool) -> str | None:
     if isinstance(comment, bytes):
-        if not comment.startswith(_UNICODE) or len(comment) > 4 * _LARGEST_TEXT:
+        if not comment.startswith(_UNICODE) or len(comment) > 4 * LARGEST_TEXT:
             return comment.decode("utf-8", "replace") if believed and comment else None
         content = comment.removeprefix(_UNICODE)
         # AUTOMATIC1111 writes big-endian whatever the file says; other tools follow the file.

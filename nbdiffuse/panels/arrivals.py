@@ -11,7 +11,7 @@ from ..errors import NbdiffuseError
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..metadata import a1111
-from ..metadata.image_files import read
+from ..metadata.image_files import CHUNK, LARGEST_TEXT, OTHERS, read
 from ..metadata.provenance import Provenance
 from ..recipes.completion import settable
 from ..recipes.recipe import Recipe
@@ -57,6 +57,9 @@ def arrival_of(name: str, content: bytes) -> Arrival | None:
     except Exception:  # Pillow's parsers raise many types; that it is no picture is told when it is taken in.
         return None
     with image:
+        # Too much to be settings: the picture is one all the same.
+        if any(len(str(image.info.get(name, ""))) > LARGEST_TEXT for name in (CHUNK, "parameters", *OTHERS)):
+            return None
         said = read(image)
     if said.provenance is not None:
         return _ours(name, content, said.provenance)
