@@ -322,3 +322,15 @@ def test_a_replay_finds_a_mask_beside_it_by_what_its_layer_means(session: Sessio
     old = Picture.of(tmp_path / "layer.png").address
     white = Archive(Store(tmp_path / "store"), folders=(tmp_path,)).picture(old)
     assert white is not None and np.array_equal(meant(white), 255 - square())
+
+
+def test_a_layer_keeps_its_name_in_a_cell() -> None:
+    from nbdiffuse.panels.exports import cell_of
+
+    names = {"start": Image.new("RGB", (64, 64), "red"), "strokes": layer((0, 0, 0, 255)), "other": Image.fromarray(square())}
+    recipe = Recipe(prompt="a cat", image=names["start"], mask_image=names["strokes"])
+    text, written = cell_of(recipe, {"image": "start", "mask_image": "strokes"}, names)
+    assert "--mask-image strokes" in text and not written
+    # A variable that shows the very mask means the same.
+    text, written = cell_of(recipe, {}, {**names, "strokes": None})
+    assert "--mask-image other" in text and not written

@@ -52,6 +52,11 @@ def as_mask(picture: Picture) -> Picture:
     return dataclasses.replace(mask, notices=notices + added, read_as_mask=True, painted=None)
 
 
+def stands_for(found: Picture, meant: Picture) -> bool:
+    """Tell whether a picture, put where another one stood, means the same: a layer means the mask that it was read as."""
+    return (as_mask(found) if meant.read_as_mask else found) == meant
+
+
 def _notices(image: Image.Image) -> tuple[str, ...]:
     low, high = (int(value) for value in image.convert("L").getextrema())  # type: ignore[arg-type]
     extent = EMPTY if high == 0 else DIM if high < HALF else FULL if low >= HALF else ""

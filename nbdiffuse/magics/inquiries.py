@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from ..cells.reading import WORDS, Reading, read, visible
 from ..errors import Interrupted, ParameterError, breaks_rule, did_you_mean
 from ..images.picture import Picture
 from ..metadata import image_files
+from ..recipes.sizes import stretched
 from ..replays.comparison import Comparison, Side
 from ..replays.timeline import Timeline, with_pictures
 from ..replays.verification import Verdict, Verification, verify
@@ -54,7 +56,8 @@ def read_file(shell: Any, file: str) -> Reading:
     reading = read(file)
     archive = Archive(folders=(Path(file).expanduser().parent,))
     words, lines = dict(WORDS), []
-    for field, picture in with_pictures(reading.recipe, archive).pictures.items():
+    reading = dataclasses.replace(reading, recipe=stretched(with_pictures(reading.recipe, archive)))
+    for field, picture in reading.recipe.pictures.items():
         words[field] = _free(WORDS[field], shell.user_ns, picture)
         if isinstance(picture, Picture) and picture.at_hand:
             shell.user_ns[words[field]] = picture

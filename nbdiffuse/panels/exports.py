@@ -14,6 +14,7 @@ from ..errors import FileError, NbdiffuseError
 from ..files.drafts import write_whole
 from ..images.contact_sheets import png_bytes
 from ..images.latents import Latents
+from ..images.masks import stands_for
 from ..images.picture import Picture
 from ..recipes.chain import Chain
 from ..recipes.recipe import Recipe
@@ -111,7 +112,7 @@ def file_of(result: Result) -> tuple[str, bytes]:
 
 def _means(word: str, picture: Picture, names: Mapping[str, Any]) -> bool:
     try:
-        return find_picture(word, names) == picture
+        return stands_for(find_picture(word, names), picture)
     except NbdiffuseError:
         return False
 

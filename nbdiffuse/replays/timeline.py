@@ -14,7 +14,7 @@ from ..errors import ParameterError, breaks_rule
 from ..images.picture import content_address
 from ..metadata.provenance import Provenance
 from ..recipes.recipe import Recipe
-from ..recipes.sizes import fitted_pictures
+from ..recipes.sizes import fitted_pictures, stretched
 from ..results import Result
 from ..sessions.session import get_session
 from ..store.archive import Archive
@@ -171,7 +171,7 @@ def _said(moment: Moment) -> str:
 
 def result_of(kept: Kept, provenance: Provenance, when: float, archive: Archive) -> Result:
     """Return what the store holds as a result; its pictures are those that the archive finds."""
-    recipe = with_pictures(provenance.recipe, archive)
+    recipe = stretched(with_pictures(provenance.recipe, archive))
     initial = recipe.image
     return Result(
         recipe=recipe,

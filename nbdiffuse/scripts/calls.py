@@ -60,7 +60,9 @@ def bring_to_size(listing: Listing, recipe: Recipe, field: str, name: str, opene
         listing.add(f"{name}.paste(inner, {literal(corner)})")
         listing.add(*([f"{name} = {name}{to_grey}"] if to_grey else []))
     else:
-        listing.add(*call(f"{name} = {source}.resize", [literal(size), resample], to_grey))
+        # A call with something behind it is one line, as the formatter wants it.
+        listing.add(*([f"{name} = {source}"] if opened and to_grey else []))
+        listing.add(*call(f"{name} = {name if to_grey else source}.resize", [literal(size), resample], to_grey))
 
 
 def arguments(
