@@ -89,8 +89,10 @@ def _lora_file(file: str) -> list[str]:
     path = Path(file).expanduser()
     if path.is_file():
         return [literal(path.parent.resolve()), f"weight_name={literal(path.name)}"]
+    if path.is_dir():
+        return [literal(path.resolve())]
     repo, name = "/".join(file.split("/")[:2]), "/".join(file.split("/")[2:])
-    return [literal(repo), f"weight_name={literal(name)}"]
+    return [literal(repo), *([f"weight_name={literal(name)}"] if name else [])]
 
 
 def _refuse_what_diffusers_drops(file: str) -> None:
