@@ -32,6 +32,8 @@ class Param:
         The only values allowed.
     usual
         What a slider spans, where that is less than [low, high]; other values are typed.
+    word
+        What may stand in the place of a picture, such as "auto" for one that is estimated.
     """
 
     kind: type
@@ -44,6 +46,7 @@ class Param:
     choices: tuple[str, ...] | None = None
     unit: str = ""
     usual: tuple[float, float] | None = None
+    word: str | None = None
 
     @property
     def rule(self) -> str:
@@ -63,7 +66,8 @@ class Param:
     def check(self, name: str, value: Any) -> Any:
         """Return `value` in its canonical type, or raise `ParameterError`."""
         if self.kind is Picture:
-            return value if isinstance(value, (Picture, Latents)) else Picture.of(value)
+            known = isinstance(value, (Picture, Latents)) or (isinstance(value, str) and value == self.word)
+            return value if known else Picture.of(value)
         if self.kind is str:
             return self._check_text(name, value)
         return self._check_number(name, value)
