@@ -40,7 +40,7 @@ class Session:
     Parameters
     ----------
     device
-        Such as "cuda:0" or "cpu"; the GPU where there is one when not given.
+        Such as "cuda:0", "mps" or "cpu"; where not given a CUDA GPU, else Apple's, else the CPU.
     """
 
     def __init__(self, device: str | None = None) -> None:
