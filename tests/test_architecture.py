@@ -25,7 +25,8 @@ ROOMS = {
     "store": "entries store archive lineage",
     "results": "",
     "devices": "memory offload levers rescue worker lanes steps",
-    "checkpoints": "layouts trouble singles priors hub finding adapters loading spaces signatures",
+    "checkpoints": "layouts trouble singles priors hub finding contents lora_layers lora_products lora_fusion adapters loading"
+    " spaces signatures",
     "pipelines": "resident residents building previews pipelines depth scorers",
     "engine": "calls encodings conditioning tokenization progress notices engine sharing batches",
     "scripts": "statements listing calls loading weighting writing checking loopbacks sweeps",

@@ -23,7 +23,7 @@ from ..files.hashes import sha256_of
 from ..recipes import lora
 from ..recipes.presets import MOVED, PRESETS
 from . import layouts
-from .hub import fetch, fetch_file
+from .hub import fetch, fetch_file, fetch_lora, only_lora
 from .layouts import components_of, wanted
 from .priors import combined_class, named_in_card
 from .singles import config_repo
@@ -102,15 +102,27 @@ def _with_lora(found: Checkpoint, added: tuple[lora.Lora, ...]) -> Checkpoint:
     """Find LoRA files; their hashes and weights are part of what identifies the whole."""
     for one in added:
         path = Path(one.file).expanduser()
-        asked = None if path.is_file() else _HUB_WORD.fullmatch(one.file)
-        if asked and asked["file"]:
+        asked = None if path.exists() else _HUB_WORD.fullmatch(one.file)
+        notices = found.notices
+        if path.is_dir() or (asked and not asked["file"] and path.suffix != ".safetensors"):
+            path = _only_lora(path, asked)
+            notices = (*notices, f"The LoRA {one.file} is its file {path.name}.")
+        elif asked and asked["file"]:
             snapshot = fetch_file(asked["id"], asked["revision"] or asked["branch"], asked["file"])
             path = snapshot.directory / asked["file"]
         elif not path.is_file():
-            raise CheckpointError(f"The LoRA {one.file} is no file here, and no id/FILE.safetensors on the hub.")
+            raise CheckpointError(f"The LoRA {one.file} is no file here, and no ORG/NAME/FILE.safetensors on the hub.")
         identity = f"{found.identity}+{sha256_of(path)}:{one.weight:g}"
-        found = replace(found, identity=identity, lora=(*found.lora, (path, one.weight)))
+        found = replace(found, identity=identity, lora=(*found.lora, (path, one.weight)), notices=notices)
     return found
+
+
+def _only_lora(folder: Path, asked: re.Match[str] | None) -> Path:
+    """Return the one LoRA of a folder, or of a hub repository."""
+    if asked:
+        snapshot, name = fetch_lora(asked["id"], asked["revision"] or asked["branch"])
+        return snapshot.directory / name
+    return folder / only_lora(sorted(file.name for file in folder.glob("*.safetensors")), str(folder))
 
 
 def _located(word: str, half: bool) -> Checkpoint:

@@ -141,7 +141,7 @@ class Engine:
             initial=pictures.get("image"),
             seconds=time.perf_counter() - started,
             fingerprint=self.fingerprint(recipe),
-            notices=notices(pipeline, recipe, guard),
+            notices=(*self._said_of_files(recipe), *notices(pipeline, recipe, guard)),
             latents=self._latents(recipe, watcher.latents, images[0]),
         )
 
@@ -154,6 +154,11 @@ class Engine:
         except (RuntimeError, MemoryError) as error:
             failure = self._explained(error, recipe)
         raise failure
+
+    def _said_of_files(self, recipe: Recipe) -> tuple[str, ...]:
+        """Return what a person should know of the files that a recipe runs on, such as one that was taken for another."""
+        words = (weights_word(recipe), *_extras(recipe, preset_of(recipe.model)).values())
+        return tuple(dict.fromkeys(line for word in words for line in self.pipelines.notices(word)))
 
     def _explained(self, error: Exception, recipe: Recipe) -> Exception:
         """Return a line in place of a device's own message; any other error as it is."""

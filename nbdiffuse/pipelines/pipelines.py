@@ -13,7 +13,7 @@ from ..checkpoints import finding, loading
 from ..checkpoints.finding import Checkpoint
 from ..checkpoints.spaces import space_of, vae_of
 from ..devices.levers import Levers, pull
-from ..devices.memory import component_bytes
+from ..devices.memory import component_bytes, default_device, numbered
 from ..quietness import quiet
 from .building import build, fitting
 from .previews import measured
@@ -32,15 +32,12 @@ class Pipelines:
     Parameters
     ----------
     device
-        Where the models run; the GPU where there is one when not given.
+        Where the models run; where not given a CUDA GPU, else Apple's, else the CPU.
     """
 
     def __init__(self, device: str | None = None) -> None:
         quiet()
-        self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
-        if self.device.type == "cuda" and self.device.index is None:
-            # Tensors know which GPU they are on, and are compared with this.
-            self.device = torch.device("cuda", torch.cuda.current_device())
+        self.device = numbered(torch.device(device or default_device()))
         self.levers = Levers()
         self._residents = Residents(self.device, self.dtype)
         self._found: dict[str, Checkpoint] = {}

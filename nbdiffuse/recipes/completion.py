@@ -10,11 +10,12 @@ from typing import Any
 from PIL import Image
 
 from ..errors import ParameterError, did_you_mean
+from ..images.latents import Latents
 from ..images.picture import Picture
 from ..prompts import dialects
 from . import lora
 from .chain import Chain
-from .controlnets import CONTROL_FIELDS, CONTROLNETS, SECOND
+from .controlnets import AUTO, CONTROL_FIELDS, CONTROLNETS, SECOND, controlnet_of, depth_of
 from .origins import source
 from .preset import MASK_FIELDS, Preset
 from .presets import preset_of
@@ -28,14 +29,17 @@ BLANK = Picture.of(Image.new("RGB", (512, 512)))
 """Stands for a picture that is not there yet: what the step before makes."""
 
 
-def resolve(recipe: Recipe) -> Recipe:
-    """Complete a recipe: the preset's defaults, its weights, the size of the result, a drawn seed.
+def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
+    """Complete a recipe: the preset's defaults, its weights, the size of the result, a drawn seed, an estimated control picture.
 
     Parameters
     ----------
     recipe
         Any recipe; fields that are set stay as they are, except that a `model` given
         as a hub id or a directory becomes the preset's name and the `checkpoint`.
+    estimate
+        Whether a control picture that is "auto" is estimated, after all else is checked;
+        `estimated` does it later.
 
     Returns
     -------
@@ -66,7 +70,14 @@ def resolve(recipe: Recipe) -> Recipe:
     if complete.lora is not None:
         lora.read(complete.lora)
         lora.require_library()
-    return complete
+    return estimated(complete) if estimate else complete
+
+
+def estimated(complete: Recipe) -> Recipe:
+    """Return a complete recipe with the control pictures that are "auto" estimated from its initial one."""
+    image = complete.image.view if isinstance(complete.image, Latents) else complete.image
+    fields = [name for name in ("control_image", SECOND["control_image"]) if getattr(complete, name) == AUTO]
+    return complete.replace(**{name: depth_of(image) for name in fields}) if fields else complete
 
 
 def reduced(recipe: Recipe) -> Recipe:
@@ -179,7 +190,17 @@ def _check_one_control(recipe: Recipe, preset: Preset, fields: Mapping[str, str]
         reason = f"one made for {preset.name}" if net in CONTROLNETS else "the name of a ControlNet, a hub id or a directory"
         raise ParameterError(f"`{field}` must be {reason}, got {net!r}. {advice}")
     if getattr(recipe, fields["control_image"]) is None:
-        raise ParameterError(f"`{fields['control_image']}` must be given with `{field}`. Give a picture, or `auto` to make one.")
+        way_out = "Give a picture, or `auto` to make one." if controlnet_of(net).estimator else "Give a picture."
+        raise ParameterError(f"`{fields['control_image']}` must be given with `{field}`. {way_out}")
+    if getattr(recipe, fields["control_image"]) == AUTO:
+        _check_estimation(recipe, net, fields["control_image"])
+
+
+def _check_estimation(recipe: Recipe, net: str, field: str) -> None:
+    if recipe.image is None:
+        raise ParameterError(f"`{field}` must be a picture where there is no initial one, got {AUTO!r}.")
+    if not controlnet_of(net).estimator:
+        raise ParameterError(f"`{field}` must be a picture for {net}: `{AUTO}` makes depth maps, for `depth`.")
 
 
 def _may_be_a_checkpoint(word: str) -> bool:
@@ -224,7 +245,8 @@ def resolve_chain(chain: Chain) -> Chain:
         # A later step's picture is not there yet.
         trial = step if number == 1 else step.replace(image=BLANK)
         try:
-            complete = resolve(trial)
+            # The depth of a later step's picture can be estimated once that is there.
+            complete = resolve(trial, estimate=number == 1)
         except ParameterError as error:
             raise ParameterError(f"Step {number}: {error}") from None
         steps.append(complete if number == 1 else complete.replace(image=None, width=step.width, height=step.height))

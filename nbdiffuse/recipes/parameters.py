@@ -35,6 +35,8 @@ class Param:
         What a slider spans, where that is less than [low, high]; other values are typed.
     mask
         Whether a picture says where another is redrawn, so that it is read by `masks.as_mask`.
+    word
+        What may stand in the place of a picture, such as "auto" for one that is estimated.
     """
 
     kind: type
@@ -48,6 +50,7 @@ class Param:
     unit: str = ""
     usual: tuple[float, float] | None = None
     mask: bool = False
+    word: str | None = None
 
     @property
     def rule(self) -> str:
@@ -67,7 +70,7 @@ class Param:
     def check(self, name: str, value: Any) -> Any:
         """Return `value` in its canonical type, or raise `ParameterError`."""
         if self.kind is Picture:
-            return self._check_picture(name, value)
+            return value if isinstance(value, str) and value == self.word else self._check_picture(name, value)
         if self.kind is str:
             return self._check_text(name, value)
         return self._check_number(name, value)

@@ -74,7 +74,8 @@ class Recipe(Link):
     controlnet
         Name of a ControlNet, see `controlnets.CONTROLNETS`; or any other one by its hub id or directory.
     control_image
-        What the ControlNet follows, such as a depth map; any mode and size.
+        What the ControlNet follows, such as a depth map; any mode and size. "auto" has one
+        estimated from the initial picture, when all else is checked.
     controlnet_conditioning_scale
         Weight of the ControlNet, in [0, 2].
     control_guidance_start, control_guidance_end
@@ -125,12 +126,12 @@ class Recipe(Link):
         None, Param(str, "what is black in the mask: the picture's exact pixels, or none of them", choices=OVERLAYS)
     )
     controlnet: str | None = declared(None, Param(str, "ControlNet that keeps the layout: depth, a hub id or a directory"))
-    control_image: Any = declared(None, Param(Picture, "what the ControlNet follows, such as a depth map"))
+    control_image: Any = declared(None, Param(Picture, "what the ControlNet follows, such as a depth map", word="auto"))
     controlnet_conditioning_scale: float | None = declared(None, Param(float, "weight of the ControlNet", 0, 2, 0.05))
     control_guidance_start: float | None = declared(None, Param(float, "part of the steps where it begins", 0, 1, 0.05))
     control_guidance_end: float | None = declared(None, Param(float, "part of the steps where it ends", 0, 1, 0.05))
     controlnet_2: str | None = declared(None, Param(str, "second ControlNet, beside the first"))
-    control_image_2: Any = declared(None, Param(Picture, "what the second ControlNet follows"))
+    control_image_2: Any = declared(None, Param(Picture, "what the second ControlNet follows", word="auto"))
     controlnet_conditioning_scale_2: float | None = declared(None, Param(float, "weight of the second ControlNet", 0, 2, 0.05))
     control_guidance_start_2: float | None = declared(None, Param(float, "part of the steps where the second begins", 0, 1, 0.05))
     control_guidance_end_2: float | None = declared(None, Param(float, "part of the steps where the second ends", 0, 1, 0.05))
@@ -172,7 +173,7 @@ class Recipe(Link):
     def pictures(self) -> dict[str, Picture | Latents]:
         """The pictures that are set, by field."""
         held = {name: getattr(self, name) for name, param in PARAMS.items() if param.kind is Picture}
-        return {name: picture for name, picture in held.items() if picture is not None}
+        return {name: picture for name, picture in held.items() if picture is not None and not isinstance(picture, str)}
 
     def replace(self, **changes: Any) -> Recipe:
         """Return a copy with some fields changed; unknown names are refused with the nearest one."""

@@ -11,6 +11,7 @@ from huggingface_hub import try_to_load_from_cache
 
 from .. import embedded
 from ..embedded.differences import NAME as CHANGE
+from ..errors import ParameterError
 from ..recipes import lora
 from ..recipes.controlnets import controlnet_of
 from ..recipes.presets import MOVED, preset_of
@@ -67,6 +68,7 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         given = [*_located(listing, word, machine.get("checkpoint", "")), *_lent(listing, word, typed), *more]
         listing.assign("pipeline", f"{loader}.from_pretrained", given)
     for one in lora.read(recipe.lora) if recipe.lora else ():
+        _refuse_what_diffusers_drops(one.file)
         listing.add(f"pipeline.load_lora_weights({', '.join(_lora_file(one.file))})")
         listing.add(f"pipeline.fuse_lora({'' if one.weight == 1 else f'lora_scale={one.weight:g}'})")
         listing.add("pipeline.unload_lora_weights()  # they are in the weights now")
@@ -87,8 +89,23 @@ def _lora_file(file: str) -> list[str]:
     path = Path(file).expanduser()
     if path.is_file():
         return [literal(path.parent.resolve()), f"weight_name={literal(path.name)}"]
+    if path.is_dir():
+        return [literal(path.resolve())]
     repo, name = "/".join(file.split("/")[:2]), "/".join(file.split("/")[2:])
-    return [literal(repo), f"weight_name={literal(name)}"]
+    return [literal(repo), *([f"weight_name={literal(name)}"] if name else [])]
+
+
+def _refuse_what_diffusers_drops(file: str) -> None:
+    from ..checkpoints.layouts import shapes
+    from ..checkpoints.lora_fusion import is_read_here
+
+    path = Path(file).expanduser()
+    held = path if path.is_file() else _cached("/".join(file.split("/")[:2]), "/".join(file.split("/")[2:]), "")
+    if held is not None and is_read_here(shapes(held)):
+        line = f"`lora` must be one that diffusers' own loader reads in full where a program is written, got {path.name!r}."
+        raise ParameterError(
+            f"{line} It holds LoHa, LoKr, DoRA or the like; share the recipe instead: `result.recipe.to_json()`."
+        )
 
 
 def schedule(listing: Listing, scheduler: str) -> None:

@@ -15,7 +15,7 @@ from ..devices.worker import Job, Worker
 from ..errors import Interrupted, NbdiffuseError
 from ..images.picture import Picture
 from ..recipes.completion import resolve
-from ..recipes.controlnets import CONTROLNETS
+from ..recipes.controlnets import CONTROLNETS, estimate_with
 from ..recipes.origins import source
 from ..recipes.recipe import Recipe
 from ..store.store import predictable
@@ -40,7 +40,7 @@ class Session:
     Parameters
     ----------
     device
-        Such as "cuda:0" or "cpu"; the GPU where there is one when not given.
+        Such as "cuda:0", "mps" or "cpu"; where not given a CUDA GPU, else Apple's, else the CPU.
     """
 
     def __init__(self, device: str | None = None) -> None:
@@ -267,3 +267,6 @@ def wait(job: Job[T], while_waiting: Callable[[], None] = lambda: None, interval
 def get_session() -> Session:
     """Return this process's session, made at the first call."""
     return Session()
+
+
+estimate_with(lambda image: get_session().depth_map(image))

@@ -179,7 +179,7 @@ class Axis:
     def labels(self) -> tuple[str, ...]:
         """A short text for each value; of prompts, the words in which they differ."""
         if PARAMS[self.name].kind is Picture:
-            return tuple(value.label or value.address[7:15] for value in self.values)
+            return tuple(value if isinstance(value, str) else value.label or value.address[7:15] for value in self.values)
         if self.name in ("prompt", "negative_prompt"):
             return _differences(self.values)
         return tuple(f"{value:g}" if isinstance(value, float) else str(value) for value in self.values)
