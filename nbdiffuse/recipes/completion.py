@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from ..errors import ParameterError, did_you_mean
+from ..files.paths import here
 from ..images.picture import Picture
 from ..prompts import dialects
 from . import lora
@@ -63,6 +63,19 @@ def resolve(recipe: Recipe) -> Recipe:
         lora.read(complete.lora)
         lora.require_library()
     return complete
+
+
+def open_fields(recipe: Recipe) -> tuple[str, ...]:
+    """Return the fields that a complete recipe has and this one leaves open; of a chain's later step, all but its size.
+
+    Raises
+    ------
+    ParameterError
+        `model` names no preset.
+    """
+    defaults = preset_of(recipe.model).values_for(recipe)
+    needed = ("checkpoint", "seed", "width", "height", *(name for name, value in defaults.items() if value is not None))
+    return tuple(name for name in needed if getattr(recipe, name) is None)
 
 
 def reduced(recipe: Recipe) -> Recipe:
@@ -174,7 +187,7 @@ def _check_one_control(recipe: Recipe, preset: Preset, fields: Mapping[str, str]
 
 def _may_be_a_checkpoint(word: str) -> bool:
     """Tell a hub id or a directory from a name that is misspelt; whether it is there is found out when it is loaded."""
-    return "/" in word or Path(word).expanduser().is_dir()
+    return "/" in word or here(word) is not None
 
 
 def _check_choices(complete: Recipe, preset: Preset) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 
 from ..errors import ParameterError, breaks_rule
 
@@ -61,16 +60,6 @@ def _read_one(text: str) -> Lora:
     if not LOWEST <= number <= HIGHEST:
         raise ParameterError(breaks_rule("lora", f"a file with a weight in [{LOWEST:g}, {HIGHEST:g}]", text, "Try 0.8."))
     return Lora(file, number)
-
-
-def without_paths(text: str) -> str:
-    """Leave of local files only their names: the rest may name a person."""
-    found = read(text)
-    return JOINT.join(str(Lora(Path(one.file).name if _is_local(one.file) else one.file, one.weight)) for one in found)
-
-
-def _is_local(file: str) -> bool:
-    return file.startswith((".", "~", "/", "\\")) or Path(file).is_absolute() or Path(file).expanduser().exists()
 
 
 def require_library() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import FileError, Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from ..files.drafts import write_whole
+from ..files.paths import path_of
 from ..images.gallery import page
 from ..images.sheets import Spot, Table, sheet_png
 from ..sessions.session import Session, get_session
@@ -132,7 +133,7 @@ class ChainGrid:
         FileError
             A file cannot be written.
         """
-        target = Path(folder).expanduser()
+        target = path_of(folder, "folder")
         try:
             target.mkdir(parents=True, exist_ok=True)
             for index, run in enumerate(self._runs):
