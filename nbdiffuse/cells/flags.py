@@ -21,7 +21,7 @@ class Parser(argparse.ArgumentParser):
             raise ParameterError(f"`{missing[1].split('/')[0]}` must be followed by a value, got none.")
         raise ParameterError(message[:1].upper() + message[1:] + ".")
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # type: ignore[override]
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Parse as argparse does; an option whose value is `--`, of which some versions make a list, is refused."""
         known, rest = super().parse_known_args(args, namespace)
         for name, value in vars(known).items():

@@ -22,6 +22,8 @@ from .recipe import PARAMS, PROMPTS, Recipe
 from .sizes import result_size
 from .strengths import no_steps, real_steps
 
+_NEUTRAL = frozenset({"negative_prompt", "resize_mode", "weighting"})
+"""Fields whose defaults change nothing of what a recipe without them ran."""
 ALWAYS = frozenset({"prompt", "model", "checkpoint", "image", "seed", "width", "height"})
 """Fields that every preset takes."""
 BLANK = Picture.of(Image.new("RGB", (512, 512)))
@@ -66,7 +68,7 @@ def resolve(recipe: Recipe) -> Recipe:
 
 
 def open_fields(recipe: Recipe) -> tuple[str, ...]:
-    """Return the fields that a complete recipe has and this one leaves open; of a chain's later step, all but its size.
+    """Return the fields without which a recipe does not say what was run; earlier versions left others out, see `_NEUTRAL`.
 
     Raises
     ------
@@ -75,6 +77,7 @@ def open_fields(recipe: Recipe) -> tuple[str, ...]:
     """
     defaults = preset_of(recipe.model).values_for(recipe)
     needed = ("checkpoint", "seed", "width", "height", *(name for name, value in defaults.items() if value is not None))
+    needed = tuple(name for name in needed if name not in _NEUTRAL)
     return tuple(name for name in needed if getattr(recipe, name) is None)
 
 

@@ -119,7 +119,9 @@ class Timeline(Sequence[Result]):
             chain = moment.held.chain or (loaded[1].chain if loaded else None)
             return moment.held if chain is moment.held.chain else dataclasses.replace(moment.held, chain=chain)
         if loaded is None:
-            raise ParameterError("`index` must be of a result that is still there: the store lost this one. Look again.")
+            raise ParameterError(
+                "`index` must be of a result that is still there: the store lost this one, or holds another. Look again."
+            )
         return result_of(*loaded, moment.when, Archive(self._kept_in()))
 
     def __repr__(self) -> str:
