@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -116,6 +117,7 @@ def _located(listing: Listing, word: str, identity: str) -> list[str]:
         return [literal(path)]
     name, _, revision = word.partition("@")
     _, _, commit = identity.partition("+")[0].partition("@")
+    commit = commit if re.fullmatch("[0-9a-f]{40}", commit) else ""
     name, revision = MOVED.get(name, name), revision or commit
     given = [literal(name), *([f"revision={literal(revision)}"] if revision else [])]
     halves = (f"unet/diffusion_pytorch_model.fp16{suffix}" for suffix in (".safetensors", ".bin"))
