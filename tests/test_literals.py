@@ -77,7 +77,7 @@ def twin(name: str, text: str) -> str:
     if name == "lora":
         return " + ".join(["a/b/c.safetensors"] * len(read(f"{text}.safetensors:0.5"))).removesuffix(".safetensors")
     if name in ("checkpoint", "controlnet", "controlnet_2"):
-        at, file = "@x" * ("@" in text), ".safetensors" * text.endswith(".safetensors")
+        at, file = "@x" * bool(text.partition("@")[2]), ".safetensors" * text.endswith(".safetensors")
         return f"{HUB}{'/c' if file else ''}{at}{file}"
     return "x"
 
