@@ -30,14 +30,14 @@ def path_of(text: str | os.PathLike[str], field: str = "file") -> Path:
         No file can have this path: it has a NUL or a part of more than 255 bytes, or no user has this name.
     """
     typed = os.fsdecode(text)
+    if "\0" in typed:
+        raise FileError(breaks_rule(field, "a path without NUL characters", typed, "Remove them."))
     # Before it is a `Path`, which takes a leading ./ away: that is how a name that begins with ~ is written.
     path = Path(os.path.expanduser(typed))
     try:
         encoded = os.fsencode(path)
     except UnicodeEncodeError:
         raise FileError(breaks_rule(field, "a path in valid Unicode", typed, "Remove the lone surrogate.")) from None
-    if b"\0" in encoded:
-        raise FileError(breaks_rule(field, "a path without NUL characters", typed, "Remove them."))
     if len(encoded) > LONGEST or any(len(os.fsencode(part)) > LONGEST_NAME for part in path.parts):
         raise FileError(breaks_rule(field, f"a path whose parts have at most {LONGEST_NAME} bytes", typed, "Shorten it."))
     if typed.startswith("~") and str(path).startswith("~"):

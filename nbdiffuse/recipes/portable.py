@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from .. import embedded
 from ..errors import ParameterError
@@ -22,6 +24,10 @@ _HUB = re.compile(
     rf"(?:https://huggingface\.co/)?(?P<id>{_NAME}/{_NAME})"
     rf"(?:/(?:blob|resolve|tree)/[\w.-]+)?(?P<file>(?:/[\w .()+-]+)*/[\w .()+-]+\.\w+)?(?:@[\w./-]+)?"
 )
+
+
+_HOME = re.compile(r"(?:/home|/Users|[A-Za-z]:\\Users)[/\\][^/\\]+[/\\]*|~[^/\\]*[/\\]*")
+"""A person's own folder: its last part is a name of the person."""
 
 
 def is_hub_id(text: str) -> bool:
@@ -44,7 +50,8 @@ def portable_word(word: str, local: bool | None = None) -> str:
     word
         An embedded name, a preset's ControlNet, a hub id or a path.
     local
-        Whether the weights were read from this disk; None looks whether something is there.
+        Whether the weights were read from this disk; None looks whether something is there. A file in a
+        repository, "owner/name/style.safetensors", looks like a path, so its repository must be in the hub's cache.
 
     Returns
     -------
@@ -53,12 +60,26 @@ def portable_word(word: str, local: bool | None = None) -> str:
     """
     if word in embedded.names() or word in CONTROLNETS:
         return word
-    on_disk = here(word) is not None if local is None else local
+    on_disk = _is_on_disk(word) if local is None else local
     if not on_disk and hub_repository(word):
         return word
-    name = last_part(word) or UNNAMED
+    name = UNNAMED if _HOME.fullmatch(word) else last_part(word) or UNNAMED
     # A folder that is called like an embedded checkpoint is another one.
     return f"./{name}" if name in embedded.names() or name in CONTROLNETS else name
+
+
+def _is_on_disk(word: str) -> bool:
+    """Whether a word means a path: something is there, or it looks like a file of a repository that was never fetched."""
+    found = _HUB.fullmatch(word)
+    is_file = found is not None and found["file"] is not None
+    return here(word) is not None or (is_file and not _is_fetched(hub_repository(word)))
+
+
+def _is_fetched(repository: str | None) -> bool:
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE) / f"models--{(repository or '').replace('/', '--')}"
+    return repository is not None and os.path.isdir(folder)
 
 
 def portable_lora(text: str, local: bool | None = None) -> str:
