@@ -15,13 +15,13 @@ ROOMS = {
     "errors": "",
     "version": "",
     "quietness": "",
-    "files": "drafts folders downloads hashes",
+    "files": "paths drafts folders downloads hashes",
     "images": "samples stripping layers conversion intake fitting colors picture masks latents lettering "
     "contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel dialects alternatives tokens",
-    "recipes": "parameters chain recipe lora strengths origins controlnets preset presets sizes captions completion",
+    "recipes": "parameters chain recipe lora strengths origins controlnets preset presets portable sizes captions completion",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
-    "metadata": "provenance a1111 image_files carrying comfyui fooocus invokeai",
+    "metadata": "fingerprints provenance a1111 image_files carrying comfyui fooocus invokeai",
     "store": "entries store archive lineage",
     "results": "",
     "devices": "memory offload levers rescue worker lanes steps",
@@ -33,7 +33,7 @@ ROOMS = {
     "sessions": "remote session runners",
     "runs": "ledger exhibits measures records heatmaps grid chain_step handover chain_run loopback chain_grid sweeping",
     "cells": "flags options chains loopbacks reference transcripts reading variables",
-    "replays": "comparison timeline replays verification program",
+    "replays": "comparison timeline consent replays verification program",
     "magics": "inquiries live commands names tabs magics",
 }
 """The house from the ground up: every room, and in it every module, stands on those named before it."""

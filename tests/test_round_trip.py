@@ -21,7 +21,7 @@ from nbdiffuse.recipes.preset import SCHEDULERS
 FAMILIES = ("sdxl", "kandinsky22", "x4-upscaler")
 FRESH = """
 import sys, nbdiffuse
-for verdict in nbdiffuse.verify(sys.argv[1]):
+for verdict in nbdiffuse.verify(sys.argv[1], yes=True):
     print(verdict.name, verdict.state, *verdict.details, sep=" | ")
 """
 WORDS = ("a cat", "a lighthouse", "two robots, snow", 'a "quoted" {house}', "Ätna\nim Winter", "漢字 🙂", "a (red) rocket: 5")

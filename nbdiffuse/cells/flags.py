@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..errors import ParameterError
 from ..recipes.parameters import Param
@@ -20,6 +20,14 @@ class Parser(argparse.ArgumentParser):
         if missing:
             raise ParameterError(f"`{missing[1].split('/')[0]}` must be followed by a value, got none.")
         raise ParameterError(message[:1].upper() + message[1:] + ".")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parse as argparse does; an option whose value is `--`, of which some versions make a list, is refused."""
+        known, rest = super().parse_known_args(args, namespace)
+        for name, value in vars(known).items():
+            if isinstance(value, list):
+                raise ParameterError(f"`{flag(name)}` must be followed by a value, got '--'.")
+        return known, rest
 
 
 def flag(name: str) -> str:

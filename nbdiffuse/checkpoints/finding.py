@@ -20,6 +20,7 @@ from diffusers.utils import dynamic_modules_utils
 from .. import embedded
 from ..errors import CheckpointError, did_you_mean
 from ..files.hashes import sha256_of
+from ..files.paths import here
 from ..recipes import lora
 from ..recipes.presets import MOVED, PRESETS
 from . import layouts
@@ -101,7 +102,7 @@ def find(word: str, half: bool = False) -> Checkpoint:
 def _with_lora(found: Checkpoint, added: tuple[lora.Lora, ...]) -> Checkpoint:
     """Find LoRA files; their hashes and weights are part of what identifies the whole."""
     for one in added:
-        path = Path(one.file).expanduser()
+        path = here(one.file) or Path(one.file)
         asked = None if path.exists() else _HUB_WORD.fullmatch(one.file)
         notices = found.notices
         if path.is_dir() or (asked and not asked["file"] and path.suffix != ".safetensors"):
@@ -128,10 +129,10 @@ def _only_lora(folder: Path, asked: re.Match[str] | None) -> Path:
 def _located(word: str, half: bool) -> Checkpoint:
     if word in embedded.names():
         return Checkpoint(word, embedded.path(word), embedded.identity(word), verified=True)
-    path = Path(word).expanduser()
-    if path.is_dir():
+    path = here(word)
+    if path is not None and path.is_dir():
         return Checkpoint(word, path, _identity_of(path, half), verified=False, notices=_taken_for(word, path))
-    if path.is_file():
+    if path is not None and path.is_file():
         return _with_configs(Checkpoint(word, path.parent, sha256_of(path), verified=False, file=path))
     return _on_hub(word, half)
 

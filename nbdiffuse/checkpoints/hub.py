@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,19 @@ TIMEOUT = 20.0
 """Seconds that the hub may take to list a repository; without a bound the client waits for ever."""
 CARD = "README.md"
 """Names the checkpoint that completes this one, where it is half of a pipeline."""
+
+
+_LOCAL_ONLY = ContextVar("local_only", default=False)
+
+
+@contextmanager
+def without_network() -> Iterator[None]:
+    """Take what is fetched inside this block, on this thread, from this disk alone."""
+    token = _LOCAL_ONLY.set(True)
+    try:
+        yield
+    finally:
+        _LOCAL_ONLY.reset(token)
 
 
 @dataclass(frozen=True)
@@ -173,6 +188,8 @@ def _fetch(repo: str, revision: str | None, choose: Callable[[_Listing], list[st
 
 
 def _list(repo: str, revision: str | None) -> _Listing:
+    if _LOCAL_ONLY.get():
+        return _on_disk(repo, revision, said=False)
     try:
         info = huggingface_hub.HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
     except Exception as error:

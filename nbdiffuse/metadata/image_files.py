@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ..errors import FileError, ImageInputError, breaks_rule
 from ..files.drafts import write_whole
+from ..files.paths import path_of
 from ..images.intake import check_rgb
 from .a1111 import generation_text, looks_like_generation_text
 from .provenance import Provenance
@@ -166,8 +167,10 @@ def read(source: str | os.PathLike[str] | Image.Image) -> Metadata:
         if isinstance(source, Image.Image):
             text, parameters, others = _texts(source)
         else:
-            with Image.open(Path(source).expanduser(), formats=("PNG", "JPEG", "WEBP")) as image:
+            with Image.open(path_of(source), formats=("PNG", "JPEG", "WEBP")) as image:
                 text, parameters, others = _texts(image)
+    except FileError:
+        raise
     except UnidentifiedImageError:
         raise ImageInputError(f"{shown} cannot be read: its content is no PNG, JPEG or WebP picture.") from None
     except OSError as error:

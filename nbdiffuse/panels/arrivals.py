@@ -7,14 +7,17 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from ..errors import NbdiffuseError
+from .. import embedded
+from ..errors import FileError, NbdiffuseError, breaks_rule
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..metadata import a1111
 from ..metadata.image_files import CHUNK, LARGEST_TEXT, OTHERS, read
 from ..metadata.provenance import Provenance
-from ..recipes.completion import settable
+from ..recipes.completion import open_fields, settable
+from ..recipes.presets import PRESETS
 from ..recipes.recipe import Recipe
+from ..replays.consent import words_of
 from ..results import Result
 
 
@@ -66,6 +69,8 @@ def arrival_of(name: str, content: bytes) -> Arrival | None:
     if said.parameters is not None and a1111.looks_like_generation_text(said.parameters):
         parsed = a1111.parse(said.parameters)
         recipe = Recipe(**parsed.values, image=Picture.of(content, label=name))
+        if recipe.model not in PRESETS:
+            raise FileError(breaks_rule("model", f"the name of a preset in {name}", recipe.model, "Set it by hand."))
         can_be_set = settable(recipe)
         untaken = [field for field in parsed.values if field not in can_be_set]
         lines = [f"Not carried over: {field} is not taken by {recipe.model}." for field in untaken]
@@ -76,9 +81,15 @@ def arrival_of(name: str, content: bytes) -> Arrival | None:
 
 def _ours(name: str, content: bytes, provenance: Provenance) -> Arrival:
     image = Picture.of(content, label=name).image
+    lacking = open_fields(provenance.recipe)
+    if lacking:
+        raise FileError(f"{name} does not say all that a run needs: {', '.join(lacking)} is missing. Set it by hand.")
     missing = [field for field, picture in provenance.recipe.pictures.items() if not _is_here(picture)]
     recipe = provenance.recipe.replace(**dict.fromkeys(missing))
-    told = [f"The settings are those of {name}; its picture stands below."]
+    told = [f"The settings are those of {name}; its picture stands below.", *provenance.left_out]
+    foreign = [word for word in words_of(provenance.recipe) if word not in embedded.names()]
+    if foreign:
+        told.append(f"Run takes its weights, {' and '.join(foreign)}, from the hub or from this disk.")
     told += [f"Its {field} is not in memory: give it again." for field in missing]
     if "image" in missing:
         # What needs an initial picture waits in the recipe until there is one.
@@ -87,7 +98,7 @@ def _ours(name: str, content: bytes, provenance: Provenance) -> Arrival:
             recipe = recipe.replace(**dict.fromkeys((net, picture))) if picture in missing else recipe
     can_be_set = settable(recipe)
     recipe = recipe.replace(**{field: None for field in recipe.to_dict() if field not in can_be_set})
-    result = Result(provenance.recipe, (image,), None, 0.0, provenance.fingerprint)
+    result = Result(provenance.recipe, (image,), None, 0.0, claimed_fingerprint=provenance.fingerprint)
     return Arrival(recipe, result, tuple(told))
 
 

@@ -22,6 +22,9 @@ from ..replays.program import script_of
 from ..results import Result
 from ..runs.chain_run import ChainRun
 
+_LONGEST_STEM = 60
+"""Letters of a picture's label that its file is called by; a letter may take four of the 255 bytes that a name has."""
+
 
 def program_of(what: Recipe | Chain | ChainRun) -> tuple[str, list[str]]:
     """Write a complete recipe or a chain as a plain diffusers program that gives its pixels.
@@ -119,7 +122,7 @@ def _means(word: str, picture: Picture, names: Mapping[str, Any]) -> bool:
 
 def _written(picture: Picture) -> tuple[str, bool]:
     """Write a picture into the working directory, or find it there; return the file's name, and whether it is new."""
-    stem = re.sub(r"[^\w-]+", "-", Path(picture.label).stem).strip("-") or "picture"
+    stem = re.sub(r"[^\w-]+", "-", Path(picture.label).stem).strip("-")[:_LONGEST_STEM] or "picture"
     for number in range(1, 1000):
         name = f"{stem}.png" if number == 1 else f"{stem}-{number}.png"
         if Path(name).exists():

@@ -14,6 +14,7 @@ from ..checkpoints.finding import Checkpoint
 from ..checkpoints.spaces import space_of, vae_of
 from ..devices.levers import Levers, pull
 from ..devices.memory import component_bytes, default_device, numbered
+from ..files.paths import here
 from ..quietness import quiet
 from .building import build, fitting
 from .previews import measured
@@ -185,8 +186,8 @@ class Pipelines:
 
 def _key(word: str) -> str:
     """Return what a word stands for as long as the process lives: of a path on this disk, the whole path."""
-    path = Path(word).expanduser()
-    return str(path.resolve()) if word not in embedded.names() and path.exists() else word
+    path = None if word in embedded.names() else here(word)
+    return word if path is None else str(path.resolve())
 
 
 def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> Resident:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ..prompts import dialects
 from . import lora
+from .portable import portable_lora, portable_word
 from .presets import preset_of
 from .recipe import PROMPTS, Recipe
 from .strengths import steps_line
@@ -26,11 +25,11 @@ def notices(recipe: Recipe) -> tuple[str, ...]:
 def weights_label(recipe: Recipe) -> str:
     """Name the weights of a complete recipe for people, such as "sd15 (embedded)" or a hub id."""
     checkpoint = _checkpoint_label(recipe)
-    return lora.word(checkpoint, lora.without_paths(recipe.lora)) if recipe.lora else checkpoint
+    return lora.word(checkpoint, portable_lora(recipe.lora)) if recipe.lora else checkpoint
 
 
 def _checkpoint_label(recipe: Recipe) -> str:
     checkpoint = str(recipe.checkpoint)
     if checkpoint == preset_of(recipe.model).tiny.checkpoint:
         return f"{recipe.model} (embedded)"
-    return Path(checkpoint).name if Path(checkpoint).expanduser().is_dir() else checkpoint
+    return portable_word(checkpoint)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from ..errors import ParameterError, did_you_mean
+from ..files.paths import here
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..prompts import dialects
@@ -23,6 +23,8 @@ from .recipe import PARAMS, PROMPTS, Recipe
 from .sizes import result_size, told_of_sizes
 from .strengths import no_steps, real_steps
 
+_NEUTRAL = frozenset({"negative_prompt", "resize_mode", "weighting"})
+"""Fields whose defaults change nothing of what a recipe without them ran."""
 ALWAYS = frozenset({"prompt", "model", "checkpoint", "image", "seed", "width", "height"})
 """Fields that every preset takes."""
 BLANK = Picture.of(Image.new("RGB", (512, 512)))
@@ -78,6 +80,20 @@ def estimated(complete: Recipe) -> Recipe:
     image = complete.image.view if isinstance(complete.image, Latents) else complete.image
     fields = [name for name in ("control_image", SECOND["control_image"]) if getattr(complete, name) == AUTO]
     return complete.replace(**{name: depth_of(image) for name in fields}) if fields else complete
+
+
+def open_fields(recipe: Recipe) -> tuple[str, ...]:
+    """Return the fields without which a recipe does not say what was run; earlier versions left others out, see `_NEUTRAL`.
+
+    Raises
+    ------
+    ParameterError
+        `model` names no preset.
+    """
+    defaults = preset_of(recipe.model).values_for(recipe)
+    needed = ("checkpoint", "seed", "width", "height", *(name for name, value in defaults.items() if value is not None))
+    needed = tuple(name for name in needed if name not in _NEUTRAL)
+    return tuple(name for name in needed if getattr(recipe, name) is None)
 
 
 def reduced(recipe: Recipe) -> Recipe:
@@ -205,7 +221,7 @@ def _check_estimation(recipe: Recipe, net: str, field: str) -> None:
 
 def _may_be_a_checkpoint(word: str) -> bool:
     """Tell a hub id or a directory from a name that is misspelt; whether it is there is found out when it is loaded."""
-    return "/" in word or Path(word).expanduser().is_dir()
+    return "/" in word or here(word) is not None
 
 
 def _check_choices(complete: Recipe, preset: Preset) -> None:

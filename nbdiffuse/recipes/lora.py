@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 from ..errors import ParameterError, breaks_rule
 
@@ -119,19 +119,6 @@ def _way_out(file: str) -> str:
     if file.startswith(("http://", "https://")):
         return "Fetch the file and give its path, or name one on the hub: ORG/NAME/FILE.safetensors."
     return "Write FILE.safetensors:0.8, or ORG/NAME for one on the hub; several are joined by ' + '."
-
-
-def without_paths(text: str) -> str:
-    """Leave of local files only their names: the rest may name a person."""
-    found = read(text)
-    return JOINT.join(str(Lora(PureWindowsPath(one.file).name if _is_local(one.file) else one.file, one.weight)) for one in found)
-
-
-def _is_local(file: str) -> bool:
-    if file.startswith((".", "~", "/", "\\")) or _DRIVE.match(file) or _on_disk(file):
-        return True
-    # On the hub a file stands behind an owner and a name.
-    return not file.startswith("https://") and not _is_repository(file) and file.count("/") < 2
 
 
 def _is_repository(file: str) -> bool:

@@ -99,7 +99,7 @@ class Timeline(Sequence[Result]):
     def _moments(self) -> list[Moment]:
         found: dict[tuple[str, str], Moment] = {}
         for entry in self._kept_in().entries():
-            if isinstance(entry.get("recipe"), dict) and isinstance(entry.get("time"), (int, float)):
+            if isinstance(entry.get("recipe"), dict) and _is_time(entry.get("time")):
                 key = str(entry.get("picture", entry["key"])), str(sorted(entry["recipe"].items()))
                 found[key] = Moment(float(entry["time"]), entry["recipe"], None, entry)
         for result in list(get_session().history):
@@ -119,7 +119,8 @@ class Timeline(Sequence[Result]):
             chain = moment.held.chain or (loaded[1].chain if loaded else None)
             return moment.held if chain is moment.held.chain else dataclasses.replace(moment.held, chain=chain)
         if loaded is None:
-            raise ParameterError("`index` must be of a result that is still there: the store lost this one. Look again.")
+            rule = "`index` must be of a result that is still there"
+            raise ParameterError(f"{rule}: the store lost this one, or holds another. Look again.")
         return result_of(*loaded, moment.when, Archive(self._kept_in()))
 
     def __repr__(self) -> str:
@@ -152,6 +153,11 @@ class Timeline(Sequence[Result]):
         cells = [str(index), moment.date, *map(html.escape, _said(moment).split("  ", 1))]
         shown = "".join(f"<td style='{_CELL}'>{cell}</td>" for cell in cells)
         return f"<td style='{_CELL}'>{thumbnail_html(image, _THUMBNAIL)}</td>{shown}"
+
+
+def _is_time(value: Any) -> bool:
+    """Whether a value is a time that a date can be made of: seconds since 1970, before the year 9000."""
+    return isinstance(value, (int, float)) and 0 <= value < 2.2e11
 
 
 class NoSuchResult(ParameterError, IndexError):

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import FileError, Interrupted, ParameterError, breaks_rule, did_you_mean
+from ..files.paths import path_of
 from ..images.colors import mean_color, toward
 from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, png_bytes
 from ..images.masks import overlay
@@ -180,7 +181,7 @@ class Loopback:
         FileError
             The suffix is another one, or the file cannot be written.
         """
-        target = Path(path).expanduser()
+        target = path_of(path, "save")
         if target.suffix.lower() not in FORMATS:
             raise FileError(breaks_rule("save", "a file name that ends in .gif or .webp", str(path)))
         try:

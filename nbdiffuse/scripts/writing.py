@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..errors import FileError, ParameterError
 from ..files.drafts import write_whole
+from ..files.paths import path_of
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..recipes.completion import call_fields, second_fields
@@ -65,7 +66,7 @@ class Script:
         FileError
             The suffix is not .py, or a file cannot be written.
         """
-        target = Path(path).expanduser()
+        target = path_of(path)
         if target.suffix != ".py":
             raise FileError(f"`{path}` must end in .py to hold a program.")
         try:
