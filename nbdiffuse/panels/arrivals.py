@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
-from PIL import Image
-
-from ..errors import NbdiffuseError
+from ..cells.reading import Reading, read_if_said
+from ..errors import ImageInputError, NbdiffuseError
 from ..images.latents import Latents
 from ..images.picture import Picture
-from ..metadata import a1111
-from ..metadata.image_files import read
 from ..metadata.provenance import Provenance
 from ..recipes.completion import settable
 from ..recipes.recipe import Recipe
@@ -53,22 +49,24 @@ def arrival_of(name: str, content: bytes) -> Arrival | None:
         There are settings, and they cannot be used.
     """
     try:
-        image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP"))
-    except Exception:  # Pillow's parsers raise many types; that it is no picture is told when it is taken in.
+        reading = read_if_said(content, name)
+    except ImageInputError:  # That it is no picture is told when it is taken in.
         return None
-    with image:
-        said = read(image)
-    if said.provenance is not None:
-        return _ours(name, content, said.provenance)
-    if said.parameters is not None and a1111.looks_like_generation_text(said.parameters):
-        parsed = a1111.parse(said.parameters)
-        recipe = Recipe(**parsed.values, image=Picture.of(content, label=name))
-        can_be_set = settable(recipe)
-        untaken = [field for field in parsed.values if field not in can_be_set]
-        lines = [f"Not carried over: {field} is not taken by {recipe.model}." for field in untaken]
-        told = f"The settings are those of {name}; its picture is the initial image."
-        return Arrival(recipe.replace(**dict.fromkeys(untaken)), None, (told, *parsed.left_out, *lines))
-    return None
+    if reading is None:
+        return None
+    return _ours(name, content, reading.provenance) if reading.provenance is not None else _theirs(name, content, reading)
+
+
+def _theirs(name: str, content: bytes, reading: Reading) -> Arrival:
+    """Take over what another tool says; the file's picture is redrawn with it."""
+    recipe = reading.recipe.replace(image=Picture.of(content, label=name))
+    can_be_set = settable(recipe)
+    untaken = [field for field in reading.recipe.to_dict() if field not in can_be_set]
+    lines = [f"The settings are those of {name}; its picture is the initial image."]
+    if reading.earlier:
+        lines.append(f"They are those of the last of {len(reading.earlier) + 1} passes; `%diffuse read` shows all.")
+    lines += [*reading.left_out, *(f"Not carried over: {field} is not taken by {recipe.model}." for field in untaken)]
+    return Arrival(recipe.replace(**dict.fromkeys(untaken)), None, tuple(lines))
 
 
 def _ours(name: str, content: bytes, provenance: Provenance) -> Arrival:

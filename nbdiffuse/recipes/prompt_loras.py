@@ -15,7 +15,7 @@ from .recipe import PROMPTS, Recipe
 FOLDER = "NBDIFFUSE_LORA_DIR"
 """Environment variable that names a folder with LoRA files; those in its subfolders are found too."""
 SUFFIX = ".safetensors"
-_WAY_OUT = f"Put it into the working directory or into the folder that {FOLDER} names, or take it out of the prompt."
+_PLACE = f"put it into the working directory or into the folder that {FOLDER} names"
 
 
 def find(name: str) -> str | None:
@@ -54,7 +54,7 @@ def applied(recipe: Recipe) -> Recipe:
     moved, missing = _moved(values)
     if missing:
         field, network, reason = missing[0]
-        raise ParameterError(f"`{field}` must name networks that are here, got {network.text[:80]!r}: {reason}.")
+        raise ParameterError(f"`{field}` must name networks that are here, got {network.text[:80]!r}: {reason}. Or take it out.")
     return recipe if moved == values else recipe.replace(**moved)
 
 
@@ -112,7 +112,7 @@ def _moved(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, N
 def _add(network: Network, given: list[lora.Lora]) -> str:
     """Put a network among the LoRA, or return why not."""
     if network.kind != "lora":
-        return "hypernetworks are not read here; take it out of the prompt"
+        return "hypernetworks are not read here"
     if network.weight is None or not lora.LOWEST <= network.weight <= lora.HIGHEST:
         return f"its weight must be one number in [{lora.LOWEST:g}, {lora.HIGHEST:g}]"
     wanted = network.name.removesuffix(SUFFIX)
@@ -125,6 +125,6 @@ def _add(network: Network, given: list[lora.Lora]) -> str:
             return ""
     file = find(network.name)
     if file is None:
-        return f"no file {(wanted + SUFFIX)[:80]!r} is here. {_WAY_OUT}".rstrip(".")
+        return f"no file {(wanted + SUFFIX)[:80]!r} is here; {_PLACE}"
     given.append(lora.Lora(file, network.weight))
     return ""
