@@ -18,10 +18,13 @@ ROOMS = {
     "files": "paths drafts folders downloads hashes",
     "images": "samples stripping layers conversion intake fitting colors picture masks latents lettering "
     "contact_sheets sheets gallery metrics",
-    "prompts": "weights a1111 compel dialects alternatives tokens",
-    "recipes": "parameters chain recipe lora strengths origins controlnets preset presets portable sizes captions completion",
+    "prompts": "weights a1111 compel extras dialects alternatives tokens",
+    "families": "scheduler_names",
+    "recipes": "parameters chain recipe lora strengths origins controlnets preset presets portable sizes captions prompt_loras "
+    "completion",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
-    "metadata": "fingerprints provenance a1111 image_files carrying comfyui fooocus invokeai",
+    "metadata": "models resources infotext a1111 carrying flat png_text exif xmp stealth texts fingerprints provenance "
+    "image_files comfy_graph comfyui fooocus invokeai tools",
     "store": "entries store archive lineage",
     "results": "",
     "devices": "memory offload levers rescue worker lanes steps",

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
-from PIL import Image
-
 from .. import embedded
-from ..errors import FileError, NbdiffuseError, breaks_rule
+from ..cells.reading import Reading, read_if_said
+from ..errors import FileError, ImageInputError, NbdiffuseError, breaks_rule
 from ..images.latents import Latents
 from ..images.picture import Picture
-from ..metadata import a1111
-from ..metadata.image_files import CHUNK, LARGEST_TEXT, OTHERS, read
 from ..metadata.provenance import Provenance
 from ..recipes.completion import open_fields, settable
 from ..recipes.presets import PRESETS
@@ -56,27 +52,26 @@ def arrival_of(name: str, content: bytes) -> Arrival | None:
         There are settings, and they cannot be used.
     """
     try:
-        image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP"))
-    except Exception:  # Pillow's parsers raise many types; that it is no picture is told when it is taken in.
+        reading = read_if_said(content, name)
+    except ImageInputError:  # That it is no picture is told when it is taken in.
         return None
-    with image:
-        # Too much to be settings: the picture is one all the same.
-        if any(len(str(image.info.get(name, ""))) > LARGEST_TEXT for name in (CHUNK, "parameters", *OTHERS)):
-            return None
-        said = read(image)
-    if said.provenance is not None:
-        return _ours(name, content, said.provenance)
-    if said.parameters is not None and a1111.looks_like_generation_text(said.parameters):
-        parsed = a1111.parse(said.parameters)
-        recipe = Recipe(**parsed.values, image=Picture.of(content, label=name))
-        if recipe.model not in PRESETS:
-            raise FileError(breaks_rule("model", f"the name of a preset in {name}", recipe.model, "Set it by hand."))
-        can_be_set = settable(recipe)
-        untaken = [field for field in parsed.values if field not in can_be_set]
-        lines = [f"Not carried over: {field} is not taken by {recipe.model}." for field in untaken]
-        told = f"The settings are those of {name}; its picture is the initial image."
-        return Arrival(recipe.replace(**dict.fromkeys(untaken)), None, (told, *parsed.left_out, *lines))
-    return None
+    if reading is None:
+        return None
+    return _ours(name, content, reading.provenance) if reading.provenance is not None else _theirs(name, content, reading)
+
+
+def _theirs(name: str, content: bytes, reading: Reading) -> Arrival:
+    """Take over what another tool says; the file's picture is redrawn with it."""
+    recipe = reading.recipe.replace(image=Picture.of(content, label=name))
+    if recipe.model not in PRESETS:
+        raise FileError(breaks_rule("model", f"the name of a preset in {name}", recipe.model, "Set it by hand."))
+    can_be_set = settable(recipe)
+    untaken = [field for field in reading.recipe.to_dict() if field not in can_be_set]
+    lines = [f"The settings are those of {name}; its picture is the initial image."]
+    if reading.earlier:
+        lines.append(f"They are those of the last of {len(reading.earlier) + 1} passes; `%diffuse read` shows all.")
+    lines += [*reading.left_out, *(f"Not carried over: {field} is not taken by {recipe.model}." for field in untaken)]
+    return Arrival(recipe.replace(**dict.fromkeys(untaken)), None, tuple(lines))
 
 
 def _ours(name: str, content: bytes, provenance: Provenance) -> Arrival:

@@ -17,8 +17,8 @@ def notices(recipe: Recipe) -> tuple[str, ...]:
     if preset.trigger and preset.trigger.lower() not in recipe.prompt.lower():
         lines.append(f'{preset.name} draws its style where the prompt says "{preset.trigger}", and this one does not.')
     if recipe.weighting is not None:
-        hints = (dialects.hint(recipe.weighting, getattr(recipe, name) or "") for name in PROMPTS)
-        lines += dict.fromkeys(line for line in hints if line)
+        hints = (line for name in PROMPTS for line in dialects.hints(recipe.weighting, getattr(recipe, name) or ""))
+        lines += dict.fromkeys(hints)
     return tuple(lines)
 
 

@@ -13,7 +13,7 @@ from ..files.paths import here
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..prompts import dialects
-from . import lora
+from . import lora, prompt_loras
 from .chain import Chain
 from .controlnets import AUTO, CONTROL_FIELDS, CONTROLNETS, SECOND, controlnet_of, depth_of
 from .origins import source
@@ -38,7 +38,8 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     ----------
     recipe
         Any recipe; fields that are set stay as they are, except that a `model` given
-        as a hub id or a directory becomes the preset's name and the `checkpoint`.
+        as a hub id or a directory becomes the preset's name and the `checkpoint`, and
+        that `<lora:name:0.8>` in a prompt becomes `lora`, see `prompt_loras.find`.
     estimate
         Whether a control picture that is "auto" is estimated, after all else is checked;
         `estimated` does it later.
@@ -51,10 +52,11 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     ------
     ParameterError
         The preset does not take a field, a value is not among its choices, a field
-        lacks another, a prompt breaks the syntax of its `weighting`, or the strength
-        leaves no step to run.
+        lacks another, a prompt breaks the syntax of its `weighting` or names a network
+        that is not here, or the strength leaves no step to run.
     """
     preset = preset_of(recipe.model)
+    recipe = prompt_loras.applied(recipe)
     recipe = with_weights(recipe, preset)
     _refuse_what_it_does_not_take(recipe, preset)
     _check_control(recipe, preset)

@@ -104,7 +104,9 @@ def _refuse_what_diffusers_drops(file: str) -> None:
     from ..checkpoints.lora_fusion import is_read_here
 
     path = here(file)
-    held = path if path is not None and path.is_file() else _cached("/".join(file.split("/")[:2]), "/".join(file.split("/")[2:]), "")
+    held = (
+        path if path is not None and path.is_file() else _cached("/".join(file.split("/")[:2]), "/".join(file.split("/")[2:]), "")
+    )
     if held is not None and is_read_here(shapes(held)):
         line = f"`lora` must be one that diffusers' own loader reads in full where a program is written, got {held.name!r}."
         raise ParameterError(

@@ -17,6 +17,7 @@ from ..images.picture import Picture
 from ..recipes.completion import resolve
 from ..recipes.controlnets import CONTROLNETS, estimate_with
 from ..recipes.origins import source
+from ..recipes.prompt_loras import applied
 from ..recipes.recipe import Recipe
 from ..store.store import predictable
 
@@ -227,7 +228,7 @@ class Session:
         def look(pipelines: Pipelines) -> TokenView:
             from ..engine.tokenization import view
 
-            return view(pipelines, recipe)
+            return view(pipelines, applied(recipe))
 
         return self.with_pipelines(look)
 
