@@ -38,6 +38,10 @@ class CheckpointError(NbdiffuseError):
     """A checkpoint is missing, damaged or refused."""
 
 
+class ConsentError(NbdiffuseError):
+    """A file asks for a download or a local path that the person has not agreed to."""
+
+
 class Interrupted(NbdiffuseError):
     """The run was stopped before it ended."""
 

@@ -49,6 +49,9 @@ class Result:
         The chain up to this result, where it is a step of one.
     when
         Time at which it was made, in seconds since 1970 (UTC).
+    claimed_fingerprint
+        What a file says in the place of a fingerprint, for people to see; None for a result that was
+        made here. A result that was read from a file has an empty `fingerprint`.
     """
 
     recipe: Recipe
@@ -60,9 +63,15 @@ class Result:
     latents: Latents | None = None
     chain: Chain | None = None
     when: float = field(default_factory=time.time)
+    claimed_fingerprint: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         archive.remember(self)
+
+    @property
+    def shown_fingerprint(self) -> Mapping[str, str]:
+        """The fingerprint, or what a file claims in its place."""
+        return self.fingerprint if self.claimed_fingerprint is None else self.claimed_fingerprint
 
     @property
     def version(self) -> str:

@@ -2,31 +2,121 @@
 
 from __future__ import annotations
 
+import gzip
+import html
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
+import piexif
+import piexif.helper
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 
 def png(file: Path, **chunks: str) -> Path:
-    """Write a PNG with text chunks, keyword `sd_metadata` is the chunk `sd-metadata`."""
+    """Write a PNG with text chunks as the tools' `add_text` does; keyword `sd_metadata` is the chunk `sd-metadata`."""
     info = PngInfo()
     for name, text in chunks.items():
-        info.add_itxt("sd-metadata" if name == "sd_metadata" else name, text)
+        info.add_text("sd-metadata" if name == "sd_metadata" else name, text)
     Image.new("RGB", (64, 64), (90, 120, 40)).save(file, pnginfo=info)
     return file
 
 
-def jpeg(file: Path, comment: bytes, scheme: str | None = None) -> Path:
-    """Write a JPEG or WebP whose EXIF carries a user comment, and Fooocus' scheme where it is given."""
+def jpeg(file: Path, text: str, encoding: str = "unicode") -> Path:
+    """Write a JPEG or WebP as AUTOMATIC1111's `save_image_with_geninfo` does: with Pillow, then piexif puts the comment in."""
+    Image.new("RGB", (64, 64), (90, 120, 40)).save(file, quality=80, lossless=False)
+    comment = piexif.helper.UserComment.dump(text, encoding=encoding)
+    piexif.insert(piexif.dump({"Exif": {piexif.ExifIFD.UserComment: comment}}), str(file))
+    return file
+
+
+def with_comment(file: Path, comment: bytes, ifd: str = "Exif") -> Path:
+    """Write the same with the very bytes of a comment, in the block that the format asks for or in the first one ("0th")."""
+    Image.new("RGB", (64, 64), (90, 120, 40)).save(file)
+    block = piexif.dump({"Exif": {piexif.ExifIFD.UserComment: comment}})
+    if ifd == "0th":
+        # piexif knows the tag in its own block alone: the pointer to that block is made the comment.
+        exif = Image.Exif()
+        exif[ExifTags.Base.UserComment] = comment
+        block = exif.tobytes()
+    piexif.insert(block, str(file))
+    return file
+
+
+def fooocus_jpeg(file: Path, text: str, scheme: str) -> Path:
+    """Write a JPEG or WebP as Fooocus' `get_exif` does: all of it in the first block, as texts."""
     exif = Image.Exif()
-    inside = exif.get_ifd(ExifTags.IFD.Exif)
-    inside[ExifTags.Base.UserComment] = comment
-    if scheme:
-        inside[ExifTags.Base.MakerNote] = scheme.encode()
-    Image.new("RGB", (64, 64), (90, 120, 40)).save(file, exif=exif.tobytes())
+    exif[0x9286] = text
+    exif[0x0131] = "Fooocus v2.5.5"
+    exif[0x927C] = scheme
+    Image.new("RGB", (64, 64), (90, 120, 40)).save(file, exif=exif)
+    return file
+
+
+def comfy_webp(file: Path, graph: Any) -> Path:
+    """Write a WebP as ComfyUI's `SaveAnimatedWEBP` does: the graphs stand where cameras write their make and model."""
+    image = Image.new("RGB", (64, 64), (90, 120, 40))
+    exif = image.getexif()
+    exif[0x0110] = f"prompt:{json.dumps(graph)}"
+    exif[0x010F] = f"workflow:{json.dumps({'nodes': [], 'links': []})}"
+    image.save(file, exif=exif, lossless=False, quality=80)
+    return file
+
+
+def behind_the_pixels(file: Path, kinds: tuple[bytes, ...] = (b"tEXt", b"iTXt", b"zTXt")) -> Path:
+    """Move a PNG's texts behind its pixels, where ImageMagick and ExifTool write them."""
+    data, at, chunks = file.read_bytes(), 8, []
+    while at < len(data):
+        size = 12 + struct.unpack(">I", data[at : at + 4])[0]
+        chunks.append(data[at : at + size])
+        at += size
+    moved = [chunk for chunk in chunks if chunk[4:8] in kinds]
+    rest = [chunk for chunk in chunks if chunk not in moved]
+    file.write_bytes(data[:8] + b"".join([*rest[:-1], *moved, rest[-1]]))
+    return file
+
+
+def animated(file: Path, graph: Any) -> Path:
+    """Write a PNG as ComfyUI's `SaveAnimatedPNG` does."""
+    info = PngInfo()
+    info.add(b"comf", b"prompt\0" + json.dumps(graph).encode("latin-1"), after_idat=True)
+    frames = [Image.new("RGB", (64, 64), (90, 120, shade)) for shade in (0, 40)]
+    frames[0].save(file, pnginfo=info, save_all=True, append_images=frames[1:])
+    return file
+
+
+def stealth(file: Path, text: str, signature: bytes = b"stealth_pngcomp", size: tuple[int, int] = (64, 64)) -> Path:
+    """Write a picture with a text in its lowest bits, column by column, as sd_webui_stealth_pnginfo does."""
+    content = gzip.compress(text.encode()) if signature.endswith(b"comp") else text.encode()
+    bits = "".join(f"{byte:08b}" for byte in signature + struct.pack(">I", 8 * len(content)) + content)
+    image = Image.new("RGBA", size, (90, 120, 40, 255))
+    channels = [3] if b"png" in signature else [0, 1, 2]
+    pixels = image.load()
+    places = ((x, y, channel) for x in range(size[0]) for y in range(size[1]) for channel in channels)
+    for bit, (x, y, channel) in zip(bits, places, strict=False):
+        pixel = list(pixels[x, y])
+        pixel[channel] = pixel[channel] & ~1 | int(bit)
+        pixels[x, y] = tuple(pixel)
+    (image if b"png" in signature else image.convert("RGB")).save(file, lossless=True, exact=True)
+    return file
+
+
+def draw_things(file: Path, entries: Any) -> Path:
+    """Write a PNG as Draw Things does: JSON in the XMP."""
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/"><exif:UserComment><rdf:Alt>'
+        f'<rdf:li xml:lang="x-default">{html.escape(json.dumps(entries), quote=False)}</rdf:li>'
+        "</rdf:Alt></exif:UserComment></rdf:Description></rdf:RDF></x:xmpmeta>"
+    )
+    return png(file, **{"XML:com.adobe.xmp": packet})
+
+
+def exiftool_jpeg(file: Path, text: str) -> Path:
+    """Write a JPEG whose own comment is a text."""
+    Image.new("RGB", (64, 64), (90, 120, 40)).save(file, comment=text)
     return file
 
 
@@ -191,6 +281,127 @@ INVOKE: dict[str, Any] = {
     "flux": invoke(model={"name": "flux", "base": "flux"}, scheduler="euler"),
     "list for a number": invoke(steps=[30], cfg_scale=[7.5]),
 }
+SWARM = {
+    "sui_image_params": {
+        "prompt": "a red boat <lora:none:0.5>",
+        "negativeprompt": "fog",
+        "model": "OfficialStableDiffusion/sd_xl_base_1.0",
+        "seed": 42,
+        "steps": 20,
+        "cfgscale": 7.0,
+        "aspectratio": "1:1",
+        "width": 1024,
+        "height": 1024,
+        "sampler": "euler",
+        "scheduler": "karras",
+        "loras": ["ink"],
+        "loraweights": ["0.8"],
+        "swarm_version": "0.9.3.1",
+    },
+    "sui_extra_data": {"date": "2025-01-25", "generation_time": "4.84 sec"},
+    "sui_models": [{"name": "sd_xl_base_1.0.safetensors", "param": "model", "hash": "0xd7a9"}],
+}
+RUINED = {
+    "Prompt": "a red boat",
+    "Negative": "fog",
+    "steps": 20,
+    "cfg": 7.0,
+    "width": 1152,
+    "height": 896,
+    "seed": 42,
+    "sampler_name": "dpmpp_2m",
+    "scheduler": "karras",
+    "base_model_name": "juggernautXL.safetensors",
+    "base_model_hash": "aeb7e9e689",
+    "loras": [["0123abcd", "0.8 - ink.safetensors"]],
+    "start_step": 0,
+    "denoise": None,
+    "clip_skip": 1,
+    "software": "RuinedFooocus",
+}
+DRAW_THINGS = {
+    "c": "a red boat",
+    "uc": "fog",
+    "model": "sd_v1.5_f16.ckpt",
+    "sampler": "DPM++ 2M Karras",
+    "scale": 7,
+    "seed": 42,
+    "seed_mode": "Scale Alike",
+    "shift": 1,
+    "size": "512x768",
+    "steps": 20,
+    "strength": 1,
+    "lora": [{"model": "ink_lora_f16.ckpt", "weight": 0.6}],
+    "v2": {"width": 512},
+}
+EASY = {
+    "prompt": "a red boat",
+    "negative_prompt": "fog",
+    "seed": "42",
+    "num_inference_steps": "20",
+    "guidance_scale": "7.0",
+    "width": "512",
+    "height": "768",
+    "sampler_name": "euler_a",
+    "use_stable_diffusion_model": "sd-v1-4",
+    "clip_skip": "False",
+    "use_vae_model": "None",
+}
+EASY_OLDER = {
+    "Prompt": "a red boat",
+    "Negative Prompt": "fog",
+    "Seed": "42",
+    "Steps": "20",
+    "Guidance Scale": "7.0",
+    "Width": "512",
+    "Height": "768",
+    "Sampler": "euler_a",
+    "Stable Diffusion model": "models/stable-diffusion/sd-v1-4",
+}
+NOVELAI = {
+    "Title": "AI generated image",
+    "Description": "a red boat",
+    "Software": "NovelAI",
+    "Source": "Stable Diffusion XL C1E1DE52",
+    "Comment": json.dumps(
+        {
+            "steps": 20,
+            "width": 832,
+            "height": 1216,
+            "scale": 7.0,
+            "seed": 42,
+            "n_samples": 1,
+            "noise_schedule": "native",
+            "sampler": "k_euler_ancestral",
+            "request_type": "PromptGenerateRequest",
+            "uc": "fog",
+        }
+    ),
+}
+TENSOR = {
+    "models": [{"label": "ink", "type": "LORA", "weight": 0.8}],
+    "prompt": "a red boat",
+    "negativePrompt": "fog",
+    "width": 768,
+    "height": 1152,
+    "samplerName": "Euler a",
+    "steps": 20,
+    "cfgScale": 7,
+    "seed": "42",
+    "clipSkip": 2,
+    "baseModel": {"label": "SD1.5", "modelFileName": "dreamshaper_8"},
+}
+DREAM = '"a red boat [fog]" -s 20 -S 42 -W 512 -H 768 -C 7.0 -A k_euler_a'
+FLAT: dict[str, tuple[str, dict[str, Any]]] = {
+    "swarm": ("SwarmUI", {"parameters": json.dumps(SWARM)}),
+    "ruined": ("RuinedFooocus", {"parameters": json.dumps(RUINED)}),
+    "easy": ("Easy Diffusion", EASY),
+    "easy older": ("Easy Diffusion", EASY_OLDER),
+    "novelai": ("NovelAI", NOVELAI),
+    "tensor": ("a tool that it does not name", {"generation_data": json.dumps(TENSOR)}),
+    "dream": ("InvokeAI 1", {"Dream": DREAM}),
+}
+"""Tool and chunks of PNG files that say: "a red boat" without "fog", 20 steps, guidance 7, seed 42."""
 FOOOCUS: dict[str, Any] = {
     "own": fooocus(),
     "times": fooocus(resolution="1152×896", sampler="euler", scheduler="normal"),
@@ -199,6 +410,9 @@ FOOOCUS: dict[str, Any] = {
 }
 BROKEN: dict[str, dict[str, str]] = {
     "no text": {},
+    "swarm torn": {"parameters": '{"sui_image_params": []}'},
+    "novelai torn": {"Software": "NovelAI", "Comment": "{", "Description": "a"},
+    "dream torn": {"Dream": "-s 20"},
     "comfy no json": {"prompt": "{not json"},
     "comfy list": {"prompt": "[1, 2]"},
     "comfy without sampler": {"prompt": json.dumps({"1": {"class_type": "LoadImage", "inputs": {}}})},

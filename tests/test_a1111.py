@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.numpy import save_file
 
 from nbdiffuse import Recipe, resolve
 from nbdiffuse.errors import ParameterError
+from nbdiffuse.metadata import resources
 from nbdiffuse.metadata.a1111 import SAMPLERS, generation_text, looks_like_generation_text, parse
+from nbdiffuse.recipes.preset import SCHEDULERS
 from nbdiffuse.recipes.recipe import PARAMS
 
 IMAGE = Image.new("RGB", (64, 64), "teal")
@@ -19,13 +26,13 @@ PROMPTS = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_siz
 
 
 @given(
-    prompt=PROMPTS.filter(lambda text: "Negative prompt:" not in text),
+    prompt=PROMPTS.filter(lambda text: "negative prompt" not in text.lower()),
     negative=PROMPTS,
     strength=st.floats(0.1, 1),
     guidance=st.floats(0, 100),
     steps=st.integers(10, 1000),
     seed=st.integers(0, 2**53),
-    scheduler=st.sampled_from(sorted(SAMPLERS.values())),
+    scheduler=st.sampled_from(sorted({*SAMPLERS.values()} & {*SCHEDULERS})),
 )
 def test_what_is_written_is_read_back(
     prompt: str, negative: str, strength: float, guidance: float, steps: int, seed: int, scheduler: str
@@ -74,9 +81,10 @@ def test_a_text_of_another_tool_is_carried_over_and_the_rest_is_named() -> None:
         "height": 768,
         "strength": 0.75,
     }
-    assert [line.split(".")[0] for line in parsed.left_out] == [
-        "Not carried over: the Karras schedule of the sampler",
-        "Not carried over: Clip skip: '2'",
+    assert [line.split(". ")[0] for line in parsed.left_out] == [
+        "Not carried over: Sampler 'DPM++ 2M Karras', as far as it asks for use_karras_sigmas=True.",
+        "Not carried over: Clip skip: '2'.",
+        "Not carried over: Model: 'v1, 5', hash '6ce0161689'",
     ]
 
 
@@ -199,7 +207,9 @@ def test_hostile_text_gives_values_a_recipe_takes_and_lines_of_one_line(text: st
     assert all(len(line.splitlines()) == 1 and len(line) < 400 for line in parsed.left_out)
 
 
-@pytest.mark.parametrize("unit", ["a", " ", ", ", "a,", "a: ", 'a:"', 'a: "\\",', "a b-", "\n", "Steps: 1, "])
+@pytest.mark.parametrize(
+    "unit", ["a", " ", ", ", "a,", "a: ", 'a:"', 'a: "\\",', "a b-", "\n", "Steps: 1, ", "a:[", 'a: ["",', "a:{", "\nSteps: "]
+)
 def test_a_megabyte_of_text_is_read_in_seconds(unit: str) -> None:
     started = time.process_time()
     parsed = parse("Steps: 1, Seed: 1, CFG scale: 1, " + unit * (1_000_000 // len(unit)))
@@ -220,3 +230,126 @@ def test_the_dialect_of_the_prompt_comes_back_and_the_prompt_is_as_typed(dialect
     assert parsed.values.get("weighting", "none") == dialect and parsed.left_out == ()
     assert "weighting" not in parse("a (cat:1.3)\nSteps: 20, CFG scale: 7, Seed: 1, Version: v1.9.4").values
     assert "must be one of" in parse("a cat\nSteps: 20, Weighting: x, Seed: 1").left_out[0]
+
+
+@pytest.mark.parametrize(
+    "head", ["Negative Prompt:", "NEGATIVE PROMPT:", "negative prompt:", "  Negative prompt :", "negative_prompt:"]
+)
+def test_a_negative_prompt_is_one_in_any_case(head: str) -> None:
+    for line in ("", f"\n{LINE}"):
+        values = parse(f"a cat\n{head} a dog{line}").values
+        assert (values["prompt"], values["negative_prompt"]) == ("a cat", "a dog")
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        "Template: a {red|blue} boat\nNegative Template: fog",
+        "Template: a {red|blue} boat\nof __wood__, Seed: 7",
+        "Negative Template: fog",
+        "Time taken: 3.2 sec.\n\nA: 2.5 GB, R: 3 GB",
+    ],
+)
+def test_what_stands_behind_the_parameters_lands_in_no_prompt_and_is_said(behind: str) -> None:
+    parsed = parse(f"a red boat\nNegative prompt: fog\n{LINE}\n{behind}")
+    assert (parsed.values["prompt"], parsed.values["negative_prompt"], parsed.values["seed"]) == ("a red boat", "fog", 5)
+    for line in filter(None, behind.split("\n")):
+        assert any(line in said for said in parsed.left_out), line
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '[{"modelName":"x","modelVersionName":"v1, Seed: 7"}]',
+        '{"a, Seed: 7, b": [1, 2]}',
+        '"a, Seed: 7"',
+        '[{"x": "Seed: 7, ]"}]',
+    ],
+)
+def test_a_key_inside_a_value_is_no_key(value: str) -> None:
+    for line in (f"{LINE}, Civitai resources: {value}", f"Civitai resources: {value}, {LINE}"):
+        parsed = parse(f"a red boat\n{line}")
+        assert parsed.values["seed"] == 5 and len(parsed.left_out) == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "model"),
+    [
+        ("Size: 512x512, Model: someXLmodel_v6", "sdxl"),
+        ("Size: 1024x1024", "sdxl"),
+        ("Size: 1024x1024, Model: mine", "sdxl"),
+        ("Size: 832x1216, Model: mine, Model hash: 0123456789", "sdxl"),
+        ("Size: 1024x1024, Denoising strength: 0.5, Model: mine", None),
+        ("Size: 1024x1024, Denoising strength: 0.5, Hires upscale: 2, Model: mine", None),
+        ("Size: 512x512, Model: flux1-dev", None),
+        ("Size: 512x512, Model: v1-5-pruned", None),
+        ("Size: 512x512, Pipeline: StableDiffusionXLPipeline, Model: mine", "sdxl"),
+        ("Size: 512x512, Model hash: 0123456789", None),
+    ],
+)
+def test_the_model_chooses_the_preset_or_is_said(entry: str, model: str | None) -> None:
+    parsed = parse(f"a cat\n{LINE}, {entry}")
+    assert parsed.values.get("model") == model
+    [line] = [line for line in parsed.left_out if line.startswith("Not carried over: Model")]
+    assert f"The cell runs {model or 'sd15'}'s own weights" in line and "--checkpoint" in line
+
+
+def test_without_a_word_about_the_model_there_is_no_line() -> None:
+    assert parse(f"a cat\n{LINE}, Size: 512x768").left_out == ()
+
+
+LORA = "/home/me/my styles/ink, old.safetensors:0.8 + org/repo/fog.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "shown", "comes_back"),
+    [
+        ("sd15", "Model: sd15,", None),
+        ("stable-diffusion-v1-5/stable-diffusion-v1-5", "Model: stable-diffusion-v1-5,", True),
+        ("org/dreams@main", "Model: dreams,", True),
+        ("org/dreams/dreams_v2.safetensors", "Model: dreams_v2,", True),
+        ("/home/me/dreams_v3.safetensors", "Model: dreams_v3,", False),
+        ("/home/me/My Dreams", "Model: My Dreams,", False),
+        ("C:\\Users\\me\\dreams.ckpt", "Model: dreams,", False),
+    ],
+)
+def test_our_text_names_checkpoint_and_lora_as_automatic1111_does(checkpoint: str, shown: str, comes_back: bool | None) -> None:
+    recipe = Recipe(prompt="a boat", seed=1, num_inference_steps=2, scheduler="DDIM", checkpoint=checkpoint, lora=LORA)
+    text = generation_text(recipe, "1", model_hash="0123456789", lora_hashes="ink, old: 0123456789ab")
+    assert text.startswith("a boat <lora:ink, old:0.8> <lora:fog:1>\n")
+    assert shown in text and "Model hash: 0123456789" in text and 'Lora hashes: "ink, old: 0123456789ab"' in text
+    assert "/home" not in text and "Users" not in text
+    parsed = parse(text)
+    assert (parsed.values["prompt"], parsed.values["model"]) == ("a boat", "sd15")
+    assert parsed.values["lora"] == "ink, old.safetensors:0.8 + org/repo/fog.safetensors"
+    assert parsed.values.get("checkpoint") == (checkpoint if comes_back else None)
+    assert len(parsed.left_out) == (1 if comes_back is False else 0)
+
+
+@pytest.mark.parametrize("said", ["/etc/passwd", "~/x", "../x/y", "./x", "https://evil/x", "a/../b", "\\\\host\\x", "a\0/b"])
+def test_a_text_that_claims_to_be_ours_reaches_no_path(said: str) -> None:
+    quoted = json.dumps(f"{said}.safetensors")
+    parsed = parse(f"a\n{LINE}, Model: m, Preset: sd15, Checkpoint: {quoted}, LoRA: {quoted}, Version: nbdiffuse 1")
+    assert "checkpoint" not in parsed.values
+    assert "/" not in parsed.values.get("lora", "") and "\\" not in parsed.values.get("lora", "")
+
+
+@pytest.mark.parametrize("own", [None, "5cf1ab7e0e3d" + "0" * 52])
+def test_the_hash_of_a_lora_is_that_of_automatic1111(tmp_path: Path, own: str | None) -> None:
+    tensors = {"a": np.arange(6, dtype=np.float32)}
+    save_file(tensors, tmp_path / "ink.safetensors", metadata={"sshs_model_hash": own} if own else {"other": "x"})
+    whole = (tmp_path / "ink.safetensors").read_bytes()
+    behind = whole[8 + int.from_bytes(whole[:8], "little") :]
+    expected = own[:12] if own else hashlib.sha256(behind).hexdigest()[:12]
+    assert resources.lora_hashes(f"{tmp_path / 'ink.safetensors'}:0.5 + org/repo/x.safetensors") == f"ink: {expected}"
+    for damaged in (b"", b"\xff" * 8, whole[:9], b"\2" + b"\0" * 7 + b"[]"):
+        (tmp_path / "b.safetensors").write_bytes(damaged)
+        assert resources.lora_hash(str(tmp_path / "b.safetensors")) in (None, hashlib.sha256(b"").hexdigest()[:12])
+
+
+def test_the_hash_of_a_single_file_is_that_of_its_content() -> None:
+    identity = "0123456789" + "a" * 54
+    single = Recipe(checkpoint="/x/dreams.safetensors")
+    assert resources.model_hash(single, f"{identity}+{identity}:1") == "0123456789"
+    assert resources.model_hash(Recipe(checkpoint="/x/dreams"), identity) is None
+    assert resources.model_hash(single, "") is None

@@ -15,24 +15,28 @@ ROOMS = {
     "errors": "",
     "version": "",
     "quietness": "",
-    "files": "drafts folders downloads hashes",
-    "images": "samples conversion intake fitting colors picture latents lettering contact_sheets sheets gallery metrics",
-    "prompts": "weights a1111 compel dialects alternatives tokens",
-    "families": "parameters diffusers_classes arguments family families",
-    "recipes": "chain parts lora fields recipe format_1 strengths origins controlnets preset presets sizes captions completion",
+    "files": "paths drafts folders downloads hashes",
+    "images": "samples stripping layers conversion intake fitting colors picture masks latents lettering "
+    "contact_sheets sheets gallery metrics",
+    "prompts": "weights a1111 compel extras dialects alternatives tokens",
+    "families": "parameters diffusers_classes arguments family families scheduler_names",
+    "recipes": "chain parts lora fields recipe format_1 strengths origins controlnets preset presets portable sizes captions "
+    "prompt_loras completion",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
-    "metadata": "provenance a1111 image_files carrying comfyui fooocus invokeai",
+    "metadata": "models resources infotext a1111 carrying flat png_text exif xmp stealth texts fingerprints provenance "
+    "image_files comfy_graph comfyui fooocus invokeai tools",
     "store": "entries store archive lineage",
     "results": "",
     "devices": "memory offload levers rescue worker lanes steps",
-    "checkpoints": "layouts trouble singles priors hub finding adapters loading spaces signatures",
+    "checkpoints": "layouts trouble singles priors hub finding contents lora_layers lora_products lora_fusion adapters loading"
+    " spaces signatures",
     "pipelines": "resident residents building previews pipelines depth scorers",
     "engine": "calls encodings conditioning tokenization progress notices engine sharing batches",
     "scripts": "statements listing calls loading weighting writing checking loopbacks sweeps",
     "sessions": "remote session runners",
     "runs": "ledger exhibits measures records heatmaps grid chain_step handover chain_run loopback chain_grid sweeping",
     "cells": "flags options chains loopbacks reference transcripts reading variables",
-    "replays": "comparison timeline replays verification program",
+    "replays": "comparison timeline consent replays verification program",
     "magics": "inquiries live commands names tabs magics extension",
 }
 """The house from the ground up: every room, and in it every module, stands on those named before it."""

@@ -208,9 +208,9 @@ def test_inpainting_gives_a_picture_of_its_own_shape_back(session: Session, scen
     assert session.run(Recipe(prompt=PROMPT, image=image, mask_image=mask, **values)).image.size == (128, 64)
 
 
-def test_inpainting_keeps_what_the_mask_keeps(session: Session, scene: Any) -> None:
-    recipe = Recipe(prompt=PROMPT, image=scene.image, mask_image=scene.mask, num_inference_steps=4, strength=0.8, seed=7)
-    mine = session.run(recipe)
+def test_inpainting_without_overlay_is_the_raw_call(session: Session, scene: Any) -> None:
+    values = {"num_inference_steps": 4, "strength": 0.8, "seed": 7, "mask_overlay": "none"}
+    mine = session.run(Recipe(prompt=PROMPT, image=scene.image, mask_image=scene.mask, **values))
     theirs = raw_images(
         embedded.path("sd15"),
         "StableDiffusionInpaintPipeline",

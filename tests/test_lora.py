@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from hub import Hub
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from nbdiffuse import Recipe, Session, embedded, resolve
+from nbdiffuse.checkpoints import finding
 from nbdiffuse.errors import CheckpointError, ParameterError
 from nbdiffuse.recipes import lora
 from nbdiffuse.recipes.captions import weights_label
@@ -109,6 +111,72 @@ def test_a_drive_letter_is_no_weight() -> None:
     assert lora.read(r"C:\my\style.safetensors:0.5") == (lora.Lora(r"C:\my\style.safetensors", 0.5),)
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("ink + fog.safetensors", [("ink + fog.safetensors", 1.0)]),
+        ("styles/ink + fog.safetensors:0.5", [("styles/ink", 1.0), ("fog.safetensors", 0.5)]),
+        ('"styles/ink + fog.safetensors":0.5', [("styles/ink + fog.safetensors", 0.5)]),
+        ("./ink + fog.safetensors:-0.5", [("./ink + fog.safetensors", -0.5)]),
+        ("v1:2.safetensors", [("v1:2.safetensors", 1.0)]),
+        ("v1:2.safetensors:0.5 + b.safetensors", [("v1:2.safetensors", 0.5), ("b.safetensors", 1.0)]),
+        (r"D:\my styles\ink + fog.safetensors:0.5", [(r"D:\my styles\ink + fog.safetensors", 0.5)]),
+        ("C:/a/b.safetensors + C:/c + d.safetensors:2", [("C:/a/b.safetensors", 1.0), ("C:/c + d.safetensors", 2.0)]),
+        ("latent-consistency/lcm-lora-sdv1-5:0.8", [("latent-consistency/lcm-lora-sdv1-5", 0.8)]),
+        ("a/b + c/d/e.safetensors:0.5 + a/b@main", [("a/b", 1.0), ("c/d/e.safetensors", 0.5), ("a/b@main", 1.0)]),
+    ],
+)
+def test_a_joint_or_a_colon_in_a_path_does_not_split_it(text: str, meant: list[tuple[str, float]]) -> None:
+    assert [(one.file, one.weight) for one in lora.read(text)] == meant
+    assert lora.read(lora.JOINT.join(map(str, lora.read(text)))) == lora.read(text)
+
+
+def test_a_path_that_exists_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("styles", "a:0.5.safetensors", "x.safetensors + y.safetensors"):
+        (tmp_path / name).mkdir() if name == "styles" else (tmp_path / name).touch()
+    (tmp_path / "styles" / "ink + fog.safetensors").touch()
+    assert lora.read("styles/ink + fog.safetensors:0.5") == (lora.Lora("styles/ink + fog.safetensors", 0.5),)
+    assert lora.read("a:0.5.safetensors") == (lora.Lora("a:0.5.safetensors"),)
+    assert lora.read("x.safetensors + y.safetensors:0.5") == (lora.Lora("x.safetensors + y.safetensors", 0.5),)
+    assert lora.read("styles:0.5") == (lora.Lora("styles", 0.5),)
+    (tmp_path / "real + vision.safetensors").touch()
+    assert lora.parted("real + vision.safetensors") == ("real + vision.safetensors", ())
+
+
+@pytest.mark.parametrize("checkpoint", ["sd15", "a + b.safetensors", "C:/a + b/c + d"])
+@pytest.mark.parametrize("added", [None, "x.safetensors:0.5", "a/b + c.safetensors"])
+def test_a_word_comes_apart_into_what_it_was_made_of(checkpoint: str, added: str | None) -> None:
+    assert lora.parted(lora.word(checkpoint, added)) == (checkpoint, lora.read(added) if added else ())
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("style.ckpt", "A pickle can run code"),
+        ("org/name.ckpt", "A pickle can run code"),
+        ("style.safetensors:0.8:0.5", "One weight is taken for all of a file"),
+        ("https://civitai.com/models/1234", "Fetch the file and give its path"),
+        ("style", "ORG/NAME for one on the hub"),
+        ("~nobody-at-all/ink", "ORG/NAME for one on the hub"),
+        ("a\0b", "ORG/NAME for one on the hub"),
+        ("x" * 5000, "ORG/NAME for one on the hub"),
+    ],
+)
+def test_what_cannot_be_read_says_what_to_write(text: str, line: str) -> None:
+    with pytest.raises(ParameterError, match=line) as caught:
+        lora.read(text)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "file", [r"C:\Users\ada\ink.safetensors", "/home/ada/ink.safetensors", "~/ada/ink.safetensors", "ada/ink.safetensors"]
+)
+def test_no_folder_of_a_person_stays(file: str) -> None:
+    assert lora.without_paths(f"{file}:0.5") == "ink.safetensors:0.5"
+    assert lora.without_paths("org/name/ink.safetensors + org/name") == "org/name/ink.safetensors + org/name"
+
+
 def test_families_without_loaders_do_not_take_it(scene: Any) -> None:
     with pytest.raises(ParameterError, match="`lora` is not taken by kandinsky22"):
         resolve(Recipe(prompt=PROMPT, model="kandinsky22", lora="style.safetensors"))
@@ -142,6 +210,41 @@ def test_what_does_not_fit_is_one_line_and_the_next_run_works(
         session.run(recipe.replace(lora=str(files / make(files))))
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
     assert session.run(recipe).image.tobytes() == by_hand(scene)
+
+
+def test_a_folder_with_one_lora_is_that_lora_and_says_so(files: Path, recipe: Recipe, session: Session, tmp_path: Path) -> None:
+    folder = tmp_path / "ink + fog"
+    folder.mkdir()
+    (folder / "ink.safetensors").write_bytes((files / "ink.safetensors").read_bytes())
+    made = session.run(recipe.replace(lora=f"{folder}:0.5"))
+    assert f"The LoRA {folder} is its file ink.safetensors." in made.notices
+    assert made.image.tobytes() == session.run(recipe.replace(lora=f"{files}/ink.safetensors:0.5")).image.tobytes()
+    (folder / "b.safetensors").touch()
+    with pytest.raises(CheckpointError, match=r"holds 2 files: b\.safetensors, ink\.safetensors\. Name the LoRA's file"):
+        finding.find(lora.word("sd15", str(folder)))
+    (folder / "pytorch_lora_weights.safetensors").touch()
+    assert finding.find(lora.word("sd15", str(folder))).lora[0][0].name == "pytorch_lora_weights.safetensors"
+
+
+@pytest.mark.parametrize("names", [["ink.safetensors"], ["ink.safetensors", "fog.safetensors"], []])
+def test_a_hub_lora_without_a_file_is_the_one_that_the_repository_holds(
+    names: list[str], hub: Hub, files: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    (folder / "README.md").write_text("ink")
+    for name in names:
+        (folder / name).write_bytes((files / name).read_bytes())
+    hub.add("ada/ink-lora", folder)
+    if len(names) == 1:
+        found = finding.find("sd15 + ada/ink-lora:0.5")
+        assert found.lora[0][0].read_bytes() == (files / "ink.safetensors").read_bytes() and found.lora[0][1] == 0.5
+        assert "The LoRA ada/ink-lora is its file ink.safetensors." in found.notices
+        return
+    line = "holds 2 files: fog.safetensors, ink.safetensors" if names else "holds no .safetensors file"
+    with pytest.raises(CheckpointError, match=f"^ada/ink-lora {line}") as caught:
+        finding.find("sd15 + ada/ink-lora")
+    assert "Name the LoRA's file: ada/ink-lora/FILE.safetensors." in str(caught.value)
 
 
 def test_a_grid_over_weights_moves_away_from_the_base(files: Path, recipe: Recipe) -> None:

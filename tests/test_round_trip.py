@@ -21,7 +21,7 @@ from nbdiffuse.recipes.preset import SCHEDULERS
 FAMILIES = ("sdxl", "kandinsky22", "x4-upscaler")
 FRESH = """
 import sys, nbdiffuse
-for verdict in nbdiffuse.verify(sys.argv[1]):
+for verdict in nbdiffuse.verify(sys.argv[1], yes=True):
     print(verdict.name, verdict.state, *verdict.details, sep=" | ")
 """
 WORDS = ("a cat", "a lighthouse", "two robots, snow", 'a "quoted" {house}', "Ätna\nim Winter", "漢字 🙂", "a (red) rocket: 5")
@@ -54,13 +54,13 @@ class Dice:
     def _base(self) -> Recipe:
         sizes = self._random.choice([{}, {"width": 96, "height": 64}])
         fields = {**self._fields(self._random.random() < 0.7), "scheduler": self._random.choice(SCHEDULERS)}
-        fit = {"resize_mode": self._random.choice(["fit", "crop", "pad"])} if "image" in fields else {}
+        fit = {"resize_mode": self._random.choice(["fit", "crop", "pad", "stretch"])} if "image" in fields else {}
         return Recipe(**{**fields, **sizes, **fit, "strength": 0.7 if "image" in fields else None})
 
     def _mask(self) -> Recipe:
         mask = Image.new("L", (128, 128))
         mask.paste(255, (self._random.randrange(60), 10, 100, 90))
-        return Recipe(**self._fields(True), mask_image=mask)
+        return Recipe(**self._fields(True), mask_image=mask, mask_overlay=self._random.choice([None, "exact", "none"]))
 
     def _control(self) -> Recipe:
         how = {"controlnet_conditioning_scale": self._random.uniform(0.2, 1.5), "control_guidance_end": 0.75}

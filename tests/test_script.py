@@ -97,6 +97,10 @@ def kinds(places: Path, scene: Image.Image) -> dict[str, Recipe]:
         "crop": Recipe(**{**common, "image": wide}, resize_mode="crop", width=128, height=128),
         "pad": Recipe(**{**common, "image": wide}, resize_mode="pad", width=128, height=128, mask_image=scene),
         "inpainting": Recipe(**redrawn, mask_image=scene.convert("L")),
+        "inpainting-raw": Recipe(**redrawn, mask_image=small, mask_overlay="none"),
+        "mask-crop": Recipe(**{**common, "image": wide}, resize_mode="crop", width=128, height=128, mask_image=small),
+        "mask-pad": Recipe(**{**common, "image": wide}, resize_mode="pad", width=64, height=128, mask_image=small),
+        "stretch": Recipe(**{**common, "image": wide}, resize_mode="stretch", width=64, height=128),
         "control": Recipe(**common, controlnet="depth", control_image=scene.convert("L")),
         "control-img2img": Recipe(**redrawn, controlnet="depth", control_image=wide, control_guidance_end=0.5),
         "two-controls": Recipe(
@@ -314,6 +318,7 @@ def sweeps(places: Path, scene: Image.Image) -> dict[str, Sweep]:
         "inner": Sweep.of(first, guidance_scale=(2.0, 3.0), seed=(1, 2), scheduler=("PNDM", "DDIM"), strength=(0.5, 1.0)),
         "weighted": Sweep.of(first.replace(weighting="compel"), prompt=("a cat++", "a dog"), strength=(0.5, 1.0)),
         "point": Sweep.of(first, width=(64, 128)),
+        "masked": Sweep.of(first.replace(mask_image=scene.convert("L")), mask_overlay=("exact", "none"), seed=(1, 2)),
     }
 
 
@@ -337,9 +342,13 @@ def test_every_sweep_is_a_loop_that_makes_the_bytes_of_single_runs(
         assert theirs[name] == own, texts[name]
 
 
-@pytest.mark.parametrize("correction", ["none", "lab"])
-def test_a_loopback_is_a_loop_over_its_passes(correction: str, scene: Any, session: Session, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("correction", "masked"), [("none", False), ("lab", False), ("lab", True)])
+def test_a_loopback_is_a_loop_over_its_passes(
+    correction: str, masked: bool, scene: Any, session: Session, tmp_path: Path
+) -> None:
     recipe = Recipe(prompt="a cat", image=scene.image.resize((200, 150)), num_inference_steps=4, strength=0.5, seed=7)
+    if masked:
+        recipe = recipe.replace(mask_image=scene.mask.resize((100, 75)), resize_mode="crop", width=64, height=64)
     loop = Loopback(recipe, 3, final_strength=0.75, color_correction=correction, session=session)
     script = script_of(loop, name="pass")
     assert script.text.count("pipeline(") == 1 and script.results == ("pass-00.png", "pass-01.png", "pass-02.png")

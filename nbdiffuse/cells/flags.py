@@ -26,6 +26,14 @@ class Parser(argparse.ArgumentParser):
             raise ParameterError(f"`{missing[1].split('/')[0]}` must be followed by a value, got none.")
         raise ParameterError(message[:1].upper() + message[1:] + ".")
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parse as argparse does; an option whose value is `--`, of which some versions make a list, is refused."""
+        known, rest = super().parse_known_args(args, namespace)
+        for name, value in vars(known).items():
+            if isinstance(value, list):
+                raise ParameterError(f"`{flag(name)}` must be followed by a value, got '--'.")
+        return known, rest
+
 
 def flag(name: str) -> str:
     """Return a field's long option, such as `--guidance-scale`."""
@@ -34,7 +42,7 @@ def flag(name: str) -> str:
 
 def fields_of(task: str) -> dict[str, Param]:
     """Return the declarations that a task takes as options."""
-    unwanted = {*NOT_OPTIONS} | ({"strength", "resize_mode"} if task == "txt2img" else set())
+    unwanted = {*NOT_OPTIONS} | ({"strength"} if task == "txt2img" else set())
     return {name: param for name, param in PARAMS.items() if name not in unwanted}
 
 

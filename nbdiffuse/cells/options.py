@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..images.metrics import METRICS
 from ..metadata import a1111
+from ..recipes import prompt_loras
 from ..recipes.preset import SCHEDULERS
 from ..recipes.presets import PRESETS
 from ..sweeps.axes import alternatives, values_of
@@ -73,8 +75,9 @@ def parse_cell(task: str, line: str, body: str) -> Cell:
         options, each with one value or several (see `axes.values_of`).
     body
         The prompt, with `{a|b}` for alternatives; a line that begins "Negative prompt:" starts the negative
-        prompt, and a text copied from AUTOMATIC1111 is understood whole. Options
-        on the line win over values in the body.
+        prompt, and a text copied from AUTOMATIC1111 is understood whole. A network in
+        it that is not here, such as `<lora:name:1>`, is taken out and said. Options on
+        the line win over values in the body.
 
     Raises
     ------
@@ -93,7 +96,8 @@ def parse_cell(task: str, line: str, body: str) -> Cell:
         flags = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
         raise ParameterError(f"{options[0]!r} is not an option of %%{task}. {did_you_mean(options[0], flags)}")
     parsed = a1111.parse(body.strip("\n"))
-    several = {name: _alternatives(name, value) for name, value in parsed.values.items()}
+    said, taken_out = _without_unknown_networks(parsed.values, known.fields)
+    several = {name: _alternatives(name, value) for name, value in said.items()}
     for name, text in known.fields.items():
         several.pop(name, None)  # what is typed later stands further in
         several[name] = values_of(name, text)
@@ -111,7 +115,15 @@ def parse_cell(task: str, line: str, body: str) -> Cell:
         if getattr(known, option) is not None and not axes:
             raise ParameterError(f"`--{option}` must go with several values of an option, got one of each. Leave it out.")
     measure = () if known.measure is None else tuple(word.strip() for word in known.measure.split(","))
-    return Cell(single, axes, known.out, known.save, parsed.left_out, known.executor, known.yes, measure, known.panel)
+    notices = (*parsed.left_out, *taken_out)
+    return Cell(single, axes, known.out, known.save, notices, known.executor, known.yes, measure, known.panel)
+
+
+def _without_unknown_networks(values: dict[str, Any], typed: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Take out of the prompts what names a network that is not here; those that are here wait for `resolve`."""
+    given = {"lora": values_of("lora", typed["lora"])[0]} if "lora" in typed else {}
+    kept, lines = prompt_loras.carried({**values, **given}, move=False)
+    return {name: kept[name] for name in values}, lines
 
 
 def _alternatives(name: str, value: Any) -> tuple[Any, ...]:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from PIL import Image
 
-from ..errors import FileError
+from ..errors import FileError, ParameterError
 from ..images.picture import Picture
-from ..metadata import a1111, comfyui, fooocus, image_files, invokeai
+from ..metadata import image_files, tools
 from ..metadata.a1111 import Parsed
-from ..metadata.image_files import Metadata
+from ..metadata.carrying import visible as visible
 from ..metadata.provenance import Provenance
 from ..prompts import dialects
+from ..recipes import prompt_loras
+from ..recipes.chain import Chain
 from ..recipes.completion import ALWAYS
 from ..recipes.fields import names_of
 from ..recipes.preset import way
 from ..recipes.presets import preset_of
-from ..recipes.recipe import PARAMS, Recipe
-from .transcripts import cell_text
+from ..recipes.recipe import PARAMS, PROMPTS, Recipe
+from .transcripts import cell_text, chain_text
 
 OURS = "nbdiffuse"
 WORDS = {name: "initial_image" if name == "image" else name for name, param in PARAMS.items() if param.kind is Picture}
@@ -49,6 +52,8 @@ class Reading:
         The whole of what our own files say, or None.
     starts_from_picture
         Whether an initial picture belongs to it.
+    earlier
+        The passes of another tool that come before `recipe`, which redraws what they make; the first one first.
     """
 
     tool: str
@@ -57,13 +62,15 @@ class Reading:
     notices: tuple[str, ...] = ()
     provenance: Provenance | None = None
     starts_from_picture: bool = False
+    earlier: tuple[Recipe, ...] = ()
 
     def cell(self, words: Mapping[str, str] = WORDS) -> str:
         """Return the cell that runs the recipe; `words` names what stands for its pictures."""
-        recipe = self.recipe
-        if self.starts_from_picture and recipe.image is None:
-            recipe = recipe.replace(image=_MISSING)
-        return cell_text(recipe, {name: words[name] for name in recipe.pictures})
+        steps = [*self.earlier, self.recipe]
+        if self.starts_from_picture and steps[0].image is None:
+            steps[0] = steps[0].replace(image=_MISSING)
+        named = [{name: words[name] for name in step.pictures} for step in steps]
+        return chain_text(Chain(tuple(steps)), named) if self.earlier else cell_text(steps[0], named[0])
 
     def noting(self, *lines: str) -> Reading:
         """Return a copy with further lines for people in front of its notices."""
@@ -80,18 +87,15 @@ class Reading:
         return "\n".join(map(visible, lines)).strip()
 
 
-def visible(text: str) -> str:
-    """Replace what a terminal obeys instead of showing it, such as escapes and marks of direction."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-
-
-def read(source: str | os.PathLike[str] | Image.Image) -> Reading:
-    """Read how a picture was made: by nbdiffuse, AUTOMATIC1111, SD.Next, Fooocus, InvokeAI or ComfyUI.
+def read(source: str | os.PathLike[str] | bytes | Image.Image, name: str = "") -> Reading:
+    """Read how a picture was made: by nbdiffuse, or by one of `metadata.tools.NAMES`.
 
     Parameters
     ----------
     source
-        A PNG, JPEG or WebP file, or a PIL image that was opened from one.
+        A PNG, JPEG or WebP file, its bytes, or a PIL image that was opened from one.
+    name
+        Of the file that bytes come from.
 
     Returns
     -------
@@ -105,18 +109,33 @@ def read(source: str | os.PathLike[str] | Image.Image) -> Reading:
     ImageInputError
         The file cannot be read.
     """
-    shown = "The picture" if isinstance(source, Image.Image) else visible(os.fspath(source))
+    reading = read_if_said(source, name)
+    if reading is None:
+        line = "no tool that nbdiffuse knows left a text in it"
+        shown = _shown(source, name)
+        raise FileError(f"{shown} does not say how it was made: {line}. It may have been stripped when it was shared.")
+    return reading
+
+
+def read_if_said(source: str | os.PathLike[str] | bytes | Image.Image, name: str = "") -> Reading | None:
+    """Read the same, or return None where the file says nothing of its making."""
     found = image_files.read(source)
     if found.provenance is not None:
         return _ours(found.provenance)
-    tool, parse, text = _writer(found)
-    if not text:
-        line = "no tool that nbdiffuse knows left a text in it"
-        raise FileError(f"{shown} does not say how it was made: {line}. It may have been stripped when it was shared.")
+    if isinstance(source, (str, os.PathLike)):
+        name = os.path.basename(os.fspath(source))
+    writer = tools.writer_of(found, name)
+    if writer is None:
+        return None
+    tool, parse = writer
     try:
-        return _theirs(tool, parse(text))
+        return _theirs(tool, parse())
     except ValueError as error:
-        raise FileError(f"{shown} cannot be understood: its text from {tool} is {_reason(error)}.") from None
+        raise FileError(f"{_shown(source, name)} cannot be understood: its text from {tool} is {_reason(error)}.") from None
+
+
+def _shown(source: str | os.PathLike[str] | bytes | Image.Image, name: str) -> str:
+    return visible(name) or "The picture" if isinstance(source, (bytes, Image.Image)) else visible(os.fspath(source))
 
 
 def _reason(error: ValueError) -> str:
@@ -135,43 +154,38 @@ def _ours(provenance: Provenance) -> Reading:
     return Reading(OURS, recipe, (), notices, provenance, recipe.image is not None)
 
 
-def _writer(found: Metadata) -> tuple[str, Callable[[str], Parsed], str]:
-    """Return which tool wrote a text, what reads it, and the text; an empty one where there is none."""
-    others, parameters = found.others, found.parameters or ""
-    if "fooocus_scheme" in others:
-        return "Fooocus", fooocus.parse, parameters
-    for name, tool, parse in (
-        ("invokeai_metadata", "InvokeAI", invokeai.parse),
-        ("sd-metadata", "InvokeAI 2", invokeai.parse_older),
-    ):
-        if name in others:
-            return tool, parse, others[name]
-    if parameters:
-        # Nodes of ComfyUI may write it too, beside the graph: it is what its author chose to say.
-        entries = a1111.entries(parameters)
-        if entries.get("Version", "").startswith("Fooocus"):
-            return "Fooocus", fooocus.parse, parameters
-        return ("SD.Next" if entries.get("App") == "SD.Next" else "AUTOMATIC1111"), a1111.parse, parameters
-    return "ComfyUI", comfyui.parse, others.get("prompt", "")
-
-
 def _theirs(tool: str, parsed: Parsed) -> Reading:
-    values, left = dict(parsed.values), list(parsed.left_out)
-    starts = "strength" in values
-    trial = Recipe(**{**values, "image": _MISSING if starts else None})
-    preset = preset_of(trial.model)
-    taken = ALWAYS | set(preset.defaults_for(way(trial))) | {*names_of("controlnets"), *names_of("loras")}
-    for name in [name for name in values if name not in taken]:
-        left.append(f"Not carried over: {name}: {str(values.pop(name))[:80]!r}, {preset.name} does not take it.")
-    if starts and values.get("width") and values.get("height"):
-        left.append(
-            f"Size of the result there: {values.pop('width')}x{values.pop('height')}; here it follows the initial picture."
-        )
-    hints = dict.fromkeys(dialects.hint(dialects.NONE, values.get(name) or "") for name in ("prompt", "negative_prompt"))
-    notices = [line for line in hints if line and "weighting" not in values]
-    if "seed" in values:
+    passes, left = [*parsed.before, parsed.values], list(parsed.left_out)
+    steps = []
+    for number, said in enumerate(passes, start=1):
+        values, told = prompt_loras.carried(said)
+        steps.append(_step(values, told, redraws="strength" in said or number > 1, keeps_size=number > 1))
+        left += [line if len(passes) == 1 else f"Pass {number}: {line}" for line in told]
+    recipe, starts = steps[-1], "strength" in passes[0]
+    texts = [(step.weighting or dialects.NONE, step.get(name) or "") for step in steps for name in PROMPTS]
+    notices = list(dict.fromkeys(line for dialect, text in texts for line in dialects.hints(dialect, text)))
+    if recipe.seed is not None:
         notices.append(_OTHER_NOISE)
     if starts:
         notices.append(f"The file does not hold the initial picture: put it into `{WORDS['image']}` before the cell runs.")
-    recipe = Recipe(**values)
-    return Reading(tool, recipe, tuple(left), tuple(notices), None, starts)
+    return Reading(tool, recipe, tuple(left), tuple(notices), None, starts, tuple(steps[:-1]))
+
+
+def _step(values: dict[str, Any], left: list[str], *, redraws: bool, keeps_size: bool) -> Recipe:
+    """Return the recipe of one pass, and put into `left` what its preset does not take."""
+    try:
+        preset = preset_of(values.get("model", Recipe().model))
+    except ParameterError as error:
+        left.append(f"Not carried over: model. {str(error)[:200]}")
+        values.pop("model")
+        preset = preset_of(Recipe().model)
+    trial = Recipe(**{**values, "image": _MISSING if redraws else None})
+    taken = ALWAYS | set(preset.defaults_for(way(trial))) | {*names_of("controlnets"), *names_of("mask"), *names_of("loras")}
+    for name in [name for name in values if name not in taken]:
+        left.append(f"Not carried over: {name}: {str(values.pop(name))[:80]!r}, {preset.name} does not take it.")
+    if values.get("scheduler") not in (None, *preset.schedulers):
+        left.append(f"Not carried over: scheduler: {values.pop('scheduler')!r}, {preset.name} does not take it.")
+    if redraws and not keeps_size and values.get("width") and values.get("height"):
+        size = f"{values.pop('width')}x{values.pop('height')}"
+        left.append(f"Size of the result there: {size}; here it follows the initial picture.")
+    return Recipe(**values)

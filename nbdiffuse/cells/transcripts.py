@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import keyword
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from textwrap import indent
 from typing import Any
+
+from IPython.core.getipython import get_ipython
+from IPython.core.inputtransformer2 import TransformerManager
 
 from ..errors import NbdiffuseError
 from ..images.picture import Picture
@@ -121,13 +126,12 @@ def _typed(name: str, value: Any) -> str:
 
 
 def _says(text: str, recipe: Recipe, words: Mapping[str, str]) -> bool:
-    """Whether a cell is read as the recipe, and survives an editor."""
-    head, _, body = text.partition("\n")
-    task, _, line = head.removeprefix("%%").partition(" ")
-    if _NOT_TYPED.search(text):
+    """Whether a cell is read as the recipe, and survives an editor and IPython."""
+    heard = received(text)
+    if _NOT_TYPED.search(text) or heard is None or heard[0] not in ("img2img", "txt2img"):
         return False
     try:
-        read = parse_cell(task, line, body)
+        read = parse_cell(*heard)
     except NbdiffuseError:
         return False
     return not read.axes and not read.notices and {"model": Recipe().model, **read.values} == _meant(recipe, words)
@@ -135,15 +139,32 @@ def _says(text: str, recipe: Recipe, words: Mapping[str, str]) -> bool:
 
 def _says_chain(text: str, chain: Chain, words: Sequence[Mapping[str, str]]) -> bool:
     """The same for a cell of `%%chain`."""
-    head, _, body = text.partition("\n")
-    if _NOT_TYPED.search(text):
+    heard = received(text)
+    if _NOT_TYPED.search(text) or heard is None or heard[0] != "chain":
         return False
     try:
-        read = parse_chain(head.removeprefix("%%chain").removeprefix(" "), body)
+        read = parse_chain(*heard[1:])
     except NbdiffuseError:
         return False
     meant = [_meant(step, names) for step, names in zip(chain, words, strict=True)]
     return not read.axes and not read.notices and list(read.steps) == meant
+
+
+def received(cell: str) -> tuple[str, str, str] | None:
+    """Return which magic IPython calls for a cell, with which line and body; None where it calls none.
+
+    IPython itself is asked: it takes prompts such as `>>> ` off the beginning of lines, and a shell may
+    have transformations of its own.
+    """
+    shell = get_ipython()
+    manager = shell.input_transformer_manager if shell is not None else TransformerManager()
+    try:
+        (statement,) = ast.parse(manager.transform_cell(cell)).body
+        # get_ipython().run_cell_magic(name, line, body)
+        name, line, body = (ast.literal_eval(argument) for argument in statement.value.args)
+    except Exception:  # what it became is no call, or a shell's own transformation failed
+        return None
+    return (name, line, body) if all(isinstance(part, str) for part in (name, line, body)) else None
 
 
 def _meant(recipe: Recipe, words: Mapping[str, str]) -> dict[str, Any]:
@@ -155,9 +176,13 @@ def _python(made: str) -> str:
 
 
 def _call(recipe: Recipe, words: Mapping[str, str], expressions: Mapping[str, str]) -> str:
-    given = {name: word if word.isidentifier() else repr(word) for name, word in words.items()}
+    given = {name: word if _is_name(word) else repr(word) for name, word in words.items()}
     given |= expressions
     values = {name: given.get(name, repr(value)) for name, value in recipe.values().items()}
     fields = [f"    {name}={value}," for name, value in values.items() if name.isidentifier()]
     numbered = [f"{name!r}: {value}" for name, value in values.items() if not name.isidentifier()]
     return "\n".join(["nbdiffuse.Recipe(", *fields, *([f"    **{{{', '.join(numbered)}}},"] if numbered else []), ")"])
+
+
+def _is_name(word: str) -> bool:
+    return word.isidentifier() and not keyword.iskeyword(word)

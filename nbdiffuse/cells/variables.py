@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..images.masks import stands_for
 from ..images.picture import Picture
 from ..results import Result
 from ..runs.chain_run import ChainRun
@@ -52,7 +53,7 @@ def name_of(picture: Picture, names: Mapping[str, Any]) -> str | None:
         # Hashing pixels costs milliseconds: only where the size is right.
         if isinstance(image, Image.Image) and image.size != picture.size:
             continue
-        if find_picture(name, names) == picture:
+        if stands_for(find_picture(name, names), picture):
             return name
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import torch
 
 from ..errors import CheckpointError
 from .layouts import shapes
+from .lora_fusion import fuse_products, is_read_here, not_there, refuse_unknown_keys
+from .lora_layers import PARTS, layers_by_name
+from .lora_products import SPELLINGS
 
 # What goes wrong is said in one line; the loader's log has one for each tensor.
 logging.getLogger("diffusers.loaders").setLevel(logging.CRITICAL)
-
-PARTS = ("unet", "text_encoder", "text_encoder_2")
 
 
 def fuse(pipeline: Any, file: Path, weight: float, name: str) -> None:
@@ -25,7 +27,8 @@ def fuse(pipeline: Any, file: Path, weight: float, name: str) -> None:
     pipeline
         Freshly loaded, and nobody else's.
     file
-        Safetensors, in the format of diffusers, of peft or of kohya's trainer.
+        Safetensors, as diffusers, PEFT, kohya's trainer or LyCORIS write one: LoRA, LoCon, LoHa, LoKr,
+        DoRA, (IA)³ or full differences.
     weight
         How much of it is added.
     name
@@ -36,29 +39,39 @@ def fuse(pipeline: Any, file: Path, weight: float, name: str) -> None:
     CheckpointError
         The file is damaged, is no LoRA, or is one for another architecture.
 
-    Source: diffusers `StableDiffusionLoraLoaderMixin`.
+    Source: diffusers `StableDiffusionLoraLoaderMixin`; what that drops, see `lora_products`.
     """
-    shapes(file)
+    found = shapes(file)
     failure: CheckpointError | None = None
     try:
+        refuse_unknown_keys(found)
+        if is_read_here(found):
+            fuse_products(pipeline, file, found, weight)
+            return
         given = {"weight_name": file.name, "use_safetensors": True, "local_files_only": True}
         state = pipeline.lora_state_dict(str(file.parent), unet_config=pipeline.unet.config, **given)[0]
         pipeline.load_lora_weights(str(file.parent), adapter_name="added", **given)
     except Exception as error:  # diffusers and peft raise unrelated classes, with a line for each tensor
         said = str(error).splitlines() or [type(error).__name__]
         misfit = "size mismatch" in str(error) or "Target module" in str(error)
-        reason = "it was made for another architecture" if misfit else said[0].strip()[:200].rstrip(".")
+        reason = "it was made for another architecture" if misfit else " ".join(said[0].split())[:400].rstrip(".:")
         failure = CheckpointError(f"The LoRA {file.name} does not fit {name}: {reason}. Choose one that was trained on its kind.")
     if failure is not None:
         raise failure
-    known, found = sum(".lora_A." in key or "down.weight" in key for key in state), _layers(pipeline)
-    if found < known or not found:
-        advice = "Choose one that was trained on its kind."
-        raise CheckpointError(
-            f"The LoRA {file.name} does not fit {name}: {known - found} of its {known} layers are not there. {advice}"
-        )
+    known, put = sum(".lora_A." in key or "down.weight" in key for key in state), _layers(pipeline)
+    if put < known or not put:
+        reason = _missing(pipeline, found) or f"{known - put} of its {known} layers are not there"
+        raise CheckpointError(f"The LoRA {file.name} does not fit {name}: {reason}. Choose one that was trained on its kind.")
     pipeline.fuse_lora(components=[part for part in PARTS if _has(pipeline, part)], lora_scale=weight)
     pipeline.unload_lora_weights()
+
+
+def _missing(pipeline: Any, found: Iterable[str]) -> str:
+    """Name the first layer that is not there, where the file calls layers by a name that is known here."""
+    ends = tuple(f".{end}" for end in SPELLINGS if "down" in end or "lora_A" in end)
+    named = {key.removesuffix(end) for key in found for end in ends if key.endswith(end)}
+    absent = sorted(named - set(layers_by_name(pipeline)))
+    return not_there(absent, len(named)) if absent else ""
 
 
 def _has(pipeline: Any, part: str) -> bool:

@@ -20,10 +20,11 @@ from diffusers.utils import dynamic_modules_utils
 from .. import embedded
 from ..errors import CheckpointError, did_you_mean
 from ..files.hashes import sha256_of
+from ..files.paths import here
 from ..recipes import lora
 from ..recipes.presets import MOVED, PRESETS
 from . import layouts
-from .hub import fetch, fetch_file
+from .hub import fetch, fetch_file, fetch_lora, only_lora
 from .layouts import components_of, wanted
 from .priors import combined_class, named_in_card
 from .singles import config_repo
@@ -101,25 +102,38 @@ def find(word: str, half: bool = False) -> Checkpoint:
 def _with_lora(found: Checkpoint, added: tuple[lora.Lora, ...]) -> Checkpoint:
     """Find LoRA files; their hashes and weights are part of what identifies the whole."""
     for one in added:
-        path = Path(str(one.file)).expanduser()
-        asked = None if path.is_file() else _HUB_WORD.fullmatch(str(one.file))
-        if asked and asked["file"]:
+        word = str(one.file)
+        path = here(word) or Path(word)
+        asked = None if path.exists() else _HUB_WORD.fullmatch(word)
+        notices = found.notices
+        if path.is_dir() or (asked and not asked["file"] and path.suffix != ".safetensors"):
+            path = _only_lora(path, asked)
+            notices = (*notices, f"The LoRA {word} is its file {path.name}.")
+        elif asked and asked["file"]:
             snapshot = fetch_file(asked["id"], asked["revision"] or asked["branch"], asked["file"])
             path = snapshot.directory / asked["file"]
         elif not path.is_file():
-            raise CheckpointError(f"The LoRA {one.file} is no file here, and no id/FILE.safetensors on the hub.")
+            raise CheckpointError(f"The LoRA {one.file} is no file here, and no ORG/NAME/FILE.safetensors on the hub.")
         identity = f"{found.identity}+{sha256_of(path)}:{one.weight:g}"
-        found = replace(found, identity=identity, lora=(*found.lora, (path, one.weight)))
+        found = replace(found, identity=identity, lora=(*found.lora, (path, one.weight)), notices=notices)
     return found
+
+
+def _only_lora(folder: Path, asked: re.Match[str] | None) -> Path:
+    """Return the one LoRA of a folder, or of a hub repository."""
+    if asked:
+        snapshot, name = fetch_lora(asked["id"], asked["revision"] or asked["branch"])
+        return snapshot.directory / name
+    return folder / only_lora(sorted(file.name for file in folder.glob("*.safetensors")), str(folder))
 
 
 def _located(word: str, half: bool) -> Checkpoint:
     if word in embedded.names():
         return Checkpoint(word, embedded.path(word), embedded.identity(word), verified=True)
-    path = Path(word).expanduser()
-    if path.is_dir():
+    path = here(word)
+    if path is not None and path.is_dir():
         return Checkpoint(word, path, _identity_of(path, half), verified=False, notices=_taken_for(word, path))
-    if path.is_file():
+    if path is not None and path.is_file():
         return _with_configs(Checkpoint(word, path.parent, sha256_of(path), verified=False, file=path))
     return _on_hub(word, half)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,19 @@ TIMEOUT = 20.0
 """Seconds that the hub may take to list a repository; without a bound the client waits for ever."""
 CARD = "README.md"
 """Names the checkpoint that completes this one, where it is half of a pipeline."""
+
+
+_LOCAL_ONLY = ContextVar("local_only", default=False)
+
+
+@contextmanager
+def without_network() -> Iterator[None]:
+    """Take what is fetched inside this block, on this thread, from this disk alone."""
+    token = _LOCAL_ONLY.set(True)
+    try:
+        yield
+    finally:
+        _LOCAL_ONLY.reset(token)
 
 
 @dataclass(frozen=True)
@@ -116,6 +131,45 @@ def fetch_file(repo: str, revision: str | None, name: str) -> Snapshot:
     return _fetch(repo, revision, choose)
 
 
+def fetch_lora(repo: str, revision: str | None) -> tuple[Snapshot, str]:
+    """Fetch the LoRA of a repository that is named without a file.
+
+    Parameters
+    ----------
+    repo, revision
+        As in `fetch`.
+
+    Returns
+    -------
+    The snapshot, and the file's name in it.
+
+    Raises
+    ------
+    CheckpointError
+        It holds none or several, cannot be fetched, or is damaged.
+    """
+    taken: list[str] = []
+
+    def choose(listing: _Listing) -> list[str]:
+        names = sorted(name for name in listing.sizes if name.endswith(".safetensors") and "/" not in name)
+        if not names and listing.directory:
+            raise CheckpointError(OFFLINE.format(name=repo))
+        taken.append(only_lora(names, repo))
+        return taken
+
+    return _fetch(repo, revision, choose), taken[0]
+
+
+def only_lora(names: Sequence[str], where: str) -> str:
+    """Return the one LoRA among .safetensors files, or the one that diffusers saves; `where` they are, for the line."""
+    chosen = [name for name in names if name == "pytorch_lora_weights.safetensors"] or list(names)
+    if len(chosen) == 1:
+        return chosen[0]
+    shown = ", ".join(chosen[:5]) + (f" and {len(chosen) - 5} more" if len(chosen) > 5 else "")
+    has = f"{len(chosen)} files: {shown}" if chosen else "no .safetensors file"
+    raise CheckpointError(f"{where} holds {has}. Name the LoRA's file: {where}/FILE.safetensors.")
+
+
 def _fetch(repo: str, revision: str | None, choose: Callable[[_Listing], list[str]]) -> Snapshot:
     failure: CheckpointError
     try:
@@ -134,6 +188,8 @@ def _fetch(repo: str, revision: str | None, choose: Callable[[_Listing], list[st
 
 
 def _list(repo: str, revision: str | None) -> _Listing:
+    if _LOCAL_ONLY.get():
+        return _on_disk(repo, revision, said=False)
     try:
         info = huggingface_hub.HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=TIMEOUT)
     except Exception as error:

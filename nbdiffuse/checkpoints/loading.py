@@ -11,6 +11,7 @@ import torch
 
 from ..devices.memory import tensors
 from ..errors import CheckpointError
+from ..recipes import lora
 from . import adapters, singles
 from .finding import Checkpoint
 from .layouts import chosen_weights, components_of, pipeline_class_of, shapes
@@ -47,7 +48,7 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         with _ONE_AT_A_TIME:
             loaded = _load(checkpoint, dtype)
             for file, weight in checkpoint.lora:
-                adapters.fuse(loaded, file, weight, checkpoint.name.partition(" ")[0])
+                adapters.fuse(loaded, file, weight, lora.parted(checkpoint.name)[0])
         return loaded
     except (CheckpointError, torch.OutOfMemoryError, MemoryError):
         raise

@@ -33,7 +33,7 @@ class Levers:
         "auto" decodes in tiles when memory ran out; "on" always does.
     dtype
         Of weights and arithmetic: "float32", "float16" or "bfloat16"; "auto" is float16
-        on a GPU and float32 on a CPU.
+        on a CUDA GPU and float32 elsewhere: Apple's GPU makes black pictures in float16 with some models.
     """
 
     attention: str = "sdpa"

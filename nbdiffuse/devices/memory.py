@@ -62,8 +62,25 @@ def component_bytes(components: Mapping[str, Any]) -> int:
     return sum(storages.values())
 
 
+def default_device() -> str:
+    """Return where models run when nobody says: a CUDA GPU, else Apple's, else the CPU."""
+    if torch.cuda.is_available():
+        return "cuda:0"
+    return "mps:0" if torch.backends.mps.is_available() else "cpu"
+
+
+def numbered(device: torch.device) -> torch.device:
+    """Return a device with its number: tensors know which GPU they are on, and are compared with it."""
+    if device.index is not None or device.type not in ("cuda", "mps"):
+        return device
+    return torch.device(device.type, torch.cuda.current_device() if device.type == "cuda" else 0)
+
+
 def free_bytes(device: torch.device) -> int:
     """Return the memory that a device has left, in bytes: of the GPU, or of this machine for a CPU."""
+    if device.type == "mps":
+        # Torch's own pool counts as free, as on CUDA: what no tensor fills is there for the next one.
+        return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
     if device.type == "cuda":
         # What torch took and no tensor fills any more is there for the next one.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

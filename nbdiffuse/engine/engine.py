@@ -24,6 +24,7 @@ from ..devices.rescue import DEAD_LINE, GuardedDecode, is_device_dead, is_out_of
 from ..devices.steps import StepHook
 from ..errors import DeviceMemoryError, ParameterError, RunError
 from ..images.latents import Latents
+from ..images.masks import overlay
 from ..images.picture import Picture
 from ..pipelines.pipelines import Pipelines
 from ..recipes.completion import call_fields, weights_word
@@ -132,13 +133,15 @@ class Engine:
         if not np.isfinite(pixels).all():
             raise not_numbers("The decoded pixels are not numbers", self.pipelines.dtype)
         images = tuple(VaeImageProcessor.numpy_to_pil(pixels))
+        if recipe.keeps_pixels:
+            images = tuple(overlay(image, pictures["image"], pictures["mask_image"]) for image in images)
         return Result(
             recipe=recipe,
             images=images,
             initial=pictures.get("image"),
             seconds=time.perf_counter() - started,
             fingerprint=self.fingerprint(recipe),
-            notices=notices(pipeline, recipe, guard),
+            notices=(*self._said_of_files(recipe), *notices(pipeline, recipe, guard)),
             latents=self._latents(recipe, watcher.latents, images[0]),
         )
 
@@ -151,6 +154,11 @@ class Engine:
         except (RuntimeError, MemoryError) as error:
             failure = self._explained(error, recipe)
         raise failure
+
+    def _said_of_files(self, recipe: Recipe) -> tuple[str, ...]:
+        """Return what a person should know of the files that a recipe runs on, such as one that was taken for another."""
+        words = (weights_word(recipe), *_extras(recipe, preset_of(recipe.model)).values())
+        return tuple(dict.fromkeys(line for word in words for line in self.pipelines.notices(word)))
 
     def _explained(self, error: Exception, recipe: Recipe) -> Exception:
         """Return a line in place of a device's own message; any other error as it is."""

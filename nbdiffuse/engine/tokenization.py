@@ -65,9 +65,9 @@ def view(pipelines: Pipelines, recipe: Recipe) -> TokenView:
             encoder = f"text encoder {number}" if len(tokenizers) > 1 else ""
             cut = _plain if dialect == dialects.NONE else _chunked
             strands += [cut(tokenizer, name, encoder, part, fragments) for part, fragments in _parts(read[name])]
-    hints = (dialects.hint(dialect, recipe.get(name) or "") for name in PROMPTS)
+    hints = (line for name in PROMPTS for line in dialects.hints(dialect, recipe.get(name) or ""))
     taken = "weighting" in preset.defaults
-    return TokenView(dialect, tuple(strands), tuple(dict.fromkeys(hint for hint in hints if hint and taken)))
+    return TokenView(dialect, tuple(strands), tuple(dict.fromkeys(hint for hint in hints if taken)))
 
 
 def _tokenizers(directory: Path, name: str) -> Mapping[str, Any]:

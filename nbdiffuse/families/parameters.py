@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..images.latents import Latents
+from ..images.masks import as_mask
 from ..images.picture import Picture
 
 
@@ -32,6 +33,10 @@ class Param:
         The only values allowed.
     usual
         What a slider spans, where that is less than [low, high]; other values are typed.
+    mask
+        Whether a picture says where another is redrawn, so that it is read by `masks.as_mask`.
+    word
+        What may stand in the place of a picture, such as "auto" for one that is estimated.
     """
 
     kind: type
@@ -44,6 +49,8 @@ class Param:
     choices: tuple[str, ...] | None = None
     unit: str = ""
     usual: tuple[float, float] | None = None
+    mask: bool = False
+    word: str | None = None
 
     @property
     def rule(self) -> str:
@@ -67,12 +74,19 @@ class Param:
     def check(self, name: str, value: Any) -> Any:
         """Return `value` in its canonical type, or raise `ParameterError`."""
         if self.kind is Picture:
-            return value if isinstance(value, (Picture, Latents)) else Picture.of(value)
+            return value if isinstance(value, str) and value == self.word else self._check_picture(name, value)
         if self.kind is str:
             return self._check_text(name, value)
         if self.kind is bool:
             return self._check_switch(name, value)
         return self._check_number(name, value)
+
+    def _check_picture(self, name: str, value: Any) -> Picture | Latents:
+        if not self.mask:
+            return value if isinstance(value, (Picture, Latents)) else Picture.of(value)
+        if isinstance(value, Latents):
+            raise ParameterError(f"`{name}` must be a picture, got latents. Give the decoded picture: `result.image`.")
+        return as_mask(Picture.of(value))
 
     def _check_text(self, name: str, value: Any) -> str:
         if not isinstance(value, str):

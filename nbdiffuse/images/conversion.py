@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
+from .layers import painted
 from .samples import Refusal, scaled, to_bytes
 
 WHITE = (255, 255, 255)
+COMPOSITED = "transparent pixels are composited on"
+"""How the notice about them begins."""
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -38,6 +41,8 @@ class Conversion:
 
     def __init__(self, background: tuple[int, int, int], refusal: Refusal, notices: list[str]) -> None:
         self.background, self.refusal, self.notices = background, refusal, notices
+        self.painted: tuple[Image.Image, str] | None = None
+        """What a picture with transparent pixels says as a mask, see `layers.painted`."""
 
     def of_image(self, image: Image.Image, owned: bool = False) -> Image.Image:
         """Convert a PIL image, of which nothing but the pixels remains; one that is `owned` may be written into."""
@@ -53,7 +58,9 @@ class Conversion:
         # Converting a palette with transparency writes into the palette.
         rgb = self._opaque(image if owned else image.copy(), profile, samples)
         upright = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-        rgb = rgb if upright is None else rgb.transpose(upright)
+        if upright is not None:
+            rgb = rgb.transpose(upright)
+            self.painted = self.painted and (self.painted[0].transpose(upright), self.painted[1])
         rgb.info = {}
         return rgb
 
@@ -113,7 +120,8 @@ class Conversion:
         if alpha.getextrema()[0] == 255:
             return rgb
         name = "white" if self.background == WHITE else f"rgb{tuple(self.background)}"
-        self.notices.append(f"transparent pixels are composited on {name}")
+        self.notices.append(f"{COMPOSITED} {name}")
+        self.painted = painted(rgb, alpha)
         canvas = Image.new("RGB", rgb.size, tuple(self.background))
         canvas.paste(rgb, mask=alpha)
         return canvas

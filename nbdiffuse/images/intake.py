@@ -20,10 +20,12 @@ from PIL import Image, UnidentifiedImageError
 from ..errors import ImageInputError, Words, breaks_rule
 from .conversion import Conversion
 from .samples import check_shape
+from .stripping import stripped
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF")
 """The only file formats that are parsed; the content decides, not the file's name."""
-MAX_PIXELS = 40_000_000
+MAX_PIXELS = 100_000_000
+"""Largest picture that is taken in without asking for more: what the largest cameras make."""
 PILLOW_LIMIT = 178_956_970
 """Pixels beyond which Pillow itself opens nothing."""
 
@@ -51,6 +53,11 @@ class Intake:
         self.source, self.max_pixels, self.notices = source, max_pixels, notices
         self.shown: Any = source
         self._conversion = Conversion(background, self.refusal, notices)
+
+    @property
+    def painted(self) -> tuple[Image.Image, str] | None:
+        """After `read`, what a picture with transparent pixels says as a mask."""
+        return self._conversion.painted
 
     def read(self) -> tuple[Image.Image, str]:
         """Return the picture, RGB and free of metadata, and its name."""
@@ -141,7 +148,30 @@ class Intake:
             return self._from_file(file)
 
     def _from_file(self, file: Any) -> Image.Image:
+        try:
+            return self._opened(file)
+        except (ImageInputError, Image.DecompressionBombError, MemoryError):
+            raise
+        except Exception as error:  # Decoders raise nearly anything on damaged files, metadata included.
+            failure = error
+        told = len(self.notices)
+        for rest in stripped(file):
+            del self.notices[told:]
+            try:
+                image = self._opened(rest.file, rest.profile)
+            except (ImageInputError, Image.DecompressionBombError, MemoryError):
+                raise
+            except Exception:
+                continue
+            self.notices += [rest.notice] if rest.notice else []
+            return image
+        raise failure
+
+    def _opened(self, file: Any, profile: bytes | None = None) -> Image.Image:
+        """Decode a file; a `profile` that was read by itself is its colour profile."""
         with Image.open(file, formats=FORMATS) as image:
+            if profile is not None:
+                image.info["icc_profile"] = profile
             if getattr(image, "is_animated", False) and image.format != "MPO":  # An MPO's other frames are depth and the like.
                 self.notices.append(f"the first of {getattr(image, 'n_frames', 'several')} frames is used")
             return self._from_pil(image, owned=True)

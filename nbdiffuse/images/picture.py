@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import re
 import weakref
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +61,11 @@ class Picture:
         Short name to show; not compared.
     notices
         What was done to the source that a person should know; not compared.
+    painted
+        What a source with transparent pixels says as a mask, and a line about it, see
+        `layers.painted`; not compared.
+    read_as_mask
+        Whether `masks.as_mask` made it; not compared.
 
     Raises
     ------
@@ -71,6 +76,8 @@ class Picture:
     address: str
     label: str = field(default="", compare=False)
     notices: tuple[str, ...] = field(default=(), compare=False, kw_only=True)
+    painted: tuple[Image.Image, str] | None = field(default=None, compare=False, kw_only=True)
+    read_as_mask: bool = field(default=False, compare=False, kw_only=True)
     _pixels: Image.Image | None = field(default=None, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -120,14 +127,16 @@ class Picture:
         if len(background) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in background):
             raise ImageInputError(breaks_rule("background", "three whole numbers in [0, 255]", background))
         if isinstance(source, Picture):
-            return source if label is None else cls(source.address, label, notices=source.notices, _pixels=source._pixels)
+            return source if label is None else dataclasses.replace(source, label=label)
         if isinstance(source, str) and source.startswith("sha256:"):
             return cls(source, label or "")
         notices: list[str] = []
-        image, name = Intake(source, background, max_pixels, notices).read()
+        intake = Intake(source, background, max_pixels, notices)
+        image, name = intake.read()
         address = content_address(image)
         pixels = _registry.setdefault(address, image)
-        return cls(address, name if label is None else label, notices=tuple(notices), _pixels=pixels)
+        shown = name if label is None else label
+        return cls(address, shown, notices=tuple(notices), painted=intake.painted, _pixels=pixels)
 
     @property
     def image(self) -> Image.Image:
@@ -175,8 +184,11 @@ class Picture:
     def __deepcopy__(self, memo: dict[int, Any]) -> Picture:
         return self
 
-    def __reduce__(self) -> tuple[Callable[..., Picture], tuple[str, str, tuple[str, ...], bytes | None]]:
-        return _unpickled, (self.address, self.label, self.notices, self._repr_png_())
+    def __reduce__(self) -> tuple[Any, ...]:
+        made = _unpickled, (self.address, self.label, self.notices, self._repr_png_())
+        if self.painted is None and not self.read_as_mask:
+            return made
+        return *made, {"painted": self.painted, "read_as_mask": self.read_as_mask}
 
 
 def _unpickled(address: str, label: str, notices: tuple[str, ...], png: bytes | None) -> Picture:

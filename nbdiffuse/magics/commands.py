@@ -76,7 +76,11 @@ class DiffuseCommands(Magics):
         %diffuse history [WORD…] what this and earlier kernels made: by model, date or a word of the prompt
         %diffuse diff A B        in which parameters two results or files differ, and how far apart they are
         %diffuse lineage A       what a result or file was made from, and what that was made from
-        %diffuse verify A…       make results, files or folders again, and tell whether they are the same
+        %diffuse verify A… [--yes]
+                                 make results, files or folders again, and tell whether they are the same; `--yes` fetches
+                                 from the hub what a file names
+        %diffuse replay A [--yes]
+                                 make a result or a file again with its whole ancestry
         """
         if line.split(maxsplit=1)[:1] == ["tokens"]:
             # A prompt is no list of words: its quotation marks and backslashes are its own.

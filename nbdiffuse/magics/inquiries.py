@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping
@@ -12,9 +13,12 @@ from IPython.display import DisplayHandle, display
 
 from ..cells.reading import WORDS, Reading, read, visible
 from ..errors import Interrupted, ParameterError, breaks_rule, did_you_mean
+from ..files.paths import here, path_of
 from ..images.picture import Picture
 from ..metadata import image_files
+from ..recipes.sizes import stretched
 from ..replays.comparison import Comparison, Side
+from ..replays.replays import replay
 from ..replays.timeline import Timeline, with_pictures
 from ..replays.verification import Verdict, Verification, verify
 from ..results import Result
@@ -29,6 +33,7 @@ NEEDS = {
     "diff": (2, "two results or files", 2),
     "lineage": (1, "a result or a file", 1),
     "verify": (1, "results, files or folders", _ANY),
+    "replay": (1, "a result or a file", 2),
 }
 """How many words a command needs at least, what they are, and how many it takes at most."""
 
@@ -42,6 +47,7 @@ def commands(shell: Any) -> dict[str, Callable[..., Any]]:
         "diff": functools.partial(compare, names),
         "lineage": functools.partial(lineage_of, names),
         "verify": functools.partial(verify_all, names),
+        "replay": functools.partial(replay_one, names),
     }
 
 
@@ -52,9 +58,10 @@ def read_file(shell: Any, file: str) -> Reading:
     at hand: in this session, in the store, or beside the file.
     """
     reading = read(file)
-    archive = Archive(folders=(Path(file).expanduser().parent,))
+    archive = Archive(folders=(path_of(file).parent,))
     words, lines = dict(WORDS), []
-    for field, picture in with_pictures(reading.recipe, archive).pictures.items():
+    reading = dataclasses.replace(reading, recipe=stretched(with_pictures(reading.recipe, archive)))
+    for field, picture in reading.recipe.pictures.items():
         words[field] = _free(WORDS[field], shell.user_ns, picture)
         if isinstance(picture, Picture) and picture.at_hand:
             shell.user_ns[words[field]] = picture
@@ -87,7 +94,7 @@ def lineage_of(names: Mapping[str, Any], word: str) -> Lineage:
     if isinstance(held, Result):
         return held.lineage(os.curdir)
     provenance = image_files.read(held).provenance
-    archive = Archive(folders=(held.expanduser().parent,))
+    archive = Archive(folders=(held.parent,))
     if provenance is None:
         # Only ours say what they were made from; of others one step can be shown.
         return Lineage(read(held).recipe, Picture.of(held).image, held.name, "")
@@ -96,6 +103,7 @@ def lineage_of(names: Mapping[str, Any], word: str) -> Lineage:
 
 def verify_all(names: Mapping[str, Any], *words: str) -> None:
     """Make results, files and folders of files again, and show whether they come out the same in place of the progress."""
+    words, yes = _without_yes("verify", words)
     sources = [_held(word, names) for word in words]
     line: DisplayHandle | None = None
     finished: list[Verdict] = []
@@ -110,7 +118,7 @@ def verify_all(names: Mapping[str, Any], *words: str) -> None:
 
     stopped = False
     try:
-        verify(*sources, on_progress=show, on_verdict=finished.append, names=words)
+        verify(*sources, on_progress=show, on_verdict=finished.append, names=words, yes=yes)
     except (Interrupted, KeyboardInterrupt):
         stopped = True
     verdicts = Verification(finished)
@@ -122,6 +130,22 @@ def verify_all(names: Mapping[str, Any], *words: str) -> None:
         raise Interrupted(f"Stopped after {len(finished)}; their verdicts stand above.")
 
 
+def replay_one(names: Mapping[str, Any], *words: str) -> Result:
+    """Make a result or a file again with its whole ancestry, and show what comes of it."""
+    words, yes = _without_yes("replay", words)
+    if len(words) > 1:
+        raise ParameterError(breaks_rule("%diffuse replay", "followed by one result or file", " ".join(words)))
+    return replay(_held(words[0], names), yes=yes)
+
+
+def _without_yes(command: str, words: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+    """Take `--yes` out of a command's words, and tell whether it was there."""
+    rest = tuple(word for word in words if word != "--yes")
+    if not rest:
+        raise ParameterError(f"`%diffuse {command}` must be followed by {NEEDS[command][1]}, got {' '.join(words)!r}.")
+    return rest, len(rest) < len(words)
+
+
 def _held(word: str, names: Mapping[str, Any]) -> Result | Path:
     """Return what a word names: a variable's result, or a file."""
     held = names.get(word) if word.isidentifier() else None
@@ -129,8 +153,8 @@ def _held(word: str, names: Mapping[str, Any]) -> Result | Path:
         return held.results[-1]
     if isinstance(held, Result):
         return held
-    path = Path(word).expanduser()
-    if path.exists():
+    path = here(word)
+    if path is not None:
         return path
     results = [name for name, value in names.items() if isinstance(value, (Result, ChainRun)) and not name.startswith("_")]
     way_out = did_you_mean(word, results) if results else "No variable holds a result yet: give a cell `--out NAME`."
@@ -140,7 +164,7 @@ def _held(word: str, names: Mapping[str, Any]) -> Result | Path:
 def _side(word: str, names: Mapping[str, Any]) -> Side:
     held = _held(word, names)
     if isinstance(held, Result):
-        return Side(word, held.recipe, held.fingerprint, held.image)
+        return Side(word, held.recipe, held.shown_fingerprint, held.image)
     reading = read(held)
     fingerprint = reading.provenance.fingerprint if reading.provenance else {}
     return Side(word, reading.recipe, fingerprint, Picture.of(held).image)

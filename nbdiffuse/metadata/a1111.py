@@ -9,19 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ParameterError, breaks_rule
+from ..families import scheduler_names
+from ..recipes.lora import text_of
+from ..recipes.portable import portable_loras
 from ..recipes.recipe import PARAMS, Recipe
+from . import models, resources
+from .infotext import are_parameters, pairs, taken_apart
 
-SAMPLERS = {
-    "Euler a": "EulerAncestralDiscrete",
-    "Euler": "EulerDiscrete",
-    "DDIM": "DDIM",
-    "DDPM": "DDPM",
-    "PLMS": "PNDM",
-    "Heun": "HeunDiscrete",
-    "DPM++ 2M": "DPMSolverMultistep",
-    "UniPC": "UniPCMultistep",
-}
-"""diffusers scheduler of each sampler that a preset takes; read in both directions."""
+SAMPLERS = scheduler_names.A1111
+"""diffusers scheduler of each sampler; read in both directions."""
 
 _FIELDS = {
     "Steps": "num_inference_steps",
@@ -30,12 +26,18 @@ _FIELDS = {
     "Denoising strength": "strength",
     "Weighting": "weighting",
 }
-_SAME = {("RNG", "CPU"), ("Clip skip", "1"), ("Schedule type", "Automatic"), ("Schedule type", "Uniform")}
-"""Entries that say what nbdiffuse does anyway."""
-_NO_RECIPE = {"Version", "Model", "Model hash"}
-"""Keys that need no word: they name a program and its checkpoint."""
-# Anchored at commas: what it costs grows with the text, not with its square.
-_PAIR = re.compile(r'(?:^|(?<=,))\s*(\w[\w \-/]*?):\s*("(?:\\.|[^\\"])*"(?=\s*(?:,|$))|[^,]*)\s*(?:,|$)')
+_SAME = {
+    ("RNG", "CPU"),
+    ("Clip skip", "1"),
+    ("Schedule type", "Automatic"),
+    ("Schedule type", "Uniform"),
+    ("App", "SD.Next"),
+}
+"""Entries that say what nbdiffuse does anyway, or that name the program."""
+_SAID_ELSEWHERE = {"Version", "Model", "Model hash", "Pipeline"}
+"""Keys that name a program and its checkpoint."""
+_OF_OURS = {"Preset", "Checkpoint", "LoRA", "Lora hashes"}
+"""Keys that say in our own text what the others of it say to other tools."""
 _NUMBERS = {int: r"[+-]?\d{1,4000}", float: r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"}
 _NEGATIVE = "Negative prompt:"
 _OURS = "nbdiffuse"
@@ -53,18 +55,22 @@ class Parsed:
     left_out
         One line for each entry that a recipe does not hold, and why; at most 20,
         and one that counts the others.
+    before
+        The same as `values` for each pass that came before, the first one first, where
+        the picture was made in several.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    before: tuple[dict[str, Any], ...] = ()
 
 
-def generation_text(recipe: Recipe, version: str, *, model_hash: str | None = None) -> str:
+def generation_text(recipe: Recipe, version: str, *, model_hash: str | None = None, lora_hashes: str | None = None) -> str:
     """Write the generation text of a complete recipe.
 
     `parse` reads it back, even where the prompt's own last line looks like
-    parameters, since only the last line of the whole text counts. The format itself
-    has no way to say: a line of the prompt that begins "Negative prompt:" (what
+    parameters, since only the last such line of the whole text counts. The format itself
+    has no way to say: a line of the prompt that begins "Negative prompt:", in any case (what
     follows is read as negative), blank space around a prompt, Windows line ends, an
     empty negative prompt as opposed to none, the initial picture, and how it was fitted.
 
@@ -76,11 +82,13 @@ def generation_text(recipe: Recipe, version: str, *, model_hash: str | None = No
         Of nbdiffuse.
     model_hash
         First 10 hexadecimal digits of the sha256 of the checkpoint's file, or None.
+    lora_hashes
+        From `resources.lora_hashes`, or None.
 
     Returns
     -------
     str
-        The prompt, the negative prompt if there is one, a line of parameters.
+        The prompt with its LoRA, the negative prompt if there is one, a line of parameters.
 
     Raises
     ------
@@ -89,7 +97,8 @@ def generation_text(recipe: Recipe, version: str, *, model_hash: str | None = No
 
     Notes
     -----
-    Source: AUTOMATIC1111 `modules/infotext_utils.py`, `processing.create_infotext`.
+    Source: AUTOMATIC1111 `modules/infotext_utils.py`, `processing.create_infotext`, and
+    `extensions-builtin/Lora` for "Lora hashes".
     """
     for name in ("num_inference_steps", "seed"):
         if recipe.get(name) is None:
@@ -102,16 +111,18 @@ def generation_text(recipe: Recipe, version: str, *, model_hash: str | None = No
         "Seed": recipe.seed,
         "Size": f"{recipe.width}x{recipe.height}" if recipe.width and recipe.height else None,
         "Model hash": model_hash,
-        "Model": recipe.model,
+        "Model": resources.checkpoint_name(recipe),
         "Denoising strength": _number(recipe.strength),
         # The dialect that the prompts are written in, which the format itself takes to be its own.
         "Weighting": None if recipe.weighting == "none" else recipe.weighting,
         "RNG": "CPU",
+        "Lora hashes": lora_hashes,
+        **resources.entries(recipe),
         "Version": f"{_OURS} {version}".strip(),
     }
     last = ", ".join(f"{key}: {_quoted(str(value))}" for key, value in entries.items() if value not in (None, ""))
     negative = f"\n{_NEGATIVE} {recipe.negative_prompt}" if recipe.negative_prompt else ""
-    return f"{recipe.prompt}{negative}\n{last}"
+    return f"{recipe.prompt}{resources.networks(recipe.loras)}{negative}\n{last}"
 
 
 def _number(value: float | None) -> str | None:
@@ -120,7 +131,7 @@ def _number(value: float | None) -> str | None:
 
 
 def _quoted(value: str) -> str:
-    needed = any(sign in value for sign in ',\n:"') or value != value.strip()
+    needed = any(sign in value for sign in ',\n:"') or value != value.strip() or value[:1] in ("[", "{")
     return json.dumps(value, ensure_ascii=False) if needed else value
 
 
@@ -137,21 +148,18 @@ def parse(text: str) -> Parsed:
     Parsed
         What could be carried over, and what could not. Nothing is raised.
     """
+    text = text.removeprefix("\ufeff")
     valid = text.encode("utf-8", "replace").decode()
-    lines = valid.replace("\r\n", "\n").strip().split("\n")
-    pairs = _pairs(lines[-1])
-    if _are_parameters(pairs):
-        lines.pop()
-    else:
-        pairs = {}
-    start = next((index for index, line in enumerate(lines) if line.lstrip().startswith(_NEGATIVE)), len(lines))
-    values: dict[str, Any] = {"prompt": "\n".join(lines[:start]).strip()}
-    if start < len(lines):
-        rest = [lines[start].lstrip().removeprefix(_NEGATIVE), *lines[start + 1 :]]
-        values["negative_prompt"] = "\n".join(rest).strip()
+    said = taken_apart(valid)
+    values: dict[str, Any] = {"prompt": said.prompt}
+    if said.negative_prompt is not None:
+        values["negative_prompt"] = said.negative_prompt
     left_out = [] if valid == text else ["Not carried over: a character of the text that is not valid Unicode."]
-    for key, value in pairs.items():
-        left_out += _carry_over(key, value, pairs, values)
+    ours = _is_ours(said.entries)
+    for key, value in said.entries.items():
+        left_out += _carry_over(key, value, said.entries, values)
+    left_out += (_ours if ours else _model)(said.entries, values)
+    left_out += [f"Not carried over: {line.strip()[:100]!r}." for line in said.behind if line.strip()]
     return Parsed(values, carried_lines(left_out))
 
 
@@ -164,37 +172,21 @@ def carried_lines(lines: Sequence[str]) -> tuple[str, ...]:
 
 def entries(text: str) -> dict[str, str]:
     """Return the line of parameters by key, as it stands; empty where there is none."""
-    pairs = _pairs(text.replace("\r\n", "\n").strip().rpartition("\n")[2])
-    return pairs if _are_parameters(pairs) else {}
+    return taken_apart(text).entries
 
 
 def looks_like_generation_text(text: str) -> bool:
-    """Whether a text ends in a line of parameters: at least three pairs, as AUTOMATIC1111 counts, and steps among them."""
-    return _are_parameters(_pairs(text.strip().rpartition("\n")[2]))
+    """Whether a line of a text is one of parameters: at least three pairs, as AUTOMATIC1111 counts, and steps among them."""
+    return any("Steps:" in line and are_parameters(pairs(line)) for line in text.strip().split("\n"))
 
 
-def _are_parameters(pairs: dict[str, str]) -> bool:
-    # Without the steps, "Subject: cat, Style: oil, Mood: calm" would be no prompt.
-    return len(pairs) >= 3 and "Steps" in pairs
+def _is_ours(entries: dict[str, str]) -> bool:
+    return entries.get("Version", "").split(" ")[0] == _OURS
 
 
-def _pairs(line: str) -> dict[str, str]:
-    return {match[1]: _unquoted(match[2].strip()) for match in _PAIR.finditer(line)}
-
-
-def _unquoted(value: str) -> str:
-    if len(value) < 2 or not (value[0] == value[-1] == '"'):
-        return value
-    try:
-        return str(json.loads(value, strict=False))
-    except ValueError:
-        return value[1:-1]
-
-
-def _carry_over(key: str, value: str, pairs: dict[str, str], values: dict[str, Any]) -> list[str]:
+def _carry_over(key: str, value: str, entries: dict[str, str], values: dict[str, Any]) -> list[str]:
     """Put what an entry says into `values`; return lines about what stays behind."""
-    ours = pairs.get("Version", "").split(" ")[0] == _OURS
-    if key == "Denoising strength" and any(name.startswith("Hires") for name in pairs):
+    if key == "Denoising strength" and any(name.startswith("Hires") for name in entries):
         return [f"Not carried over: {key}: {value[:80]!r}, it belongs to the second pass of a hires fix."]
     if key in _FIELDS:
         return _checked({_FIELDS[key]: value}, key, values)
@@ -202,22 +194,42 @@ def _carry_over(key: str, value: str, pairs: dict[str, str], values: dict[str, A
         width, _, height = value.partition("x")
         return _checked({"width": width, "height": height}, key, values)
     if key == "Sampler":
-        return _carry_over_sampler(value, ours, values)
-    if key == "Model" and ours:
-        return _checked({"model": value}, key, values)
-    if key not in _NO_RECIPE and (key, value) not in _SAME:
-        return [f"Not carried over: {key}: {value[:80]!r}."]
-    return []
+        return _carry_over_sampler(value, _is_ours(entries), values)
+    if key in _SAID_ELSEWHERE or (key, value) in _SAME or (key in _OF_OURS and _is_ours(entries)):
+        return []
+    return [f"Not carried over: {key}: {value[:80]!r}."]
+
+
+def _model(entries: dict[str, str], values: dict[str, Any]) -> list[str]:
+    """Choose the preset of another tool's checkpoint, and say that its weights stay behind."""
+    family, hires = entries.get("Pipeline", ""), any(name.startswith("Hires") for name in entries)
+    return models.choose(values, entries.get("Model"), entries.get("Model hash"), family=family, size_tells=not hires)
+
+
+def _ours(entries: dict[str, str], values: dict[str, Any]) -> list[str]:
+    """Put the checkpoint and the LoRA of our own text into `values`; only names and hub ids count, whatever stands there."""
+    left = _checked({"model": entries.get("Preset", entries["Model"])}, "Model", values) if "Model" in entries else []
+    if resources.is_on_hub(entries.get("Checkpoint", "")):
+        left += _checked({"checkpoint": entries["Checkpoint"]}, "Checkpoint", values)
+    elif "Preset" in entries:
+        left.append(f"Not carried over: Model: {entries.get('Model', '')[:80]!r}, a local file. Give yours as `--checkpoint`.")
+    loras = resources.loras_of(entries.get("LoRA", ""))
+    named = resources.networks(loras).strip()
+    if named:
+        values["prompt"] = values["prompt"].removesuffix(named).rstrip()
+        values["lora"] = text_of(portable_loras(loras, local=False))
+    return left
 
 
 def _carry_over_sampler(value: str, ours: bool, values: dict[str, Any]) -> list[str]:
-    base = value.removesuffix(" Karras").removesuffix(" Exponential")
-    if base in SAMPLERS:
-        values["scheduler"] = SAMPLERS[base]
-        return [] if base == value else [f"Not carried over: the{value.removeprefix(base)} schedule of the sampler."]
-    if value in SAMPLERS.values() or ours:
+    if value in SAMPLERS.values() or (ours and value not in SAMPLERS):
         return _checked({"scheduler": value}, "Sampler", values)
-    return [f"Not carried over: Sampler {value[:80]!r}, no scheduler here does the same."]
+    sampler = scheduler_names.sampler_of(value)
+    if sampler is None or sampler.scheduler is None:
+        return [f"Not carried over: Sampler {value[:80]!r}, no scheduler here does the same."]
+    values["scheduler"] = sampler.scheduler
+    asked = ", ".join(f"{name}={setting!r}" for name, setting in sampler.settings.items())
+    return [f"Not carried over: Sampler {value[:80]!r}, as far as it asks for {asked}."] if asked else []
 
 
 def _checked(texts: dict[str, str], key: str, values: dict[str, Any]) -> list[str]:

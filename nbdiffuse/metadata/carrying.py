@@ -6,27 +6,21 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from pathlib import PureWindowsPath
 from typing import Any
 
 from ..errors import ParameterError, breaks_rule
+from ..families.scheduler_names import sampler_of
+from ..recipes import lora, prompt_loras
 from ..recipes.recipe import PARAMS
+from . import models
 from .a1111 import Parsed, carried_lines
 
-SCHEDULERS: Mapping[str, str] = {
-    "euler": "EulerDiscrete",
-    "euler_a": "EulerAncestralDiscrete",
-    "euler_ancestral": "EulerAncestralDiscrete",
-    "ddim": "DDIM",
-    "ddpm": "DDPM",
-    "pndm": "PNDM",
-    "plms": "PNDM",
-    "heun": "HeunDiscrete",
-    "dpmpp_2m": "DPMSolverMultistep",
-    "unipc": "UniPCMultistep",
-    "uni_pc": "UniPCMultistep",
-}
-"""diffusers scheduler of each sampler's name in ComfyUI, Fooocus and InvokeAI."""
+PLAIN_SCHEDULES = frozenset({"normal", "simple", "ddim_uniform", "sgm_uniform", "automatic", "uniform", "default", "native"})
+"""Noise schedules that say what a diffusers scheduler does by itself, as near as the tools come."""
 _NUMBER = re.compile(r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,3})?", re.ASCII)
+_SIZE = re.compile(r"\(?\s*(\d{1,5})\s*[,x×*]\s*(\d{1,5})\s*\)?", re.ASCII)
+_NOTHING = (None, "", "None", "none", False, "False")
 
 
 class Carriage:
@@ -48,41 +42,80 @@ class Carriage:
             return
         param = PARAMS[field]
         if param.kind in (int, float):
-            value = _number(value, param.kind)
+            value = number(value, param.kind)
         try:
             self.values[field] = param.check(field, value)
         except ParameterError as error:
-            self._left.append(f"Not carried over: {said_as}. {str(error)[:200]}")
+            self.say(f"Not carried over: {said_as}. {str(error)[:200]}")
         except (OverflowError, TypeError):
-            self._left.append(f"Not carried over: {said_as}. {breaks_rule(field, param.rule, value)[:200]}")
+            self.say(f"Not carried over: {said_as}. {breaks_rule(field, param.rule, value)[:200]}")
+
+    def take_size(self, value: Any, said_as: str) -> None:
+        """Put a size such as "(1152, 896)", "1152x896" or [1152, 896] into `width` and `height`."""
+        written = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+        sides = list(written.groups()) if written else value
+        if isinstance(sides, list) and len(sides) == 2:
+            self.take("width", sides[0], said_as)
+            self.take("height", sides[1], said_as)
+        else:
+            self.leave(said_as, value)
 
     def take_sampler(self, name: Any, said_as: str = "sampler") -> None:
-        """Put a sampler's name into `scheduler`; InvokeAI's `_k` and a1111's suffixes mean the Karras schedule."""
-        if name is None:
+        """Put a sampler's name into `scheduler`, and say which settings it asks for besides."""
+        if name in _NOTHING:
             return
-        known = str(name)
-        base = known.removesuffix("_k").removesuffix("_gpu")
-        if base not in SCHEDULERS:
+        sampler = sampler_of(name) if isinstance(name, str) else None
+        if sampler is None or sampler.scheduler is None:
             self.leave(said_as, name, "no scheduler here does the same")
             return
-        self.values["scheduler"] = SCHEDULERS[base]
-        if known.endswith("_k"):
-            self.leave(said_as, name, "its Karras schedule")
+        self.values["scheduler"] = sampler.scheduler
+        if sampler.settings:
+            asked = ", ".join(f"{key}={value!r}" for key, value in sampler.settings.items())
+            self.leave(said_as, name, f"as far as it asks for {asked}")
+
+    def take_schedule(self, name: Any, said_as: str = "scheduler") -> None:
+        """Say that a schedule of the noise stays behind, where it is one of its own."""
+        if name not in _NOTHING and not (isinstance(name, str) and name.lower() in PLAIN_SCHEDULES):
+            self.leave(said_as, name, "another schedule of the noise")
+
+    def take_model(self, name: Any, digest: Any = None, *, family: Any = "", said_as: str = "model") -> None:
+        """Choose the preset for a checkpoint's kind, and say that its weights stay behind."""
+        name, family = (one if isinstance(one, str) else "" for one in (name, family))
+        for line in models.choose(self.values, visible(name), digest, family=family, key=said_as):
+            self.say(line)
+
+    def take_lora(self, name: Any, weight: Any = 1.0, said_as: str = "lora") -> None:
+        """Put a LoRA into `lora` where a file of its name is here, else say that it stays behind."""
+        weight = number(weight, float)
+        plain = PureWindowsPath(name).name if isinstance(name, str) else ""
+        if not plain or isinstance(weight, bool) or not isinstance(weight, (int, float)):
+            self.leave(said_as, [name, weight])
+            return
+        file = prompt_loras.find(plain) if lora.LOWEST <= weight <= lora.HIGHEST else None
+        if file is None:
+            self.leave(said_as, f"{plain}:{weight:g}", f"no such file is here, see {prompt_loras.FOLDER}")
+            return
+        before = [self.values["lora"]] if self.values.get("lora") else []
+        self.values["lora"] = lora.JOINT.join([*before, str(lora.Lora(file=file, scale=float(weight)))])
 
     def leave(self, key: str, value: Any, why: str = "") -> None:
         """Say that an entry stays behind."""
         reason = f", {why}" if why else ""
-        self._left.append(f"Not carried over: {key[:60]}: {shown(value)}{reason}.")
+        self.say(f"Not carried over: {visible(str(key)[:60])}: {shown(value)}{reason}.")
 
     def leave_all(self, entries: Mapping[str, Any]) -> None:
         """Say of each entry that says something that it stays behind."""
         for key, value in entries.items():
-            if value not in (None, "", [], {}, False):
+            if value not in (*_NOTHING, [], {}):
                 self.leave(str(key), value)
 
-    def parsed(self, before: tuple[str, ...] = ()) -> Parsed:
+    def say(self, line: str) -> None:
+        """Say something else that a person should know of what stays behind."""
+        self._left.append(line)
+
+    def parsed(self, before: tuple[str, ...] = (), earlier: tuple[dict[str, Any], ...] = ()) -> Parsed:
         """Return what was collected."""
-        return Parsed({"prompt": "", **self.values}, carried_lines([*before, *self._left]))
+        return Parsed({"prompt": "", **self.values}, carried_lines([*before, *self._left]), earlier)
 
 
 def shown(value: Any) -> str:
@@ -90,11 +123,16 @@ def shown(value: Any) -> str:
     return repr(value if isinstance(value, str) else _compact(value))[:80]
 
 
+def visible(text: str) -> str:
+    """Replace what a terminal obeys instead of showing it, such as escapes and marks of direction."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 def _compact(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=True, default=str)[:200] if isinstance(value, (dict, list)) else value
 
 
-def _number(value: Any, kind: type) -> Any:
+def number(value: Any, kind: type) -> Any:
     """Return what a tool wrote as a number or as text, as the kind that a field has; anything else as it is."""
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         value = int(value) if value.strip().lstrip("+-").isdigit() else float(value)

@@ -1,41 +1,37 @@
-"""Graphs of ComfyUI: the simple ones, with one sampler, as a recipe."""
+"""Graphs of ComfyUI as recipes: one for each pass that the saved picture went through."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .a1111 import Parsed
-from .carrying import Carriage, loaded
+from .carrying import Carriage
+from .comfy_graph import MOST_NODES, Graph
 
-SAMPLER, ADVANCED = "KSampler", "KSamplerAdvanced"
-_PLAIN = {"normal", "simple", "ddim_uniform", "sgm_uniform"}
-"""Schedules that say what a diffusers scheduler does by itself, as near as the tools come."""
-_CHECKPOINTS = ("CheckpointLoaderSimple", "CheckpointLoader", "UNETLoader")
-_ENCODERS = ("CLIPTextEncode", "CLIPTextEncodeSDXL")
-_PICTURES = ("VAEEncode", "VAEEncodeTiled", "VAEEncodeForInpaint")
-_EMPTY = ("EmptyLatentImage", "EmptySD3LatentImage")
-_SILENT = ("VAEDecode", "VAEDecodeTiled", "SaveImage", "PreviewImage", "VAELoader")
-"""Nodes that say nothing about the picture that a recipe would hold."""
-_MOST_NODES = 2000
-
-Node = Mapping[str, Any]
+_SILENT = ("VAEDecode", "VAEDecodeTiled", "VAELoader", "CLIPLoader", "DualCLIPLoader", "Reroute", "CLIPSetLastLayer")
+"""Nodes that say nothing about the picture that a recipe would hold, or are told by what they give."""
+_MODEL_INPUTS = frozenset({"model", "clip", "vae", "positive", "negative", "noise", "sigmas", "sampler", "guider"})
+_JOINS = ("conditioning", "conditioning_1", "conditioning_to", "positive", "cond1")
+_SEEDS = ("seed", "noise_seed")
 
 
-def parse(text: str) -> Parsed:
-    """Read the graph that ComfyUI writes into a PNG's `prompt`.
+def parse(text: str, name: str = "") -> Parsed:
+    """Read the graph that ComfyUI writes into a picture's `prompt`.
 
     Parameters
     ----------
     text
         JSON in the API's format: nodes by id, each with `class_type` and `inputs`, where
         a list of an id and a number is a link.
+    name
+        Of the picture's file, see `Graph.saved`.
 
     Returns
     -------
     Parsed
-        What could be carried over, and what could not.
+        What could be carried over, and what could not; of a picture that went through
+        several samplers each is a pass.
 
     Raises
     ------
@@ -46,143 +42,225 @@ def parse(text: str) -> Parsed:
     -----
     Source: ComfyUI `execution.py`, and `nodes.py` for the inputs of each node.
     """
-    graph = loaded(text)
-    if not isinstance(graph, dict) or len(graph) > _MOST_NODES:
-        raise ValueError("no graph of nodes")
-    nodes = {str(key): node for key, node in graph.items() if _is_node(node)}
-    samplers = [key for key, node in nodes.items() if node["class_type"] in (SAMPLER, ADVANCED)]
-    if not samplers:
-        raise ValueError("a graph without a KSampler")
-    return _Reading(nodes, _last(nodes, samplers), samplers).parsed()
+    graph = Graph(text)
+    last, count = graph.saved(name)
+    passes: list[_Pass] = []
+    for sampler in graph.passes(last):
+        passes.append(_Pass(graph, sampler, passes[-1] if passes else None))
+    left = _left(passes)
+    if count > 1:
+        left.append(f"The graph saves {count} pictures that were made differently: this is what node {last} made.")
+    used = {key for one in passes for key in one.used}
+    whole = Carriage(passes[-1].carriage.values)
+    for key in _branch(graph, last):
+        if key not in used and graph.kind(key) not in _SILENT:
+            whole.leave(f"node {key}", graph.kind(key))
+    return whole.parsed(tuple(left), tuple({"prompt": "", **one.carriage.values} for one in passes[:-1]))
 
 
-def _is_node(node: Any) -> bool:
-    return isinstance(node, dict) and isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict)
+def _branch(graph: Graph, last: str) -> list[str]:
+    """Return what the saved picture depends on, in the graph's order."""
+    above = {last, *(key for value in graph.inputs(last).values() for key in graph.above(value))}
+    return [key for key in graph.nodes if key in above]
 
 
-def _last(nodes: Mapping[str, Node], samplers: list[str]) -> str:
-    """Return the sampler that no other one goes on from: it made the picture."""
-    before = {found for key in samplers for found in _above(nodes, key) if found != key and found in samplers}
-    return next((key for key in samplers if key not in before), samplers[-1])
+def _left(passes: list[_Pass]) -> list[str]:
+    """Return what stays behind of each pass; what does of all of them once."""
+    said = [one.carriage.parsed().left_out for one in passes]
+    common = [line for line in said[0] if all(line in other for other in said)]
+    numbered = enumerate(said, start=1)
+    return common + [f"Pass {number}: {line}" for number, lines in numbered for line in lines if line not in common]
 
 
-def _above(nodes: Mapping[str, Node], start: str) -> Iterator[str]:
-    """Yield the nodes that a node depends on, the nearest first, each once."""
-    waiting, seen = [start], {start}
-    while waiting:
-        key = waiting.pop(0)
-        yield key
-        for value in nodes[key]["inputs"].values():
-            linked = _link(nodes, value)
-            if linked is not None and linked not in seen:
-                seen.add(linked)
-                waiting.append(linked)
-
-
-def _link(nodes: Mapping[str, Node], value: Any) -> str | None:
-    linked = isinstance(value, list) and len(value) == 2 and str(value[0]) in nodes
-    return str(value[0]) if linked else None
-
-
-class _Reading:
+class _Pass:
     """One sampler of a graph, and what it depends on."""
 
-    def __init__(self, nodes: Mapping[str, Node], sampler: str, samplers: list[str]) -> None:
-        self._nodes = nodes
-        self._carriage = Carriage()
-        self._used = {sampler}
-        self._inputs = nodes[sampler]["inputs"]
-        self._advanced = nodes[sampler]["class_type"] == ADVANCED
-        for key in samplers:
-            if key != sampler:
-                self._used.add(key)
-                self._carriage.leave(f"node {key}", nodes[key]["class_type"], "only the last sampler is read")
-
-    def parsed(self) -> Parsed:
-        inputs, carriage = self._inputs, self._carriage
-        carriage.take("num_inference_steps", self._value("steps"), "steps")
-        carriage.take("guidance_scale", self._value("cfg"), "cfg")
-        carriage.take("seed", self._value("noise_seed" if self._advanced else "seed"), "seed")
+    def __init__(self, graph: Graph, sampler: str, before: _Pass | None) -> None:
+        self._graph, self._sampler, self._before = graph, sampler, before
+        self._settings = graph.settings(sampler)
+        self.used = {sampler, *graph.parts(sampler)}
+        self.carriage = carriage = Carriage()
+        for field, names in (("num_inference_steps", ("steps",)), ("guidance_scale", ("cfg",)), ("seed", _SEEDS)):
+            self._number(field, names)
         carriage.take_sampler(self._value("sampler_name"), "sampler_name")
-        if self._value("scheduler") not in (None, *_PLAIN):
-            carriage.leave("scheduler", self._value("scheduler"), "another schedule of the noise")
-        self._latents()
+        carriage.take_schedule(self._value("scheduler"))
+        if before is None:
+            self._first_latents()
+        else:
+            self._later_latents(before)
+        self.family = ""
         for field, name in (("prompt", "positive"), ("negative_prompt", "negative")):
-            self._prompt(field, name, inputs.get(name))
-        self._checkpoint(inputs.get("model"))
-        for key, node in self._nodes.items():
-            if key not in self._used and node["class_type"] not in _SILENT:
-                carriage.leave(f"node {key}", node["class_type"])
-        return carriage.parsed()
+            self._prompt(field, name)
+        self._model()
 
     def _value(self, name: str) -> Any:
-        """Return an input of the sampler; of one that another node gives, that node's own value where it is plain."""
-        value = self._inputs.get(name)
-        linked = _link(self._nodes, value)
-        if linked is None:
-            return value
-        self._used.add(linked)
-        given = self._nodes[linked]["inputs"]
-        return next((given[key] for key in ("value", "seed", "noise_seed", "int", "float") if key in given), None)
-
-    def _found(self, start: Any, kinds: tuple[str, ...]) -> str | None:
-        linked = _link(self._nodes, start)
-        above = _above(self._nodes, linked) if linked is not None else iter(())
-        found = next((key for key in above if self._nodes[key]["class_type"] in kinds), None)
-        if found is not None:
-            self._used.add(found)
+        value = self._settings.get(name)
+        linked = self._graph.link(value)
+        if linked is not None:
+            self.used.add(linked)
+        found = self._graph.plain(value)
+        if found is None and linked is not None:
+            self.carriage.leave(name, self._graph.kind(linked), f"node {linked} gives it")
         return found
 
-    def _latents(self) -> None:
-        carriage, start = self._carriage, self._inputs.get("latent_image")
-        empty, encoded = self._found(start, _EMPTY), self._found(start, _PICTURES)
+    def _number(self, field: str, names: tuple[str, ...]) -> None:
+        for name in names:
+            if name in self._settings:
+                self.carriage.take(field, self._value(name), name)
+                return
+
+    def _first_latents(self) -> None:
+        carriage, graph = self.carriage, self._graph
+        start = graph.latents(self._sampler)
+        path = list(graph.above(start, stop=lambda key: "pixels" in graph.inputs(key), skip=_MODEL_INPUTS))
+        encoded = next((key for key in path if "pixels" in graph.inputs(key)), None)
+        empty = next((key for key in path if graph.kind(key).startswith("Empty") and "width" in graph.inputs(key)), None)
         if encoded is not None:
-            # ComfyUI's denoise makes a longer schedule and runs its end: all of `steps` are run.
-            carriage.take("strength", self._value("denoise"), "denoise")
-            self._stretch()
-            loader = self._found([encoded, 0], ("LoadImage", "LoadImageMask"))
-            carriage.leave(
-                "image", self._nodes[loader]["inputs"].get("image") if loader else "another node's picture", "no pixels"
-            )
-            if self._nodes[encoded]["class_type"].endswith("Inpaint"):
-                carriage.leave("mask", "VAEEncodeForInpaint", "no pixels")
+            self.used.add(encoded)
+            self._redraws()
+            self._picture(encoded)
         elif empty is not None:
-            carriage.take("width", self._nodes[empty]["inputs"].get("width"), "width")
-            carriage.take("height", self._nodes[empty]["inputs"].get("height"), "height")
-            batch = self._nodes[empty]["inputs"].get("batch_size")
+            self.used.add(empty)
+            inputs = graph.inputs(empty)
+            carriage.take("width", graph.plain(inputs.get("width")), "width")
+            carriage.take("height", graph.plain(inputs.get("height")), "height")
+            batch = inputs.get("batch_size")
             if batch not in (None, 1):
                 carriage.leave("batch_size", batch, "the first picture's seed")
-        if self._advanced:
-            for name in ("start_at_step", "end_at_step", "add_noise", "return_with_leftover_noise"):
-                if self._inputs.get(name) not in (None, 0, 10000, "enable", "disable"):
-                    carriage.leave(name, self._inputs[name])
+        for name in ("start_at_step", "end_at_step"):
+            if self._settings.get(name) not in (None, 0) and not self._runs_to_the_end(name):
+                carriage.leave(name, self._settings[name])
 
-    def _stretch(self) -> None:
-        values = self._carriage.values
-        steps, strength = values.get("num_inference_steps"), values.get("strength")
-        if steps and strength:
-            self._carriage.take("num_inference_steps", math.ceil(steps / strength), "steps")
+    def _runs_to_the_end(self, name: str) -> bool:
+        end, steps = self._settings.get("end_at_step"), self.carriage.values.get("num_inference_steps")
+        return name == "end_at_step" and isinstance(end, int) and steps is not None and end >= steps
 
-    def _prompt(self, field: str, name: str, start: Any) -> None:
-        found = self._found(start, _ENCODERS)
-        if found is None:
-            if start is not None:
-                self._carriage.leave(name, "the node that it comes from", "no plain text")
+    def _picture(self, encoded: str) -> None:
+        graph, carriage = self._graph, self.carriage
+        above = list(graph.above([encoded, 0], skip=frozenset({"mask"})))
+        loader = next((key for key in above if graph.kind(key).startswith("LoadImage")), None)
+        self.used |= {loader} if loader else set()
+        carriage.leave("image", graph.inputs(loader).get("image") if loader else "another node's picture", "no pixels")
+        masked = [key for key in (encoded, *graph.above(graph.latents(self._sampler))) if "mask" in graph.inputs(key)]
+        if masked:
+            self.used.update(masked)
+            carriage.leave("mask", graph.kind(masked[0]), "no pixels")
+
+    def _redraws(self) -> None:
+        """Take the strength: ComfyUI's denoise makes a longer schedule and runs its end, so all of `steps` are run."""
+        carriage, start = self.carriage, self._settings.get("start_at_step")
+        steps = carriage.values.get("num_inference_steps")
+        if isinstance(start, int) and steps and 0 < start < steps:
+            carriage.take("strength", (steps - start) / steps, "start_at_step")
+            carriage.leave("start_at_step", start, f"here a pass of strength {(steps - start) / steps:g} adds noise of its own")
             return
-        inputs = self._nodes[found]["inputs"]
-        text = inputs.get("text", inputs.get("text_g"))
-        linked = _link(self._nodes, text)
-        if linked is not None:
-            self._used.add(linked)
-            held = self._nodes[linked]["inputs"]
-            text = next((held[key] for key in ("text", "value", "string") if isinstance(held.get(key), str)), None)
-        if not isinstance(text, str):
-            self._carriage.leave(name, "the node that it comes from", "no plain text")
-        elif text.strip() or field == "prompt":
-            self._carriage.take(field, text.strip(), name)
+        carriage.take("strength", self._value("denoise") if "denoise" in self._settings else 1.0, "denoise")
+        strength = carriage.values.get("strength")
+        if steps and strength:
+            carriage.take("num_inference_steps", math.ceil(round(steps / strength, 6)), "steps")
 
-    def _checkpoint(self, start: Any) -> None:
-        found = self._found(start, _CHECKPOINTS)
-        if found is not None:
-            inputs = self._nodes[found]["inputs"]
-            self._carriage.leave("checkpoint", inputs.get("ckpt_name", inputs.get("unet_name")), "choose a `model`")
+    def _later_latents(self, before: _Pass) -> None:
+        """Take the strength and the size of a pass that redraws what the one before made."""
+        graph, carriage = self._graph, self.carriage
+        self._redraws()
+        factor, size = 1.0, (before.carriage.values.get("width"), before.carriage.values.get("height"))
+        stop = before._sampler
+        for key in graph.above(graph.latents(self._sampler), stop=lambda key: key == stop, skip=_MODEL_INPUTS):
+            inputs = graph.inputs(key)
+            if key == stop:
+                continue
+            self.used |= {key} if {"width", "scale_by", "samples", "pixels"} & set(inputs) else set()
+            sides = graph.plain(inputs.get("width")), graph.plain(inputs.get("height"))
+            by = graph.plain(inputs.get("scale_by"))
+            if isinstance(by, (int, float)) and math.isfinite(by):
+                factor *= by
+            elif all(isinstance(side, int) and side > 0 for side in sides):
+                size = sides
+                break
+            elif "upscale_model" in inputs or "megapixels" in inputs:
+                self.used.add(key)
+                carriage.leave(
+                    f"node {key}", graph.kind(key), "it makes the picture larger by an amount that the graph does not say"
+                )
+        for name, side in zip(("width", "height"), size, strict=True):
+            if isinstance(side, int) and abs(side * factor) < 1e6:
+                carriage.take(name, round(side * factor / 8) * 8, name)
+
+    def _prompt(self, field: str, name: str) -> None:
+        start = self._settings.get(name, self._settings.get("conditioning") if name == "positive" else None)
+        if start is None:
+            return
+        found, zeroed = self._conditioning(start, name)
+        if zeroed:
+            self.carriage.leave(name, "ConditioningZeroOut", "zeros stand there in the place of words; here it is left open")
+        elif found is None:
+            self.carriage.leave(name, "the node that it comes from", "no plain text")
+        else:
+            self._texts(field, name, found)
+
+    def _conditioning(self, start: Any, name: str) -> tuple[str | None, bool]:
+        """Return the node whose text a conditioning comes from, and whether it was zeroed on the way."""
+        graph, value = self._graph, start
+        for _ in range(MOST_NODES):
+            key = graph.link(value)
+            if key is None:
+                return None, False
+            if graph.kind(key) == "ConditioningZeroOut":
+                self.used.add(key)
+                return None, True
+            inputs = graph.inputs(key)
+            if "TextEncode" in graph.kind(key) or isinstance(inputs.get(name), str):
+                return key, False
+            # A node with both hands each through; others join several, of which the first is read.
+            value = inputs.get(name) if {"positive", "negative"} <= set(inputs) else None
+            value = value if value is not None else next((inputs[one] for one in _JOINS if one in inputs), None)
+            if value is None:
+                return next((one for one in graph.above([key, 0]) if "TextEncode" in graph.kind(one)), None), False
+        return None, False
+
+    def _texts(self, field: str, name: str, key: str) -> None:
+        graph, inputs = self._graph, self._graph.inputs(key)
+        self.used.add(key)
+        self.family += graph.kind(key).removeprefix("CLIPTextEncode")
+        # The second encoder of SDXL is the one that ComfyUI calls g.
+        for target, names in (
+            (field, ("text_l", "text", name, "prompt", "t5xxl", "clip_l", "text_g")),
+            (f"{field}_2", ("text_g",)),
+        ):
+            said = next((inputs[one] for one in names if one in inputs), None)
+            if said is None:
+                continue
+            text, used = graph.text(said)
+            self.used.update(used)
+            if text is None:
+                self.carriage.leave(name, "the node that it comes from", "no plain text")
+            elif target.endswith("_2"):
+                if text.strip() and text.strip() != self.carriage.values.get(field, ""):
+                    self.carriage.take(target, text.strip(), "text_g")
+            elif text.strip() or field == "prompt":
+                self.carriage.take(target, text.strip(), name)
+
+    def _model(self) -> None:
+        graph = self._graph
+        loras: list[tuple[str, Any]] = []
+        value, checkpoint = self._settings.get("model"), None
+        for _ in range(MOST_NODES):
+            key = graph.link(value)
+            if key is None:
+                break
+            inputs = graph.inputs(key)
+            if isinstance(inputs.get("lora_name"), str):
+                self.used.add(key)
+                loras.insert(0, (inputs["lora_name"], graph.plain(inputs.get("strength_model", 1.0))))
+            checkpoint = inputs.get("ckpt_name", inputs.get("unet_name", checkpoint))
+            if checkpoint is not None:
+                self.used.add(key)
+                break
+            value = inputs.get("model")
+        self.checkpoint = graph.plain(checkpoint)
+        before = self._before
+        if before is not None and before.checkpoint == self.checkpoint and "model" in before.carriage.values:
+            self.carriage.values["model"] = before.carriage.values["model"]
+        self.carriage.take_model(self.checkpoint, family=self.family, said_as="checkpoint")
+        for lora, weight in loras:
+            self.carriage.take_lora(lora, 1.0 if weight is None else weight)

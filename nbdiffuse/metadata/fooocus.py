@@ -18,7 +18,7 @@ _FIELDS = {
     "steps": "num_inference_steps",
     "guidance_scale": "guidance_scale",
 }
-_SIZE = re.compile(r"\(?\s*(\d{1,5})\s*[,x×*]\s*(\d{1,5})\s*\)?", re.ASCII)
+_LORA = re.compile(r"(.+?)\s*:\s*(-?\d*\.?\d+)", re.ASCII)
 _PROGRAM = {"version", "metadata_scheme", "created_by", "full_prompt", "full_negative_prompt", "base_model_hash"}
 
 
@@ -54,45 +54,27 @@ def parse(text: str) -> Parsed:
         if key in _FIELDS:
             _take(carriage, key, value)
         elif key == "resolution":
-            _take_size(carriage, value)
+            carriage.take_size(value, key)
         elif key == "sampler":
             carriage.take_sampler(value, key)
         elif key == "scheduler":
-            _leave_schedule(carriage, value)
+            carriage.take_schedule(value, key)
         elif key == "base_model":
-            carriage.leave("checkpoint", value, "give it as `checkpoint`")
+            carriage.take_model(value, entries.get("base_model_hash"), said_as=key)
+        elif key.startswith("lora_combined_") and isinstance(value, str) and (named := _LORA.fullmatch(value)):
+            carriage.take_lora(named[1], named[2], key)
         elif key not in _PROGRAM:
             carriage.leave_all({key: value})
     return carriage.parsed()
 
 
 def _from_generation_text(text: str) -> Parsed:
-    """Read the words of AUTOMATIC1111, in which the sampler still has its own name."""
+    """Read the words of AUTOMATIC1111."""
     read = a1111.parse(text)
-    carriage = Carriage({"model": MODEL, **read.values})
-    sampler = a1111.entries(text).get("Sampler")
-    left = read.left_out
-    if sampler is not None and "scheduler" not in read.values:
-        left = tuple(line for line in left if not line.startswith("Not carried over: Sampler"))
-        carriage.take_sampler(sampler, "Sampler")
-    return carriage.parsed(left)
+    carriage = Carriage({**read.values, "model": MODEL})
+    return carriage.parsed(read.left_out)
 
 
 def _take(carriage: Carriage, key: str, value: Any) -> None:
     if value != "" or key == "prompt":
         carriage.take(_FIELDS[key], value, key)
-
-
-def _take_size(carriage: Carriage, value: Any) -> None:
-    written = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    sides = list(written.groups()) if written else value
-    if isinstance(sides, list) and len(sides) == 2:
-        carriage.take("width", sides[0], "resolution")
-        carriage.take("height", sides[1], "resolution")
-    else:
-        carriage.leave("resolution", value)
-
-
-def _leave_schedule(carriage: Carriage, value: Any) -> None:
-    if value not in ("normal", "simple", "ddim_uniform", "sgm_uniform"):
-        carriage.leave("scheduler", value, "another schedule of the noise")

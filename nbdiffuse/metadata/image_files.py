@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import html
 import io
 import os
 import shutil
@@ -12,28 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from ..errors import FileError, ImageInputError, breaks_rule
 from ..files.drafts import write_whole
+from ..files.paths import path_of
 from ..images.intake import check_rgb
-from .a1111 import generation_text, looks_like_generation_text
+from . import exif, resources, texts, xmp
+from .a1111 import generation_text
 from .provenance import Provenance
 
 SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-CHUNK = "nbdiffuse"
-OTHERS = ("fooocus_scheme", "invokeai_metadata", "sd-metadata", "prompt")
-"""Text chunks of Fooocus, InvokeAI, its version 2, and ComfyUI."""
-_LARGEST_TEXT = 1_000_000
-_UNICODE = b"UNICODE\0"
-_TAG = "nbdiffuse:provenance"
-_XMP = (
-    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
-    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    f'<rdf:Description rdf:about="" xmlns:nbdiffuse="urn:nbdiffuse"><{_TAG}>%s</{_TAG}></rdf:Description>'
-    '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
-)
+CHUNK = texts.OURS
+LARGEST_TEXT = 1_000_000
 _LARGEST_SEGMENT = 65_000
 """Bytes that EXIF and XMP of a JPEG may each take; the format's own limit is 65533 with their headers."""
 
@@ -47,9 +38,10 @@ class Metadata:
     provenance
         Ours, or None.
     parameters
-        The generation text that AUTOMATIC1111 and its kin write, or None.
+        The generation text that AUTOMATIC1111 and its kin write, or the JSON of tools that
+        write one value under each name, see `flat`; or None.
     others
-        Texts of further tools as they stand, by the name that the tool gives them, see `OTHERS`.
+        Texts of further tools as they stand, by the name that the tool gives them, see `texts.OTHERS`.
     """
 
     provenance: Provenance | None
@@ -92,10 +84,15 @@ def write(image: Image.Image, path: str | os.PathLike[str], provenance: Provenan
     """
     kind = check_suffix(path)
     check_rgb(image)
-    ours = provenance.to_share().to_json()
-    if len(ours) > _LARGEST_TEXT:
+    shared = provenance.to_share()
+    ours = shared.to_json()
+    if len(ours) > LARGEST_TEXT:
         raise FileError(f"{_shown(path)} cannot be written: its recipe is larger than 1 MB. Shorten the prompt.")
-    parameters = generation_text(provenance.recipe, provenance.version)
+    hashes = {
+        "model_hash": resources.model_hash(provenance.recipe, provenance.fingerprint.get("checkpoint", "")),
+        "lora_hashes": resources.lora_hashes(provenance.recipe.loras),
+    }
+    parameters = generation_text(shared.recipe, provenance.version, **hashes)
     bare, buffer = image.copy(), io.BytesIO()
     bare.info.clear()  # Pillow copies a comment from it into a JPEG.
     try:
@@ -133,26 +130,24 @@ def _embedded_text(kind: str, provenance: str, parameters: str) -> dict[str, Any
         info.add_text("parameters", parameters)
         info.add_itxt(CHUNK, provenance)
         return {"pnginfo": info}
-    exif = Image.Exif()
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = _UNICODE + parameters.encode("utf-16-be")
-    # XML forbids two characters that JSON does not escape by itself.
-    allowed = provenance.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
-    xmp = (_XMP % html.escape(allowed, quote=False)).encode()
-    return {"exif": exif.tobytes(), "xmp": xmp, **({"quality": 95} if kind == "JPEG" else {"lossless": True})}
+    packed = {"exif": exif.block_with_comment(parameters), "xmp": xmp.packet_with(provenance)}
+    return {**packed, **({"quality": 95} if kind == "JPEG" else {"lossless": True})}
 
 
-def read(source: str | os.PathLike[str] | Image.Image) -> Metadata:
+def read(source: str | os.PathLike[str] | bytes | Image.Image) -> Metadata:
     """Read what a file says about its making; what it says is data and never trusted.
 
     Parameters
     ----------
     source
-        A PNG, JPEG or WebP file, or a PIL image that was opened from one.
+        A PNG, JPEG or WebP file, its bytes, or a PIL image that was opened from one.
+        Text may stand before the pixels, behind them, or in their lowest bits.
 
     Returns
     -------
     Metadata
-        Our provenance and the generation text, each None where there is none.
+        Our provenance, the generation text, each None where there is none, and the
+        texts of other tools.
 
     Raises
     ------
@@ -161,13 +156,11 @@ def read(source: str | os.PathLike[str] | Image.Image) -> Metadata:
     ImageInputError
         The file cannot be read.
     """
-    shown = "The picture" if isinstance(source, Image.Image) else _shown(source)
+    shown = "The picture" if isinstance(source, (Image.Image, bytes)) else _shown(source)
     try:
-        if isinstance(source, Image.Image):
-            text, parameters, others = _texts(source)
-        else:
-            with Image.open(Path(source).expanduser(), formats=("PNG", "JPEG", "WEBP")) as image:
-                text, parameters, others = _texts(image)
+        found = texts.of(source if isinstance(source, (Image.Image, bytes)) else path_of(source))
+    except FileError:
+        raise
     except UnidentifiedImageError:
         raise ImageInputError(f"{shown} cannot be read: its content is no PNG, JPEG or WebP picture.") from None
     except OSError as error:
@@ -179,47 +172,7 @@ def read(source: str | os.PathLike[str] | Image.Image) -> Metadata:
         raise ImageInputError(f"{shown} cannot be read: its content is damaged.") from None
     except Exception as error:  # Pillow's parsers raise many types on hostile bytes.
         raise ImageInputError(f"{shown} cannot be read: {type(error).__name__}.") from None
-    for found in (text, parameters, *others.values()):
-        if found is not None and (not isinstance(found, str) or len(found) > _LARGEST_TEXT):
-            raise FileError("The text in this file is larger than 1 MB or not text; it is not read.")
-    return Metadata(Provenance.from_json(text) if text else None, parameters or None, others)
-
-
-def _texts(image: Image.Image) -> tuple[Any, Any, dict[str, Any]]:
-    """Return our JSON, the generation text and those of other tools as they stand in a picture, unchecked."""
-    text, parameters = image.info.get(CHUNK), image.info.get("parameters")
-    if text is None:
-        text = _from_xmp(image.info.get("xmp", b""))
-    others = {name: found for name in OTHERS if (found := image.info.get(name))}
-    if parameters is None:
-        exif = Image.Exif()
-        exif.load(image.info.get("exif", b""))  # `getexif` would decode a PNG's pixels first.
-        tags = exif.get_ifd(ExifTags.IFD.Exif)
-        comment, scheme = tags.get(ExifTags.Base.UserComment, b""), tags.get(ExifTags.Base.MakerNote, b"")
-        # Fooocus says its scheme where cameras leave notes of their own.
-        scheme = scheme.decode("latin-1").strip("\0") if isinstance(scheme, bytes) else scheme
-        if scheme in ("fooocus", "a1111"):
-            others["fooocus_scheme"] = scheme
-        if isinstance(comment, (bytes, str)):
-            parameters = _from_comment(comment, "fooocus_scheme" in others)
-    return text, parameters, others
-
-
-def _from_xmp(packet: Any) -> str | None:
-    # Cut out, not parsed: XML from strangers can expand without end.
-    packet = packet if isinstance(packet, bytes) else str(packet).encode("utf-8", "replace")
-    _, opened, rest = packet.partition(f"<{_TAG}>".encode())
-    inside, closed, _ = rest.partition(f"</{_TAG}>".encode())
-    return html.unescape(inside.decode("utf-8", "replace")) if opened and closed else None
-
-
-def _from_comment(comment: bytes | str, believed: bool) -> str | None:
-    if isinstance(comment, bytes):
-        if not comment.startswith(_UNICODE) or len(comment) > 4 * _LARGEST_TEXT:
-            return comment.decode("utf-8", "replace") if believed and comment else None
-        content = comment.removeprefix(_UNICODE)
-        # AUTOMATIC1111 writes big-endian whatever the file says; other tools follow the file.
-        little = content[1::2].count(0) > content[::2].count(0)
-        comment = content.decode("utf-16-le" if little else "utf-16-be", "replace")
-    # Cameras leave comments of their own.
-    return comment if believed or looks_like_generation_text(comment) else None
+    if any(len(text) > LARGEST_TEXT for text in found.values()):
+        raise FileError(f"{shown}: its text is larger than 1 MB; it is not read.")
+    ours, parameters = found.pop(CHUNK, None), found.pop("parameters", None)
+    return Metadata(Provenance.from_json(ours) if ours else None, parameters, found)

@@ -1,7 +1,8 @@
-"""Metadata of InvokeAI, of its present format and of the one before."""
+"""Metadata of InvokeAI, of its present format and of the two before."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,8 +21,24 @@ _FIELDS = {
     "steps": "num_inference_steps",
     "strength": "strength",
 }
-_MODELS = {"sd-1": "sd15", "sdxl": "sdxl"}
+_MODELS = {"sd-1": "sd15", "sdxl": "sdxl", "sdxl-refiner": "sdxl-refiner"}
 """Preset of each of its bases."""
+_DREAM = re.compile(r'\s*"((?:\\.|[^"\\])*)"(.*)', re.DOTALL)
+_SWITCHES = {
+    "-s": "steps",
+    "--steps": "steps",
+    "-S": "seed",
+    "--seed": "seed",
+    "-W": "width",
+    "--width": "width",
+    "-H": "height",
+    "--height": "height",
+    "-C": "cfg_scale",
+    "--cfg_scale": "cfg_scale",
+    "-f": "strength",
+    "--strength": "strength",
+}
+_NEGATIVE = re.compile(r"\[([^\[\]]*)\]")
 _SAME = {
     ("rand_device", "cpu"),
     ("clip_skip", 0),
@@ -68,9 +85,12 @@ def parse(text: str) -> Parsed:
         elif key == "scheduler":
             carriage.take_sampler(value, key)
         elif key == "model":
-            _model(value, carriage)
+            continue
+        elif key == "loras" and isinstance(value, list):
+            _loras(value, carriage)
         elif key not in _PROGRAM and not _same(key, value):
             carriage.leave_all({key: value})
+    _model(entries.get("model"), carriage)
     _without_style_of_its_own(carriage.values)
     return carriage.parsed()
 
@@ -91,17 +111,59 @@ def parse_older(text: str) -> Parsed:
     prompts = image.get("prompt")
     first = prompts[0] if isinstance(prompts, list) and prompts else prompts
     said = first.get("prompt") if isinstance(first, Mapping) else first
-    # Negative words stood in square brackets inside the prompt.
-    carriage.take("prompt", said if said is not None else "", "prompt")
+    _prompts(said if said is not None else "", carriage)
     for key, value in image.items():
         if key in ("width", "height", "seed", "cfg_scale", "steps", "strength"):
             carriage.take(_FIELDS[key], value, key)
         elif key == "sampler":
-            carriage.take_sampler(str(value).removeprefix("k_"), key)
+            carriage.take_sampler(value, key)
         elif key not in ("prompt", "type"):
             carriage.leave_all({key: value})
-    carriage.leave_all({"model": whole.get("model_weights")})
+    carriage.take_model(whole.get("model_weights"), whole.get("model_hash"))
     return carriage.parsed()
+
+
+def parse_dream(text: str) -> Parsed:
+    """Read the command of a PNG's `Dream`, which InvokeAI 1 wrote, such as `"a cat [fog]" -s 50 -S 7 -W 512 -H 512`.
+
+    Raises
+    ------
+    ValueError
+        It is no such command.
+    """
+    command = _DREAM.fullmatch(text)
+    if command is None:
+        raise ValueError("no command that begins with a prompt in quotation marks")
+    carriage = Carriage()
+    _prompts(re.sub(r'\\(["\\])', r"\1", command[1]), carriage)
+    for switch, value in _switches(command[2]):
+        if switch in _SWITCHES:
+            carriage.take(_FIELDS[_SWITCHES[switch]], value, switch)
+        elif switch in ("-A", "--sampler"):
+            carriage.take_sampler(value, switch)
+        else:
+            carriage.leave(switch, value)
+    return carriage.parsed()
+
+
+def _switches(text: str) -> list[tuple[str, str]]:
+    """Return the options of a command with their values, which may hold blanks: files were named so."""
+    found: list[tuple[str, str]] = []
+    for word in text.split():
+        option = re.match(r"(--[a-z_]+|-[A-Za-z])=?(.*)", word, re.DOTALL)
+        if option:
+            found.append((option[1], option[2]))
+        elif found:
+            found[-1] = (found[-1][0], f"{found[-1][1]} {word}".strip())
+    return found
+
+
+def _prompts(said: Any, carriage: Carriage) -> None:
+    """Take a prompt in which negative words stand in square brackets."""
+    if isinstance(said, str) and (negative := [found.strip(" ,") for found in _NEGATIVE.findall(said) if found.strip(" ,")]):
+        carriage.take("negative_prompt", ", ".join(negative), "prompt")
+        said = re.sub(r"\s+", " ", _NEGATIVE.sub("", said)).strip(" ,")
+    carriage.take("prompt", said, "prompt")
 
 
 def _same(key: str, value: Any) -> bool:
@@ -113,7 +175,14 @@ def _model(value: Any, carriage: Carriage) -> None:
     base = held.get("base_model", held.get("base"))
     if isinstance(base, str) and base in _MODELS:
         carriage.take("model", _MODELS[base], "model")
-    carriage.leave("checkpoint", held.get("model_name", held.get("name")), "give it as `checkpoint`")
+    carriage.take_model(held.get("model_name", held.get("name")), held.get("hash", held.get("model_hash")), family=base)
+
+
+def _loras(value: list[Any], carriage: Carriage) -> None:
+    for one in value:
+        model = one.get("model", one.get("lora")) if isinstance(one, dict) else one
+        name = model.get("name", model.get("model_name")) if isinstance(model, dict) else model
+        carriage.take_lora(name, one.get("weight", 1.0) if isinstance(one, dict) else 1.0)
 
 
 def _without_style_of_its_own(values: dict[str, Any]) -> None:

@@ -7,13 +7,16 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ..errors import FileError, NbdiffuseError, ParameterError, breaks_rule
+from ..images.latents import MARK
+from ..images.picture import Picture
 from ..recipes.chain import Chain
-from ..recipes.lora import without_paths
-from ..recipes.recipe import Recipe
+from ..recipes.portable import portable
+from ..recipes.presets import PRESETS
+from ..recipes.recipe import PARAMS, Recipe, named_values
+from .fingerprints import cleaned
 
 FORMAT = 1
 
@@ -27,7 +30,7 @@ class Provenance:
     recipe
         Complete; its pictures stand as content addresses.
     fingerprint
-        What else can change the pixels, by name; written as it is, so without paths.
+        What else can change the pixels, by name; see `fingerprints`.
     parents
         Content addresses of the pictures, or digests of the recipes, it was made from.
     partial
@@ -37,6 +40,9 @@ class Provenance:
         Of nbdiffuse.
     chain
         The whole chain up to this picture, where it was made by one, or None.
+    left_out
+        A line for each part of a file's text that nothing of its kind may be, such as a dtype that
+        torch does not have; not compared.
 
     Raises
     ------
@@ -50,6 +56,7 @@ class Provenance:
     partial: int | None = None
     version: str = ""
     chain: Chain | None = None
+    left_out: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         for parent in self.parents:
@@ -60,12 +67,22 @@ class Provenance:
             raise ParameterError(breaks_rule("partial", "a whole number of steps, at least 0", self.partial))
 
     def to_share(self) -> Provenance:
-        """Return what may be written into a file that leaves this machine."""
-        chain = self.chain and Chain(tuple(map(_without_path, self.chain)))
-        return dataclasses.replace(self, recipe=_without_path(self.recipe), chain=chain)
+        """Return what may be written into a file that leaves this machine: no paths, and a fingerprint's own entries."""
+        chain = self.chain and Chain(tuple(portable(step, self._fingerprint_of(step)) for step in self.chain))
+        fingerprint = cleaned(self.fingerprint)[0]
+        return dataclasses.replace(self, recipe=portable(self.recipe, self.fingerprint), chain=chain, fingerprint=fingerprint)
+
+    def _fingerprint_of(self, step: Recipe) -> Mapping[str, str]:
+        """Return what the fingerprint, which is the last step's, says of the weights that a step has, too."""
+        same = (step.checkpoint, step.loras) == (self.recipe.checkpoint, self.recipe.loras)
+        return {"checkpoint": self.fingerprint["checkpoint"]} if same and "checkpoint" in self.fingerprint else {}
 
     def to_json(self) -> str:
-        """Return JSON with sorted keys."""
+        """Return JSON with sorted keys, without paths of this machine; see `to_share`."""
+        return self.to_share().to_own_json()
+
+    def to_own_json(self) -> str:
+        """Return JSON with sorted keys, with local paths as they are: for files that stay on this machine."""
         values: dict[str, Any] = {
             "format": FORMAT,
             "recipe": json.loads(self.recipe.to_json()),
@@ -81,31 +98,67 @@ class Provenance:
 
     @classmethod
     def from_json(cls, text: str) -> Provenance:
-        """Read what `to_json` wrote.
+        """Read what `to_json` wrote, here or elsewhere.
+
+        Words for weights are embedded names, hub ids or names of files: of a path only its last
+        part is kept. Entries that no fingerprint has are left out, and `left_out` says which.
 
         Raises
         ------
         FileError
             The text is damaged, or of another format.
         """
+        own = cls.from_own_json(text)
+        for step in (own.recipe, *(own.chain or ())):
+            if step.model not in PRESETS:
+                raise FileError(
+                    f"The recipe in this file cannot be used: {breaks_rule('model', 'the name of a preset', step.model)}"
+                )
+        chain = own.chain and Chain(tuple(portable(step, local=False) for step in own.chain))
+        recipe = portable(own.recipe, local=False)
+        cut = () if (recipe, chain) == (own.recipe, own.chain) else ("Folders that the file names are left out.",)
+        return dataclasses.replace(own, recipe=recipe, chain=chain, left_out=(*own.left_out, *cut))
+
+    @classmethod
+    def from_own_json(cls, text: str) -> Provenance:
+        """Read what `to_own_json` wrote; see `from_json`, which keeps no paths."""
         try:
             values = json.loads(text)
             if values["format"] != FORMAT:
                 raise ParameterError(breaks_rule("format", str(FORMAT), values["format"]))
-            recipe = Recipe.from_json(json.dumps(values["recipe"]))
-            fingerprint = {str(key): str(value) for key, value in values.get("fingerprint", {}).items()}
-            parents = tuple(values.get("parents", ()))
-            chain = Chain.from_dict(values["chain"], Recipe.from_dict) if "chain" in values else None
-            return cls(recipe, fingerprint, parents, values.get("partial"), str(values.get("version", "")), chain)
+            recipe = _recipe_of(values["recipe"], FORMAT)
+            fingerprint, left_out = cleaned(dict(values.get("fingerprint", {}).items()))
+            chain = Chain.from_dict(values["chain"], _recipe_of) if "chain" in values else None
+            version = values.get("version", "")
+            version = version if isinstance(version, str) and re.fullmatch(_VERSION, version) else ""
+            return cls(recipe, fingerprint, tuple(values.get("parents", ())), values.get("partial"), version, chain, left_out)
         except NbdiffuseError as error:
             raise FileError(f"The recipe in this file cannot be used: {str(error)[:300]}") from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise FileError(f"The recipe in this file is damaged: {type(error).__name__}.") from None
 
 
-def _without_path(recipe: Recipe) -> Recipe:
-    """Leave of the paths of a local checkpoint and LoRA only their last part: the rest may name a person."""
-    recipe = recipe.replace(loras=without_paths(recipe.loras))
-    checkpoint = recipe.checkpoint or ""
-    local = Path(checkpoint).expanduser().is_absolute() or checkpoint.startswith((".", "~"))
-    return recipe.replace(checkpoint=Path(checkpoint).name) if local else recipe
+_VERSION = r"[0-9A-Za-z][0-9A-Za-z.+!_-]{0,63}"
+
+
+def _recipe_of(values: Mapping[str, Any], form: int | None = None) -> Recipe:
+    """Read a recipe whose pictures are content addresses: a path here would be opened, and a URL fetched."""
+    for name, value in named_values(values):
+        if name in PARAMS and PARAMS[name].kind is Picture and value is not None and not _is_address(value):
+            raise ParameterError(breaks_rule(name, "a content address", value))
+    return _as_written(Recipe.from_dict(values) if form is None else Recipe.from_json(json.dumps(values)))
+
+
+def _as_written(recipe: Recipe) -> Recipe:
+    """Say of a mask without `mask_overlay` that nothing was laid over the result.
+
+    What a file tells is complete, so that one which names a mask and not this field was
+    written before there was one, when the pipeline's own result was kept: made again,
+    it gives the same pixels. A recipe that somebody writes may leave the field open.
+    """
+    unsaid = recipe.mask is not None and recipe.mask.image is not None and recipe.mask.overlay is None
+    return recipe.replace(mask_overlay="none") if unsaid else recipe
+
+
+def _is_address(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(f"(sha256:|{MARK})[0-9a-f]{{64}}", value) is not None

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
-from PIL import Image
-
-from ..errors import NbdiffuseError
+from .. import embedded
+from ..cells.reading import Reading, read_if_said
+from ..errors import FileError, ImageInputError, NbdiffuseError, breaks_rule
 from ..images.latents import Latents
 from ..images.picture import Picture
-from ..metadata import a1111
-from ..metadata.image_files import read
 from ..metadata.provenance import Provenance
-from ..recipes.completion import settable
+from ..recipes.completion import open_fields, settable
+from ..recipes.presets import PRESETS
 from ..recipes.recipe import Recipe
+from ..replays.consent import words_of
 from ..results import Result
 
 
@@ -53,29 +52,39 @@ def arrival_of(name: str, content: bytes) -> Arrival | None:
         There are settings, and they cannot be used.
     """
     try:
-        image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP"))
-    except Exception:  # Pillow's parsers raise many types; that it is no picture is told when it is taken in.
+        reading = read_if_said(content, name)
+    except ImageInputError:  # That it is no picture is told when it is taken in.
         return None
-    with image:
-        said = read(image)
-    if said.provenance is not None:
-        return _ours(name, content, said.provenance)
-    if said.parameters is not None and a1111.looks_like_generation_text(said.parameters):
-        parsed = a1111.parse(said.parameters)
-        recipe = Recipe(**parsed.values, image=Picture.of(content, label=name))
-        can_be_set = settable(recipe)
-        untaken = [field for field in parsed.values if field not in can_be_set]
-        lines = [f"Not carried over: {field} is not taken by {recipe.model}." for field in untaken]
-        told = f"The settings are those of {name}; its picture is the initial image."
-        return Arrival(recipe.replace(**dict.fromkeys(untaken)), None, (told, *parsed.left_out, *lines))
-    return None
+    if reading is None:
+        return None
+    return _ours(name, content, reading.provenance) if reading.provenance is not None else _theirs(name, content, reading)
+
+
+def _theirs(name: str, content: bytes, reading: Reading) -> Arrival:
+    """Take over what another tool says; the file's picture is redrawn with it."""
+    recipe = reading.recipe.replace(image=Picture.of(content, label=name))
+    if recipe.model not in PRESETS:
+        raise FileError(breaks_rule("model", f"the name of a preset in {name}", recipe.model, "Set it by hand."))
+    can_be_set = settable(recipe)
+    untaken = [field for field in reading.recipe.to_dict() if field not in can_be_set]
+    lines = [f"The settings are those of {name}; its picture is the initial image."]
+    if reading.earlier:
+        lines.append(f"They are those of the last of {len(reading.earlier) + 1} passes; `%diffuse read` shows all.")
+    lines += [*reading.left_out, *(f"Not carried over: {field} is not taken by {recipe.model}." for field in untaken)]
+    return Arrival(recipe.replace(**dict.fromkeys(untaken)), None, tuple(lines))
 
 
 def _ours(name: str, content: bytes, provenance: Provenance) -> Arrival:
     image = Picture.of(content, label=name).image
+    lacking = open_fields(provenance.recipe)
+    if lacking:
+        raise FileError(f"{name} does not say all that a run needs: {', '.join(lacking)} is missing. Set it by hand.")
     missing = [field for field, picture in provenance.recipe.pictures.items() if not _is_here(picture)]
     recipe = provenance.recipe.replace(**dict.fromkeys(missing))
-    told = [f"The settings are those of {name}; its picture stands below."]
+    told = [f"The settings are those of {name}; its picture stands below.", *provenance.left_out]
+    foreign = [word for word in words_of(provenance.recipe) if word not in embedded.names()]
+    if foreign:
+        told.append(f"Run takes its weights, {' and '.join(foreign)}, from the hub or from this disk.")
     told += [f"Its {field} is not in memory: give it again." for field in missing]
     if "image" in missing:
         # What needs an initial picture waits in the recipe until there is one.
@@ -83,7 +92,7 @@ def _ours(name: str, content: bytes, provenance: Provenance) -> Arrival:
     recipe = recipe.replace(controlnets=[net for net in recipe.controlnets if net.image is not None])
     can_be_set = settable(recipe)
     recipe = recipe.replace(**{field: None for field in recipe.to_dict() if field not in can_be_set})
-    result = Result(provenance.recipe, (image,), None, 0.0, provenance.fingerprint)
+    result = Result(provenance.recipe, (image,), None, 0.0, claimed_fingerprint=provenance.fingerprint)
     return Arrival(recipe, result, tuple(told))
 
 

@@ -14,12 +14,16 @@ from ..errors import FileError, NbdiffuseError
 from ..files.drafts import write_whole
 from ..images.contact_sheets import png_bytes
 from ..images.latents import Latents
+from ..images.masks import stands_for
 from ..images.picture import Picture
 from ..recipes.chain import Chain
 from ..recipes.recipe import Recipe
 from ..replays.program import script_of
 from ..results import Result
 from ..runs.chain_run import ChainRun
+
+_LONGEST_STEM = 60
+"""Letters of a picture's label that its file is called by; a letter may take four of the 255 bytes that a name has."""
 
 
 def program_of(what: Recipe | Chain | ChainRun) -> tuple[str, list[str]]:
@@ -111,14 +115,14 @@ def file_of(result: Result) -> tuple[str, bytes]:
 
 def _means(word: str, picture: Picture, names: Mapping[str, Any]) -> bool:
     try:
-        return find_picture(word, names) == picture
+        return stands_for(find_picture(word, names), picture)
     except NbdiffuseError:
         return False
 
 
 def _written(picture: Picture) -> tuple[str, bool]:
     """Write a picture into the working directory, or find it there; return the file's name, and whether it is new."""
-    stem = re.sub(r"[^\w-]+", "-", Path(picture.label).stem).strip("-") or "picture"
+    stem = re.sub(r"[^\w-]+", "-", Path(picture.label).stem).strip("-")[:_LONGEST_STEM] or "picture"
     for number in range(1, 1000):
         name = f"{stem}.png" if number == 1 else f"{stem}-{number}.png"
         if Path(name).exists():

@@ -48,6 +48,7 @@ class PictureControl:
 
     def __init__(self, name: str, param: Param, desk: Desk, on_change: Callable[[Any], None], surroundings: Surroundings) -> None:
         self._name, self._on_change, self._surroundings = name, on_change, surroundings
+        self._word = param.word
         self.word: str | None = None
         self._well = Well(label_of(name), name == "image", desk, self._file)
         self._named = widgets.Combobox(
@@ -89,6 +90,9 @@ class PictureControl:
 
     def _typed(self) -> None:
         word = self._named.value.strip()
+        if word == self._word and self._name == "control_image":
+            self._surroundings.estimate()
+            return
         self._take((lambda: find_picture(word, self._surroundings.names)) if word else None, word or None)
 
     def _take_last(self) -> None:

@@ -13,7 +13,8 @@ from ..checkpoints import finding, loading
 from ..checkpoints.finding import Checkpoint
 from ..checkpoints.spaces import space_of, vae_of
 from ..devices.levers import Levers, pull
-from ..devices.memory import component_bytes
+from ..devices.memory import component_bytes, default_device, numbered
+from ..files.paths import here
 from ..quietness import quiet
 from .building import build, fitting
 from .previews import measured
@@ -32,15 +33,12 @@ class Pipelines:
     Parameters
     ----------
     device
-        Where the models run; the GPU where there is one when not given.
+        Where the models run; where not given a CUDA GPU, else Apple's, else the CPU.
     """
 
     def __init__(self, device: str | None = None) -> None:
         quiet()
-        self.device = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
-        if self.device.type == "cuda" and self.device.index is None:
-            # Tensors know which GPU they are on, and are compared with this.
-            self.device = torch.device("cuda", torch.cuda.current_device())
+        self.device = numbered(torch.device(device or default_device()))
         self.levers = Levers()
         self._residents = Residents(self.device, self.dtype)
         self._found: dict[str, Checkpoint] = {}
@@ -188,8 +186,8 @@ class Pipelines:
 
 def _key(word: str) -> str:
     """Return what a word stands for as long as the process lives: of a path on this disk, the whole path."""
-    path = Path(word).expanduser()
-    return str(path.resolve()) if word not in embedded.names() and path.exists() else word
+    path = None if word in embedded.names() else here(word)
+    return word if path is None else str(path.resolve())
 
 
 def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> Resident:

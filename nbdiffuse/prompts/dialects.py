@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from types import MappingProxyType
 
 from ..errors import ParameterError
-from . import a1111, compel
+from . import a1111, compel, extras
 from .weights import Weighted
 
 NONE = "none"
@@ -69,3 +69,9 @@ def hint(dialect: str, text: str) -> str | None:
             read_as = "" if dialect == NONE else f", which {NAMES[dialect]} does not read"
             return f"`{found[0]}` looks like {NAMES[other]} weighting{read_as}; add `--weighting {other}`."
     return None
+
+
+def hints(dialect: str, text: str) -> tuple[str, ...]:
+    """Say the same, and of every other sign that means more to another tool that it is read as words, one line each."""
+    weighted = hint(dialect, text)
+    return (*([weighted] if weighted else []), *extras.read_as_words(text, dialect))

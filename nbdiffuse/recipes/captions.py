@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ..prompts import dialects
 from . import lora
+from .portable import portable_loras, portable_word
 from .presets import preset_of
 from .recipe import PROMPTS, Recipe
 from .strengths import steps_line
@@ -18,19 +17,19 @@ def notices(recipe: Recipe) -> tuple[str, ...]:
     if preset.trigger and preset.trigger.lower() not in recipe.prompt.lower():
         lines.append(f'{preset.name} draws its style where the prompt says "{preset.trigger}", and this one does not.')
     if recipe.weighting is not None:
-        hints = (dialects.hint(recipe.weighting, recipe.get(name) or "") for name in PROMPTS)
-        lines += dict.fromkeys(line for line in hints if line)
+        hints = (line for name in PROMPTS for line in dialects.hints(recipe.weighting, recipe.get(name) or ""))
+        lines += dict.fromkeys(hints)
     return tuple(lines)
 
 
 def weights_label(recipe: Recipe) -> str:
     """Name the weights of a complete recipe for people, such as "sd15 (embedded)" or a hub id."""
     checkpoint = _checkpoint_label(recipe)
-    return lora.word(checkpoint, lora.without_paths(recipe.loras))
+    return lora.word(checkpoint, portable_loras(recipe.loras))
 
 
 def _checkpoint_label(recipe: Recipe) -> str:
     checkpoint = str(recipe.checkpoint)
     if checkpoint == preset_of(recipe.model).tiny.checkpoint:
         return f"{recipe.model} (embedded)"
-    return Path(checkpoint).name if Path(checkpoint).expanduser().is_dir() else checkpoint
+    return portable_word(checkpoint)

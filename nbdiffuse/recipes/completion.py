@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -12,34 +11,42 @@ from PIL import Image
 from ..errors import ParameterError, did_you_mean
 from ..families.arguments import ARGUMENTS
 from ..families.diffusers_classes import call_defaults
+from ..files.paths import here
+from ..images.latents import Latents
 from ..images.picture import Picture
 from ..prompts import dialects
-from . import lora
+from . import lora, prompt_loras
 from .chain import Chain
-from .controlnets import CONTROLNETS
+from .controlnets import AUTO, CONTROLNETS, controlnet_of, depth_of
 from .fields import OF_PARTS, PARTS, SINGLE, names_of, numbered, of_first
 from .origins import source
 from .parts import ControlNet
 from .preset import Preset, way
 from .presets import preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
-from .sizes import result_size
+from .sizes import result_size, told_of_sizes
 from .strengths import no_steps, real_steps
 
+_NEUTRAL = frozenset({"negative_prompt", "resize_mode", "weighting"})
+"""Fields whose defaults change nothing of what a recipe without them ran."""
 ALWAYS = frozenset({"prompt", "model", "checkpoint", "image", "seed", "width", "height"})
 """Fields that every preset takes."""
 BLANK = Picture.of(Image.new("RGB", (512, 512)))
 """Stands for a picture that is not there yet: what the step before makes."""
 
 
-def resolve(recipe: Recipe) -> Recipe:
-    """Complete a recipe: the preset's defaults, its weights, the size of the result, a drawn seed.
+def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
+    """Complete a recipe: the preset's defaults, its weights, the size of the result, a drawn seed, an estimated control picture.
 
     Parameters
     ----------
     recipe
         Any recipe; fields that are set stay as they are, except that a `model` given
-        as a hub id or a directory becomes the preset's name and the `checkpoint`.
+        as a hub id or a directory becomes the preset's name and the `checkpoint`, and
+        that `<lora:name:0.8>` in a prompt becomes `lora`, see `prompt_loras.find`.
+    estimate
+        Whether a control picture that is "auto" is estimated, after all else is checked;
+        `estimated` does it later.
 
     Returns
     -------
@@ -49,23 +56,50 @@ def resolve(recipe: Recipe) -> Recipe:
     ------
     ParameterError
         The preset does not take a field, a value is not among its choices, a field
-        lacks another, a prompt breaks the syntax of its `weighting`, or the strength
-        leaves no step to run.
+        lacks another, a prompt breaks the syntax of its `weighting` or names a network
+        that is not here, or the strength leaves no step to run.
     """
     preset = preset_of(recipe.model)
+    recipe = prompt_loras.applied(recipe)
     recipe = with_weights(recipe, preset)
     _refuse_what_it_does_not_take(recipe, preset)
     _check_control(recipe, preset)
+    if recipe.mask is not None and recipe.mask.image is None:
+        raise ParameterError("`mask_image` must be given with `mask_overlay`. Leave `mask_overlay` out where nothing is masked.")
     values: dict[str, Any] = {name: value for name, value in preset.values_for(recipe).items() if recipe.get(name) is None}
     if recipe.seed is None:
         values["seed"] = secrets.randbelow(2**32)
     values["width"], values["height"] = result_size(recipe, preset, preset.origin_of(str(recipe.checkpoint)))
     complete = recipe.replace(**values)
+    if recipe.image is not BLANK:
+        complete = told_of_sizes(recipe, complete)
     _check_choices(complete, preset)
     _check_weighting(complete)
     if complete.loras:
         lora.require_library()
-    return complete
+    return estimated(complete) if estimate else complete
+
+
+def estimated(complete: Recipe) -> Recipe:
+    """Return a complete recipe with the control pictures that are "auto" estimated from its initial one."""
+    image = complete.image.view if isinstance(complete.image, Latents) else complete.image
+    images = [numbered("control_image", number) for number in range(1, len(complete.controlnets) + 1)]
+    fields = [name for name in images if complete.get(name) == AUTO]
+    return complete.replace(**{name: depth_of(image) for name in fields}) if fields else complete
+
+
+def open_fields(recipe: Recipe) -> tuple[str, ...]:
+    """Return the fields without which a recipe does not say what was run; earlier versions left others out, see `_NEUTRAL`.
+
+    Raises
+    ------
+    ParameterError
+        `model` names no preset.
+    """
+    defaults = preset_of(recipe.model).values_for(recipe)
+    needed = ("checkpoint", "seed", "width", "height", *(name for name, value in defaults.items() if value is not None))
+    needed = tuple(name for name in needed if name not in _NEUTRAL)
+    return tuple(name for name in needed if recipe.get(name) is None)
 
 
 def reduced(recipe: Recipe) -> Recipe:
@@ -110,8 +144,13 @@ def _refuse_what_it_does_not_take(recipe: Recipe, preset: Preset) -> None:
     for name in recipe.values():
         if of_first(name) not in taken and not _is_taken_by_call(name, recipe, preset):
             raise ParameterError(f"`{name}` is not taken by {preset.name} ({preset.title}). Leave it out.")
-        if recipe.task == "txt2img" and name in preset.only_img2img:
+        if recipe.task == "txt2img" and name in preset.only_img2img and not (name == "resize_mode" and _has_shape(recipe)):
             raise ParameterError(f"`{name}` needs an initial picture. Give `image`, or leave `{name}` out.")
+
+
+def _has_shape(recipe: Recipe) -> bool:
+    """Tell whether a picture without an initial one gives the size its proportions."""
+    return bool(recipe.controlnets) and recipe.get("control_image") is not None
 
 
 def _taken(preset: Preset) -> set[str]:
@@ -143,8 +182,11 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
     preset = preset_of(recipe.model)
     taken = _taken(preset)
     if recipe.task == "txt2img":
-        taken -= preset.only_img2img - ({"image"} if "img2img" in preset.tasks else set())
-    if recipe.mask is not None:
+        fits = {"resize_mode"} if _has_shape(recipe) else set()
+        taken -= preset.only_img2img - fits - ({"image"} if "img2img" in preset.tasks else set())
+    if recipe.mask is None:
+        taken -= set(names_of("mask")[1:])
+    else:
         taken -= set(names_of("controlnets"))
     if recipe.controlnets:
         taken -= set(names_of("mask"))
@@ -163,15 +205,15 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
 
 def _check_control(recipe: Recipe, preset: Preset) -> None:
     for number, net in enumerate(recipe.controlnets, start=1):
-        _check_one_control(net, number, preset)
+        _check_one_control(recipe, net, number, preset)
     if recipe.controlnets and recipe.mask is not None:
         raise ParameterError("`mask_image` and `controlnet` cannot be combined here. Leave one out.")
 
 
-def _check_one_control(net: ControlNet, number: int, preset: Preset) -> None:
+def _check_one_control(recipe: Recipe, net: ControlNet, number: int, preset: Preset) -> None:
     checkpoint, image = (numbered(name, number) for name in ("controlnet", "control_image"))
     if net.checkpoint is None:
-        given = next(name for name in names_of("controlnets", number) if name != checkpoint)
+        given = next(name for name in names_of("controlnets", number) if name != checkpoint and recipe.get(name) is not None)
         names = ", ".join(preset.controlnets)
         raise ParameterError(f"`{checkpoint}` must be given with `{given}`. {preset.name} has: {names}.")
     if net.checkpoint not in preset.controlnets and not _may_be_a_checkpoint(net.checkpoint):
@@ -180,12 +222,22 @@ def _check_one_control(net: ControlNet, number: int, preset: Preset) -> None:
         reason = f"one made for {preset.name}" if known else "the name of a ControlNet, a hub id or a directory"
         raise ParameterError(f"`{checkpoint}` must be {reason}, got {net.checkpoint!r}. {advice}")
     if net.image is None:
-        raise ParameterError(f"`{image}` must be given with `{checkpoint}`. Give a picture, or `auto` to make one.")
+        way_out = "Give a picture, or `auto` to make one." if controlnet_of(net.checkpoint).estimator else "Give a picture."
+        raise ParameterError(f"`{image}` must be given with `{checkpoint}`. {way_out}")
+    if net.image == AUTO:
+        _check_estimation(recipe, net.checkpoint, image)
+
+
+def _check_estimation(recipe: Recipe, net: str, field: str) -> None:
+    if recipe.image is None:
+        raise ParameterError(f"`{field}` must be a picture where there is no initial one, got {AUTO!r}.")
+    if not controlnet_of(net).estimator:
+        raise ParameterError(f"`{field}` must be a picture for {net}: `{AUTO}` makes depth maps, for `depth`.")
 
 
 def _may_be_a_checkpoint(word: str) -> bool:
     """Tell a hub id or a directory from a name that is misspelt; whether it is there is found out when it is loaded."""
-    return "/" in word or Path(word).expanduser().is_dir()
+    return "/" in word or here(word) is not None
 
 
 def _check_choices(complete: Recipe, preset: Preset) -> None:
@@ -224,7 +276,8 @@ def resolve_chain(chain: Chain) -> Chain:
         # A later step's picture is not there yet.
         trial = step if number == 1 else step.replace(image=BLANK)
         try:
-            complete = resolve(trial)
+            # The depth of a later step's picture can be estimated once that is there.
+            complete = resolve(trial, estimate=number == 1)
         except ParameterError as error:
             raise ParameterError(f"Step {number}: {error}") from None
         steps.append(complete if number == 1 else complete.replace(image=None, width=step.width, height=step.height))

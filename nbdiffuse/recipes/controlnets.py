@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from .origins import Origin
+from ..errors import ParameterError
+from ..images.picture import Picture
+from .origins import Origin, source
 
 if TYPE_CHECKING:
     from .preset import Preset
@@ -57,3 +60,25 @@ def controlnet_of(word: str) -> ControlNetPreset:
 
 
 WHOLE_RUN = {"control_guidance_start": 0.0, "control_guidance_end": 1.0}
+AUTO = "auto"
+"""In place of a control picture: it is estimated from the initial one."""
+
+_estimator: Callable[[Picture], Picture] | None = None
+
+
+def estimate_with(estimator: Callable[[Picture], Picture]) -> None:
+    """Say who estimates depth maps: the rooms where models run stand above this one."""
+    global _estimator
+    _estimator = estimator
+
+
+def depth_of(image: Picture) -> Picture:
+    """Return the depth map that stands for "auto"; the same picture is estimated once."""
+    return _depth_of(image, source())
+
+
+@lru_cache(maxsize=16)
+def _depth_of(image: Picture, weights: str) -> Picture:
+    if _estimator is None:
+        raise ParameterError(f"`control_image` must be a picture where no session is at hand, got {AUTO!r}.")
+    return _estimator(image)

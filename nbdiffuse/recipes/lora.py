@@ -1,12 +1,16 @@
 """LoRA: small additions to a checkpoint's weights, written as `FILE:WEIGHT`, several joined by " + ".
 
+A path that exists is taken whole, whatever signs it has; quotation marks do the same for one that
+does not: `"ink + fog.safetensors":0.8`.
+
 Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +22,7 @@ from .parts import Part, declared_in_part
 JOINT = " + "
 LOWEST, HIGHEST = -4.0, 4.0
 """Weights that are allowed; beyond them pictures fall apart, and a missing decimal point is likelier than a wish."""
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +32,8 @@ class Lora(Part):
     Parameters
     ----------
     file
-        A .safetensors file, or one in a hub repository such as "id/style.safetensors".
+        A .safetensors file, a folder with one, one in a hub repository such as "id/style.safetensors",
+        or a hub repository that holds one.
     scale
         How much of it is added, in [-4, 4]; diffusers' `lora_scale`.
 
@@ -40,7 +46,7 @@ class Lora(Part):
     TITLE: ClassVar[str] = "lora"
     NOTATION: ClassVar[str] = "lora"
 
-    file: str | None = declared_in_part("lora_file", Param(str, "LoRA file"))
+    file: str = declared_in_part("lora_file", Param(str, "LoRA file"), "")
     scale: float | None = declared_in_part("lora_scale", Param(float, "how much of the LoRA is added", LOWEST, HIGHEST, 0.05))
 
     @classmethod
@@ -49,12 +55,23 @@ class Lora(Part):
         return _read_one(text)
 
     @property
+    def empty(self) -> bool:
+        """Whether it has no file."""
+        return not self.file
+
+    @property
     def weight(self) -> float:
         """The scale; 1 where none was said."""
         return 1.0 if self.scale is None else self.scale
 
     def __str__(self) -> str:
-        return f"{self.file}" if self.weight == 1 else f"{self.file}:{self.weight!r}".removesuffix(".0")
+        shown = f'"{self.file}"' if _is_ambiguous(self.file) else self.file
+        return shown if self.weight == 1 else f"{shown}:{self.weight!r}".removesuffix(".0")
+
+
+_HUB_ID = re.compile(r"(?:https://huggingface\.co/)?[\w-][\w.-]*/[\w.-]+(?:@[\w./-]+)?")
+_QUOTED = re.compile(r'"(?P<file>[^"]+)"(?::(?P<weight>[^:]*))?')
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
 def read(text: str) -> tuple[Lora, ...]:
@@ -65,19 +82,54 @@ def read(text: str) -> tuple[Lora, ...]:
     ParameterError
         A file is none with safetensors, or a weight is no number in [-4, 4].
     """
-    return tuple(_read_one(one.strip()) for one in text.split(JOINT))
+    return tuple(map(_read_one, _items(text)))
+
+
+def _items(text: str) -> Iterator[str]:
+    """Split at the joints that stand outside of paths: a part goes on until it is a whole file."""
+    parts = text.split(JOINT)
+    while parts:
+        taken = next((n for n in range(len(parts), 0, -1) if _exists(JOINT.join(parts[:n]).strip())), 0)
+        taken = taken or next((n for n in range(1, len(parts) + 1) if _is_whole(JOINT.join(parts[:n]).strip())), 1)
+        yield JOINT.join(parts[:taken]).strip()
+        parts = parts[taken:]
+
+
+def _exists(text: str) -> bool:
+    return _on_disk(text) or _on_disk(_split(text)[0])
+
+
+def _on_disk(file: str) -> bool:
+    try:
+        return bool(file) and Path(file).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, a home that nobody has
+        return False
+
+
+def _is_whole(text: str) -> bool:
+    file, _ = _split(text)
+    return file.lower().endswith(".safetensors") or bool(_QUOTED.fullmatch(text)) or _is_repository(file)
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Split a file from its weight; "" where none is written."""
+    quoted = _QUOTED.fullmatch(text)
+    if quoted:
+        return quoted["file"], quoted["weight"] or ""
+    file, colon, weight = text.rpartition(":")
+    # In C:\style.safetensors the colon is the drive's.
+    if not colon or "/" in weight or "\\" in weight or weight.lower().endswith(".safetensors"):
+        return text, ""
+    return file, weight
 
 
 def _read_one(text: str) -> Lora:
-    file, colon, weight = text.rpartition(":")
-    # In C:\style.safetensors the colon is the drive's.
-    if not colon or "/" in weight or "\\" in weight:
-        file, weight = text, "1"
-    if not file.endswith(".safetensors"):
-        way_out = "Pickles are not read. Write FILE.safetensors:0.8, several joined by ' + '."
-        raise ParameterError(breaks_rule("lora", "a .safetensors file", text, way_out))
+    file, weight = (text, "") if _on_disk(text) else _split(text)
+    is_hub = bool(_HUB_ID.fullmatch(file)) and Path(file).suffix.lower() not in PICKLES
+    if not file.lower().endswith(".safetensors") and not is_hub and not (_on_disk(file) and Path(file).expanduser().is_dir()):
+        raise ParameterError(breaks_rule("lora", "a .safetensors file", text, _way_out(file)))
     try:
-        number = float(weight)
+        number = float(weight or "1")
     except ValueError:
         number = float("nan")
     if not LOWEST <= number <= HIGHEST:
@@ -85,14 +137,22 @@ def _read_one(text: str) -> Lora:
     return Lora(file=file, scale=number)
 
 
-def without_paths(loras: Sequence[Lora]) -> tuple[Lora, ...]:
-    """Leave of local files only their names: the rest may name a person."""
-    names = (Path(str(one.file)).name if _is_local(str(one.file)) else one.file for one in loras)
-    return tuple(replace(one, file=name) for one, name in zip(loras, names, strict=True))
+def _way_out(file: str) -> str:
+    if Path(file).suffix.lower() in PICKLES:
+        return "A pickle can run code and is not read. Convert it to .safetensors."
+    if re.search(r"\.safetensors:[^:/\\]*$", file, re.IGNORECASE):
+        return "One weight is taken for all of a file: write FILE.safetensors:0.8."
+    if file.startswith(("http://", "https://")):
+        return "Fetch the file and give its path, or name one on the hub: ORG/NAME/FILE.safetensors."
+    return "Write FILE.safetensors:0.8, or ORG/NAME for one on the hub; several are joined by ' + '."
 
 
-def _is_local(file: str) -> bool:
-    return file.startswith((".", "~", "/", "\\")) or Path(file).is_absolute() or Path(file).expanduser().exists()
+def _is_repository(file: str) -> bool:
+    return bool(_HUB_ID.fullmatch(file)) and Path(file).suffix.lower() not in (".safetensors", *PICKLES)
+
+
+def _is_ambiguous(file: str) -> bool:
+    return JOINT in file or _split(file)[1] != ""
 
 
 def require_library() -> None:
@@ -102,12 +162,22 @@ def require_library() -> None:
         raise ParameterError(f"`lora` needs peft, and it is not installed. {way_out}")
 
 
+def text_of(loras: Sequence[Lora]) -> str:
+    """Return several LoRA as one text, which `read` takes apart."""
+    return JOINT.join(map(str, loras))
+
+
 def word(checkpoint: str, loras: Sequence[Lora]) -> str:
     """Return the word that stands for a checkpoint with LoRA in it; `parted` takes it apart."""
-    return JOINT.join([checkpoint, *map(str, loras)])
+    shown = f'"{checkpoint}"' if JOINT in checkpoint else checkpoint
+    return JOINT.join([shown, *map(str, loras)])
 
 
 def parted(text: str) -> tuple[str, tuple[Lora, ...]]:
-    """Take a word apart into the checkpoint's and its LoRA."""
+    """Take a word apart into the checkpoint's and its LoRA; a path that exists is a checkpoint whole."""
+    quoted = re.match(r'"([^"]+)"(?: \+ |$)', text)
+    if quoted:
+        rest = text[quoted.end() :]
+        return quoted[1], read(rest) if rest else ()
     checkpoint, joint, rest = text.partition(JOINT)
-    return (checkpoint, read(rest)) if joint else (text, ())
+    return (checkpoint, read(rest)) if joint and not _on_disk(text) else (text, ())

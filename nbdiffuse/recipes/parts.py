@@ -14,12 +14,13 @@ from typing import Any, ClassVar
 from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..families.parameters import Param
 from ..images.latents import Latents
+from ..images.masks import OVERLAYS
 from ..images.picture import Picture
 
 
-def declared_in_part(name: str, param: Param) -> Any:
+def declared_in_part(name: str, param: Param, default: Any = None) -> Any:
     """Declare a field of a part; `name` is its option, and its name in diffusers' calls where there is one."""
-    return field(default=None, metadata={"name": name, "param": param})
+    return field(default=default, metadata={"name": name, "param": param})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,8 @@ class ControlNet(Part):
     checkpoint
         Its name, see `controlnets.CONTROLNETS`; or any other one by its hub id or directory.
     image
-        What it follows, such as a depth map; any mode and size.
+        What it follows, such as a depth map; any mode and size. "auto" has one
+        estimated from the initial picture, when all else is checked.
     scale
         Its weight, in [0, 2]; diffusers' `controlnet_conditioning_scale`.
     start, end
@@ -108,7 +110,9 @@ class ControlNet(Part):
     checkpoint: str | None = declared_in_part(
         "controlnet", Param(str, "ControlNet that keeps the layout: depth, a hub id or a directory; may be given several times")
     )
-    image: Any = declared_in_part("control_image", Param(Picture, "what the ControlNet follows, such as a depth map"))
+    image: Any = declared_in_part(
+        "control_image", Param(Picture, "what the ControlNet follows, such as a depth map", word="auto")
+    )
     scale: float | None = declared_in_part("controlnet_conditioning_scale", Param(float, "weight of the ControlNet", 0, 2, 0.05))
     start: float | None = declared_in_part(
         "control_guidance_start", Param(float, "when the ControlNet starts: 0 first step, 1 last", 0, 1, 0.05)
@@ -125,7 +129,11 @@ class Mask(Part):
     Parameters
     ----------
     image
-        White is redrawn, black stays; any mode and size.
+        White is redrawn, black stays, grey mixes; any mode and size. Of a layer with
+        transparent pixels the painted part is redrawn, see `masks.as_mask`.
+    overlay
+        What becomes of the black part: "exact" puts the initial picture's own pixels back,
+        "none" leaves what the pipeline made, which differs from them nearly everywhere.
 
     Raises
     ------
@@ -135,4 +143,7 @@ class Mask(Part):
 
     TITLE: ClassVar[str] = "mask"
 
-    image: Any = declared_in_part("mask_image", Param(Picture, "inpainting mask: white is redrawn"))
+    image: Any = declared_in_part("mask_image", Param(Picture, "inpainting mask: white or painted is redrawn", mask=True))
+    overlay: str | None = declared_in_part(
+        "mask_overlay", Param(str, "what is black in the mask: the picture's exact pixels, or none of them", choices=OVERLAYS)
+    )

@@ -10,6 +10,8 @@ from .fields import OF_PARTS, numbered
 from .origins import Origin
 from .recipe import Recipe
 
+MASK_FIELDS = ("mask_image", "mask_overlay")
+"""Fields of inpainting."""
 SCHEDULERS = (
     "PNDM",
     "DDIM",
@@ -71,7 +73,7 @@ class Preset:
     takes_latents: bool = True
     controlnets: tuple[str, ...] = ()
     only_img2img: frozenset[str] = field(
-        default=frozenset({"image", "strength", "resize_mode", "mask_image", "aesthetic_score", "negative_aesthetic_score"})
+        default=frozenset({"image", "strength", "resize_mode", *MASK_FIELDS, "aesthetic_score", "negative_aesthetic_score"})
     )
 
     @property

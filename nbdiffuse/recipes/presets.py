@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from ..errors import ParameterError, did_you_mean
+from ..files.paths import here
 from .controlnets import WHOLE_RUN
 from .origins import Origin
 from .preset import Preset
@@ -32,7 +34,7 @@ _SD15 = Preset(
     },
     defaults={**_WEIGHED, "strength": 0.8, "guidance_scale": 7.5, "num_inference_steps": 50, "scheduler": "PNDM"},
     defaults_of={
-        "img2img+mask": {"strength": 1.0},
+        "img2img+mask": {"strength": 1.0, "mask_overlay": "exact"},
         "txt2img+controlnet": {"controlnet_conditioning_scale": 1.0, **WHOLE_RUN},
         "img2img+controlnet": {"controlnet_conditioning_scale": 0.8, **WHOLE_RUN},
     },
@@ -79,7 +81,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                     "img2img+mask": "StableDiffusionXLInpaintPipeline",
                 },
                 defaults=_SDXL_DEFAULTS,
-                defaults_of={"img2img+mask": {"strength": 0.9999, "guidance_scale": 7.5}},
+                defaults_of={"img2img+mask": {"strength": 0.9999, "guidance_scale": 7.5, "mask_overlay": "exact"}},
                 tiny=Origin(checkpoint="sdxl", native_size=128),
                 hub=Origin(
                     checkpoint="stabilityai/stable-diffusion-xl-base-1.0", native_size=1024, licence="CreativeML Open RAIL++-M"
@@ -176,7 +178,8 @@ def preset_of(model: str) -> Preset:
     for preset in PRESETS.values():
         if current == preset.hub.checkpoint:
             return preset
-    family = _family_of(Path(model).expanduser() / "model_index.json")
+    directory = here(model)
+    family = _family_of(directory / "model_index.json") if directory else None
     if family:
         return family
     advice = did_you_mean(model, PRESETS)
@@ -187,11 +190,11 @@ def preset_of(model: str) -> Preset:
 
 def _family_of(index: Path) -> Preset | None:
     """Find the family of a local directory by the pipeline class that it names."""
-    if not index.is_file():
+    if not os.path.isfile(index):
         return None
     try:
         named = json.loads(index.read_text("utf-8")).get("_class_name")
-    except (ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError):
         raise ParameterError(f"`model` must be a checkpoint in diffusers' layout; {index} is no valid JSON.") from None
     # The refiner and the base of SDXL share a class; the base comes with both ways to run.
     found: Iterable[Preset] = (preset for preset in PRESETS.values() if named in preset.pipelines.values())

@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import ParameterError, did_you_mean
 from ..families.arguments import ARGUMENTS
 from ..families.parameters import Param, declared
+from ..images.fitting import RESIZE_MODES
 from ..images.latents import MARK, Latents
 from ..images.picture import Picture
 from ..prompts import dialects
@@ -80,8 +81,12 @@ class Recipe(Link):
     width, height
         Size of the result in pixels, multiples of 8 in [64, 4096].
     resize_mode
-        What happens when the initial picture has another shape: "fit", "crop" or "pad",
-        see `images.fitting`.
+        How the initial picture, or without one the ControlNet's, meets that size: "fit"
+        keeps everything and the proportions to within the multiple of 8, so that the
+        result is the largest that lies within `width` and `height`; "crop" fills the
+        size and cuts the rest; "pad" keeps everything and adds borders; "stretch" fills
+        the size without regard to the proportions, as diffusers does by itself.
+        Mask and control pictures lie over the whole initial picture and follow it.
     checkpoint
         The weights: a name of the embedded family, a hub id with "@revision" behind it
         where one is meant, or a local directory; what `model` stands for when not given.
@@ -123,7 +128,7 @@ class Recipe(Link):
     scheduler: str | None = declared(None, Param(str, "diffusers scheduler, such as DDIM or EulerDiscrete"))
     width: int | None = declared(None, Param(int, "width of the result in pixels", 64, 4096, 8, multiple=True))
     height: int | None = declared(None, Param(int, "height of the result in pixels", 64, 4096, 8, multiple=True))
-    resize_mode: str | None = declared(None, Param(str, "how the initial picture meets the size", choices=("fit", "crop", "pad")))
+    resize_mode: str | None = declared(None, Param(str, "how the initial picture meets the size", choices=RESIZE_MODES))
     checkpoint: str | None = declared(None, Param(str, "weights: an embedded name, a hub id, or a directory"))
     weighting: str | None = declared(None, Param(str, "how prompts weigh words", choices=tuple(dialects.READERS)))
     mask: Mask | None = None
@@ -153,6 +158,11 @@ class Recipe(Link):
     def weighs(self) -> bool:
         """Whether the prompts are read in a dialect of weighting."""
         return self.weighting not in (None, dialects.NONE)
+
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether what is black in the mask gets the initial picture's own pixels back; of a complete recipe."""
+        return self.mask is not None and self.mask.overlay == "exact"
 
     @property
     def pictures(self) -> dict[str, Picture | Latents]:
@@ -314,6 +324,18 @@ def _assign(values: dict[str, Any], name: str, value: Any) -> None:
         held[place.number - 1] = new
         held = [one for one in held if not one.empty]
         values[place.part] = next(iter(held), None) if place.part in SINGLE else tuple(held)
+
+
+def named_values(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield each value of a JSON object of a recipe under the name of its field, those of parts among them."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from ((inside if name == "arguments" else f"{name}.{inside}", one) for inside, one in value.items())
+        elif isinstance(value, (list, tuple)):
+            for number, part in enumerate(value, start=1):
+                yield from named_values({f"{name}.{number}": part})
+        else:
+            yield name, value
 
 
 def _with_pictures(name: str, value: Any) -> Any:

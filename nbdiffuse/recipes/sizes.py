@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from PIL import Image
 
 from ..errors import ParameterError
-from ..images.fitting import fit, fitted_size
+from ..images.fitting import Size, fit, fitted_size
 from ..images.latents import Latents
+from ..images.picture import Picture
 from .origins import Origin
 from .preset import Preset, way
 from .presets import preset_of
 from .recipe import Recipe
 
+KEPT = "fit keeps the proportions"
+SHAPE = "it has another shape"
+"""How the notices of `told_of_sizes` begin."""
 
-def result_size(recipe: Recipe, preset: Preset, origin: Origin) -> tuple[int, int]:
+
+def result_size(recipe: Recipe, preset: Preset, origin: Origin) -> Size:
     """Return the size of the result; an upscaler's initial picture is that size over its scale."""
     scale, multiple = preset.scale, origin.size_multiple
     if isinstance(recipe.image, Latents):
         return _size_of_latents(recipe, preset, recipe.image)
-    if recipe.image is None:
+    leading = leading_picture(recipe)
+    if leading is None:
         width, height = recipe.width or origin.native_size, recipe.height or origin.native_size
         return fitted_size((width, height), width=width, height=height, multiple=multiple)
     for name in ("width", "height"):
@@ -29,16 +37,23 @@ def result_size(recipe: Recipe, preset: Preset, origin: Origin) -> tuple[int, in
                 f"`{name}` must be a multiple of {scale * multiple} for {preset.name}, got {side}. The nearest is {nearest}."
             )
     width, height = fitted_size(
-        recipe.image.size,
+        leading.size,
         width=recipe.width and recipe.width // scale,
         height=recipe.height and recipe.height // scale,
         multiple=multiple,
         limit=origin.native_size,
+        mode=recipe.resize_mode or "fit",
     )
     return width * scale, height * scale
 
 
-def _size_of_latents(recipe: Recipe, preset: Preset, latents: Latents) -> tuple[int, int]:
+def leading_picture(recipe: Recipe) -> Picture | None:
+    """Return the picture that gives a result its proportions: the initial one, or without it the ControlNet's."""
+    found = recipe.get("control_image") if recipe.image is None else recipe.image
+    return found if isinstance(found, Picture) else None
+
+
+def _size_of_latents(recipe: Recipe, preset: Preset, latents: Latents) -> Size:
     if not preset.takes_latents or way(recipe) != "img2img":
         what = preset.name if way(recipe) == "img2img" else f"{preset.name} with a mask or a ControlNet"
         raise ParameterError(f"`image` must be a picture for {what}, got latents. Give the decoded picture: `result.image`.")
@@ -51,14 +66,91 @@ def _size_of_latents(recipe: Recipe, preset: Preset, latents: Latents) -> tuple[
     return width, height
 
 
-def initial_size(recipe: Recipe) -> tuple[int, int]:
+def initial_size(recipe: Recipe) -> Size:
     """Return the size that a complete recipe's initial, mask and control pictures are brought to, in pixels."""
     scale = preset_of(recipe.model).scale
     return (recipe.width or 0) // scale, (recipe.height or 0) // scale
 
 
+def lies_over(recipe: Recipe, field: str) -> Size | None:
+    """Return the size of the picture that another one of a complete recipe lies over as a whole, in pixels.
+
+    A mask or control picture that has the run's own size already is used as it is: it
+    was made for what the run sees. None for that one, and for the picture that gives
+    the proportions.
+    """
+    leading, picture = leading_picture(recipe), recipe.pictures[field]
+    if leading is None or not leading.at_hand or picture is leading or picture.size == initial_size(recipe):
+        return None
+    return leading.size
+
+
+def resample_of(recipe: Recipe, field: str) -> Image.Resampling:
+    """Return Pillow's filter for one of a complete recipe's pictures.
+
+    diffusers' own is Lanczos, whose ripples make pixels grey that a mask's black
+    surrounds. Where black has to stay black each pixel is the mean of what it covers.
+    """
+    exact = field == "mask_image" and recipe.keeps_pixels
+    return Image.Resampling.BOX if exact else Image.Resampling.LANCZOS
+
+
 def fitted_pictures(recipe: Recipe) -> dict[str, Image.Image]:
     """Return a complete recipe's pictures as the pipeline gets them, by field: RGB (the mask: L), all of one size."""
     size, mode = initial_size(recipe), recipe.resize_mode or "fit"
-    fitted = {name: fit(picture.image, size, mode) for name, picture in recipe.pictures.items()}
+    fitted = {
+        name: fit(picture.image, size, mode, over=lies_over(recipe, name), resample=resample_of(recipe, name))
+        for name, picture in recipe.pictures.items()
+    }
     return {name: picture.convert("L") if name == "mask_image" else picture for name, picture in fitted.items()}
+
+
+def told_of_sizes(asked: Recipe, complete: Recipe) -> Recipe:
+    """Return a complete recipe whose pictures say what was done about sizes that were asked for or that differ.
+
+    Parameters
+    ----------
+    asked
+        As a person wrote it.
+    complete
+        The same with its size.
+    """
+    leading, told = leading_picture(asked), dict[str, Picture]()
+    for name, picture in complete.pictures.items():
+        if isinstance(picture, Picture) and leading is not None and picture.at_hand:
+            lines = tuple(line for line in picture.notices if not line.startswith((KEPT, SHAPE)))
+            added = _box_notice(asked, complete) if picture is leading else _shape_notice(complete, picture, leading)
+            if lines + added != picture.notices:
+                told[name] = dataclasses.replace(picture, notices=lines + added)
+    return complete.replace(**told) if told else complete
+
+
+def _box_notice(asked: Recipe, complete: Recipe) -> tuple[str, ...]:
+    box, made = (asked.width, asked.height), (complete.width, complete.height)
+    if None in box or box == made:
+        return ()
+    wanted = f"{box[0]}x{box[1]}"
+    return (f"{KEPT}: {made[0]}x{made[1]} is made where {wanted} was asked for; crop, pad and stretch fill {wanted}",)
+
+
+def _shape_notice(complete: Recipe, picture: Picture, leading: Picture) -> tuple[str, ...]:
+    (width, height), (whole_width, whole_height) = picture.size, leading.size
+    # A picture that was made smaller lost up to half a pixel to rounding.
+    near = abs(width * whole_height - height * whole_width) <= max(whole_width, whole_height, width * whole_height // 100)
+    if near or picture.size == initial_size(complete):
+        return ()
+    return (f"{SHAPE} than the picture that it lies over, {width}x{height} and {whole_width}x{whole_height}: it is stretched",)
+
+
+def stretched(recipe: Recipe) -> Recipe:
+    """Return a complete recipe of an earlier version as it says itself today.
+
+    Up to commit 58f126f "fit" stretched a picture to a width and height that had other
+    proportions. No complete recipe says that any more, so one that does is such a recipe.
+    """
+    leading, size = leading_picture(recipe), (recipe.width, recipe.height)
+    if leading is None or not leading.at_hand or None in size or recipe.resize_mode not in (None, "fit"):
+        return recipe
+    preset = preset_of(recipe.model)
+    kept = result_size(recipe, preset, preset.origin_of(str(recipe.checkpoint))) == size
+    return recipe if kept else recipe.replace(resize_mode="stretch")

@@ -24,6 +24,7 @@ from ..scripts.checking import Listed, check
 from ..scripts.writing import WEIGHTS, Script, Step
 from ..sessions.session import get_session
 from ..sweeps.sweep import Sweep
+from .replays import allowed, is_claim
 
 
 def script_of(what: Any, *, own_folder: bool = False, name: str = "result") -> Script:
@@ -60,7 +61,7 @@ def program(what: Any) -> str:
 
 
 def script_command(shell: Any, words: Sequence[str]) -> Listed | str:
-    """Carry out `%diffuse script NAME [FILE] [--check]`.
+    """Carry out `%diffuse script NAME [FILE] [--check [--yes]]`.
 
     Parameters
     ----------
@@ -79,8 +80,10 @@ def script_command(shell: Any, words: Sequence[str]) -> Listed | str:
         A word is missing or not known, or there is nothing to compare with.
     FileError
         The file cannot be written.
+    ConsentError
+        The result was read from a file, and its program would fetch weights or read a local path.
     """
-    names = [word for word in words if word != "--check"]
+    names = [word for word in words if word not in ("--check", "--yes")]
     if not names or len(names) > 2 or any(name.startswith("--") for name in names):
         rule = "followed by the name of a result, and perhaps a file or `--check`"
         raise ParameterError(breaks_rule("%diffuse script", rule, Words(" ".join(words) or "nothing")))
@@ -95,11 +98,19 @@ def script_command(shell: Any, words: Sequence[str]) -> Listed | str:
         pictures = f", with {', '.join(saved.pictures)} beside it" if saved.pictures else ""
         line = f"saved: {target}{pictures}"
     if "--check" in words:
-        checked = check(script_of(what), _images(what))
+        checked = _checked(what, "--yes" in words)
         return Listed(f"{line}\n{checked.line}".strip(), checked.text)
     if not line:
         shell.set_next_input(_as_cell(script_of(what), names[0]))
     return line or "the program is the next cell"
+
+
+def _checked(what: Any, yes: bool) -> Listed:
+    """Run a program and compare; one of what a file says fetches nothing unasked."""
+    script, images = script_of(what), _images(what)
+    claims = [what.recipe, *(what.chain or ())] if isinstance(what, Result) and is_claim(what) else []
+    with allowed(claims, yes):
+        return check(script, images, offline=bool(claims) and not yes)
 
 
 def _as_cell(script: Script, name: str) -> str:
@@ -140,10 +151,12 @@ def _steps(what: Any) -> list[Step]:
     if isinstance(what, Chain):
         return _steps_of_chain(resolve_chain(what), [_machine_of([])] * len(what))
     if isinstance(what, Result):
+        # A file's claim says nothing of this machine.
+        own = what.fingerprint if what.claimed_fingerprint is None else _machine_of([])
         if what.chain is not None:
-            others = [_machine_of([what.fingerprint])] * (len(what.chain) - 1)
-            return _steps_of_chain(what.chain, [*others, what.fingerprint])
-        return [Step(resolve(what.recipe), what.fingerprint)]
+            others = [_machine_of([own])] * (len(what.chain) - 1)
+            return _steps_of_chain(what.chain, [*others, own])
+        return [Step(resolve(what.recipe), own)]
     if isinstance(what, Recipe):
         return [Step(resolve(what), _machine_of([]))]
     raise ParameterError(breaks_rule("program", "asked for a recipe, a result, a chain, a sweep, a grid or a loopback", what))

@@ -14,7 +14,7 @@ from ..errors import ParameterError, breaks_rule
 from ..images.picture import content_address
 from ..metadata.provenance import Provenance
 from ..recipes.recipe import Recipe
-from ..recipes.sizes import fitted_pictures
+from ..recipes.sizes import fitted_pictures, stretched
 from ..results import Result
 from ..sessions.session import get_session
 from ..store.archive import Archive
@@ -99,7 +99,7 @@ class Timeline(Sequence[Result]):
     def _moments(self) -> list[Moment]:
         found: dict[tuple[str, str], Moment] = {}
         for entry in self._kept_in().entries():
-            if isinstance(entry.get("recipe"), dict) and isinstance(entry.get("time"), (int, float)):
+            if isinstance(entry.get("recipe"), dict) and _is_time(entry.get("time")):
                 key = str(entry.get("picture", entry["key"])), str(sorted(entry["recipe"].items()))
                 found[key] = Moment(float(entry["time"]), entry["recipe"], None, entry)
         for result in list(get_session().history):
@@ -119,7 +119,8 @@ class Timeline(Sequence[Result]):
             chain = moment.held.chain or (loaded[1].chain if loaded else None)
             return moment.held if chain is moment.held.chain else dataclasses.replace(moment.held, chain=chain)
         if loaded is None:
-            raise ParameterError("`index` must be of a result that is still there: the store lost this one. Look again.")
+            rule = "`index` must be of a result that is still there"
+            raise ParameterError(f"{rule}: the store lost this one, or holds another. Look again.")
         return result_of(*loaded, moment.when, Archive(self._kept_in()))
 
     def __repr__(self) -> str:
@@ -154,6 +155,11 @@ class Timeline(Sequence[Result]):
         return f"<td style='{_CELL}'>{thumbnail_html(image, _THUMBNAIL)}</td>{shown}"
 
 
+def _is_time(value: Any) -> bool:
+    """Whether a value is a time that a date can be made of: seconds since 1970, before the year 9000."""
+    return isinstance(value, (int, float)) and 0 <= value < 2.2e11
+
+
 class NoSuchResult(ParameterError, IndexError):
     """The timeline has no result at this index."""
 
@@ -171,7 +177,7 @@ def _said(moment: Moment) -> str:
 
 def result_of(kept: Kept, provenance: Provenance, when: float, archive: Archive) -> Result:
     """Return what the store holds as a result; its pictures are those that the archive finds."""
-    recipe = with_pictures(provenance.recipe, archive)
+    recipe = stretched(with_pictures(provenance.recipe, archive))
     initial = recipe.image
     return Result(
         recipe=recipe,

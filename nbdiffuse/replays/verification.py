@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..cells.reading import visible
 from ..errors import FileError, Interrupted, NbdiffuseError, ParameterError, breaks_rule
+from ..files.paths import path_of
 from ..images.picture import Picture
 from ..metadata.image_files import SUFFIXES
 from ..metadata.provenance import Provenance
@@ -21,7 +22,7 @@ from ..runs.chain_run import ChainRun
 from ..sessions.session import get_session
 from ..store.archive import Archive
 from .comparison import Distance, changed, distance
-from .replays import Source, again, chain_of, traced
+from .replays import Source, again, allowed, as_made, chain_of, is_claim, traced
 
 IDENTICAL, TOLERABLE, DIFFERENT, UNKNOWN = "identical", "within tolerance", "different", "not verified"
 LARGEST, MEAN = 8, 0.5
@@ -105,6 +106,7 @@ def verify(
     on_progress: Callable[[int, int, str], None] = lambda done, total, name: None,
     on_verdict: Callable[[Verdict], None] = lambda verdict: None,
     names: Sequence[str] = (),
+    yes: bool = False,
 ) -> Verification:
     """Make pictures again and tell whether they come out the same.
 
@@ -118,6 +120,9 @@ def verify(
         Called after each.
     names
         What results among the sources are called, one for each source; their kind of run when not given.
+    yes
+        Whether weights that files name may be fetched from the hub, or read from a local path. Without it a
+        file that needs them is not verified, and its reason says what it needs and how large that is.
 
     Returns
     -------
@@ -139,7 +144,7 @@ def verify(
     verdicts = []
     for number, (name, item) in enumerate(items):
         on_progress(number, len(items), name)
-        verdicts.append(_verdict(name, item))
+        verdicts.append(_verdict(name, item, yes))
         on_verdict(verdicts[-1])
     return Verification(verdicts)
 
@@ -149,8 +154,8 @@ def _items(source: Source | Path, name: str) -> Sequence[tuple[str, Source]]:
         return [(name or repr(source), source)]
     if isinstance(source, Provenance) or not isinstance(source, (str, os.PathLike)):
         raise ParameterError(breaks_rule("verify", "results, files or folders", source))
-    path = Path(source).expanduser()
-    if not path.is_dir():
+    path = path_of(source)
+    if not os.path.isdir(path):
         return [(path.name, path)]
     try:
         files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
@@ -159,28 +164,29 @@ def _items(source: Source | Path, name: str) -> Sequence[tuple[str, Source]]:
     return [(file.name, file) for file in files]
 
 
-def _verdict(name: str, source: Source) -> Verdict:
+def _verdict(name: str, source: Source, yes: bool) -> Verdict:
     try:
         provenance, archive = traced(source)
         if provenance.partial is not None:
             return Verdict(name, UNKNOWN, reason=f"The run was stopped after {provenance.partial} steps.")
-        return _compared(name, source, provenance, archive)
+        return _compared(name, source, provenance, archive, yes)
     except Interrupted:
         raise
     except NbdiffuseError as error:
         return Verdict(name, UNKNOWN, reason=str(error))
 
 
-def _compared(name: str, source: Source, provenance: Provenance, archive: Archive) -> Verdict:
-    before = _image(source)
+def _compared(name: str, source: Source, provenance: Provenance, archive: Archive, yes: bool) -> Verdict:
+    before, steps = _image(source), chain_of(provenance)
     # A check is nothing that was made: it leaves the history as it was.
-    with get_session().unrecorded():
-        made = again(chain_of(provenance), archive)[-1]
+    with allowed(steps.steps if is_claim(source) else (), yes), get_session().unrecorded():
+        made = again(as_made(steps, archive), archive)[-1]
     now = made.image
     if isinstance(source, Path) and source.suffix.lower() in (".jpg", ".jpeg"):
         now = _compressed(now)
     apart = distance(before, now)
-    since = changed(provenance.fingerprint, made.fingerprint)
+    then = source.shown_fingerprint if isinstance(source, Result) else provenance.fingerprint
+    since = changed(then, made.fingerprint) if then else ()
     if apart is None:
         return Verdict(name, DIFFERENT, None, since, f"It is {before.width}x{before.height}, and {now.width}x{now.height} now.")
     if apart.largest == 0:

@@ -10,8 +10,11 @@ from typing import Any
 
 from ..errors import FileError, Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from ..files.drafts import write_whole
+from ..files.paths import path_of
 from ..images.gallery import page
 from ..images.sheets import Spot, Table, sheet_png
+from ..recipes.chain import Chain
+from ..recipes.portable import portable
 from ..sessions.session import Session, get_session
 from ..store.store import Store
 from ..sweeps.chain_sweep import ChainPlace, ChainSweep
@@ -132,27 +135,31 @@ class ChainGrid:
         FileError
             A file cannot be written.
         """
-        target = Path(folder).expanduser()
+        target = path_of(folder, "folder")
         try:
             target.mkdir(parents=True, exist_ok=True)
             for index, run in enumerate(self._runs):
                 if _whole(run):
                     run.results[-1].save(target / _file(index))
-            write_whole(target / "index.html", page(repr(self), self._tables(), self._initial()).encode("utf-8", "replace"))
+            write_whole(
+                target / "index.html", page(repr(self), self._tables(shared=True), self._initial()).encode("utf-8", "replace")
+            )
         except OSError as error:
             raise FileError(f"{target} cannot be written: {error.strerror or error}.") from None
         return target / "index.html"
 
-    def _tables(self) -> list[Table]:
-        return tables_of(self.sweep, self._spot)
+    def _tables(self, shared: bool = False) -> list[Table]:
+        return tables_of(self.sweep, lambda cell: self._spot(cell, shared))
 
-    def _spot(self, cell: ChainPlace) -> Spot:
+    def _spot(self, cell: ChainPlace, shared: bool) -> Spot:
         run, label = self._runs[cell.index], coordinates_text(self.sweep, cell)
-        details = json.dumps(cell.chain.to_dict(), indent=2, ensure_ascii=False)
+        details = json.dumps(Chain(tuple(map(portable, cell.chain))).to_dict(), indent=2, ensure_ascii=False)
         if _whole(run):
             return Spot(run.image, "", label, _file(cell.index), details)
         progress, failed = run.progress, self._failed.get(cell.index)
-        state = f"{type(failed).__name__}: {failed}" if failed else f"{len(run)} of {len(cell.chain)} steps"
+        # What leaves this machine names an error by its kind alone: its line may name files.
+        line = "its line stands in the notebook" if shared else failed
+        state = f"{type(failed).__name__}: {line}" if failed else f"{len(run)} of {len(cell.chain)} steps"
         return Spot(progress.preview if progress else None, state, label, None, details)
 
     def _initial(self) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from PIL import Image
 
 from ..errors import Interrupted, ParameterError
+from ..files.paths import path_of
 from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, png_bytes
 from ..images.latents import Latents
 from ..images.picture import Picture
@@ -183,7 +184,7 @@ class ChainRun:
         FileError
             The suffix is not .png, .jpg or .webp, or a file cannot be written.
         """
-        target = Path(path)
+        target = path_of(path, "save")
         saved = self.results[-1].save(target)
         folder = target.with_suffix("")
         folder.mkdir(parents=True, exist_ok=True)

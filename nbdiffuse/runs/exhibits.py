@@ -11,6 +11,7 @@ from ..errors import FileError
 from ..files.drafts import write_whole
 from ..images.gallery import page
 from ..images.sheets import Spot, Table, sheet_png
+from ..recipes.portable import portable
 from ..results import Result
 from ..sweeps.cell import SweepCell
 from ..sweeps.sweep import Sweep
@@ -38,30 +39,33 @@ def save(title: str, sweep: Sweep, ledger: Ledger, folder: Path) -> Path:
             if isinstance(outcome, Result):
                 outcome.save(folder / _file(group[0]))
         # A picture that was carried over may have text in its name that is not Unicode.
-        content = page(title, tables(sweep, ledger), initial_picture(sweep)).encode("utf-8", "replace")
+        content = page(title, tables(sweep, ledger, shared=True), initial_picture(sweep)).encode("utf-8", "replace")
         write_whole(folder / "index.html", content)
     except OSError as error:
         raise FileError(f"{folder} cannot be written: {error.strerror or error}.") from None
     return folder / "index.html"
 
 
-def tables(sweep: Sweep, ledger: Ledger) -> list[Table]:
-    """Lay out what is there of a sweep."""
-    return tables_of(sweep, lambda cell: _spot(sweep, ledger, cell))
+def tables(sweep: Sweep, ledger: Ledger, shared: bool = False) -> list[Table]:
+    """Lay out what is there of a sweep; what is `shared` leaves this machine, so errors are named by their kind alone."""
+    return tables_of(sweep, lambda cell: _spot(sweep, ledger, cell, shared))
 
 
-def _spot(sweep: Sweep, ledger: Ledger, cell: SweepCell) -> Spot:
+def _spot(sweep: Sweep, ledger: Ledger, cell: SweepCell, shared: bool) -> Spot:
     outcome, first = ledger.outcomes.get(cell.picture_key), sweep.group_of(cell)[0]
     label = coordinates_text(sweep, cell)
-    details = json.dumps(cell.recipe.to_dict(), indent=2, ensure_ascii=False)
+    details = json.dumps(portable(cell.recipe).to_dict(), indent=2, ensure_ascii=False)
     if isinstance(outcome, Result):
         note = "" if cell is first else f"= {differences_text(sweep, cell, first)}"
         return Spot(outcome.image, note, label, _file(first), details)
     progress = ledger.running.get(cell.picture_key)
-    return Spot(progress.preview if progress else None, _state(cell, ledger, outcome), label, None, details)
+    return Spot(progress.preview if progress else None, _state(cell, ledger, outcome, shared), label, None, details)
 
 
-def _state(cell: SweepCell, ledger: Ledger, outcome: Failed | None) -> str:
+def _state(cell: SweepCell, ledger: Ledger, outcome: Failed | None, shared: bool) -> str:
+    if outcome is not None and shared:
+        # Its line may name files of this machine.
+        return f"{type(outcome.error).__name__}: its line stands in the notebook"
     if outcome is not None:
         return f"{type(outcome.error).__name__}: {outcome.error}"
     if cell.picture_key not in ledger.running:

@@ -13,11 +13,14 @@ import numpy as np
 from PIL import Image
 
 from ..errors import FileError, Interrupted, ParameterError, breaks_rule, did_you_mean
+from ..files.paths import path_of
 from ..images.colors import mean_color, toward
 from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, png_bytes
+from ..images.masks import overlay
 from ..images.picture import Picture
 from ..recipes.completion import resolve
 from ..recipes.recipe import PARAMS, Recipe
+from ..recipes.sizes import fitted_pictures
 from ..recipes.strengths import real_steps
 from ..results import Result, given_cells
 from ..sessions.session import Session, get_session, wait
@@ -118,7 +121,7 @@ class Loopback:
             number = len(self.results)
             recipe = self.recipes[number]
             if number:
-                recipe = recipe.replace(image=Picture.of(self.pictures[-1], label=f"pass {number}"))
+                recipe = recipe.replace(image=Picture.of(self.pictures[-1], label=f"pass {number}"), **self._over_first())
             try:
                 result = wait(self._session.submit(recipe, self._take_note), while_waiting)
             except (Interrupted, KeyboardInterrupt):
@@ -126,12 +129,24 @@ class Loopback:
             finally:
                 self.progress = None
             self.results.append(result)
-            corrected = self.color_correction == "lab"
-            self.pictures.append(toward(result.image, self._first()) if corrected else result.image)
+            self.pictures.append(self._corrected(result.image) if self.color_correction == "lab" else result.image)
         else:
             return self
         # Raised outside the `except`, so that no traceback keeps the stopped run's frames.
         raise Interrupted(f"Stopped in pass {len(self.results) + 1} of {len(self.recipes)}. Run it again for the rest.")
+
+    def _over_first(self) -> dict[str, Picture]:
+        """Return mask and control pictures as they lie over the first pass's picture: later ones have another size."""
+        first = self.recipes[0]
+        fitted = fitted_pictures(first)
+        others = {name: picture for name, picture in first.pictures.items() if name != "image"}
+        moved = {name: picture for name, picture in others.items() if picture.size != fitted[name].size}
+        return {name: Picture.of(fitted[name], picture.label) for name, picture in moved.items() if isinstance(picture, Picture)}
+
+    def _corrected(self, image: Image.Image) -> Image.Image:
+        corrected, first = toward(image, self._first()), self.recipes[0]
+        # What a mask keeps is kept from the correction, too.
+        return overlay(corrected, self._first(), fitted_pictures(first)["mask_image"]) if first.keeps_pixels else corrected
 
     def _take_note(self, progress: Progress) -> None:
         self.progress = progress
@@ -166,7 +181,7 @@ class Loopback:
         FileError
             The suffix is another one, or the file cannot be written.
         """
-        target = Path(path).expanduser()
+        target = path_of(path, "save")
         if target.suffix.lower() not in FORMATS:
             raise FileError(breaks_rule("save", "a file name that ends in .gif or .webp", str(path)))
         try:

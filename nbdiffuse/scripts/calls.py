@@ -12,14 +12,13 @@ from ..recipes.completion import call_fields
 from ..recipes.fields import of_first
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PROMPTS, Recipe
-from ..recipes.sizes import initial_size
+from ..recipes.sizes import initial_size, lies_over, resample_of
 from ..recipes.strengths import real_steps
 from .listing import Listing
 from .statements import call, exploded, literal
 
 VARIABLES = {"image": "initial", "mask_image": "mask", "control_image": "control"}
 """What a program calls the pictures that a recipe starts from; those of further parts have a number behind it."""
-LANCZOS = "Image.Resampling.LANCZOS"
 
 
 def variable_of(field: str) -> str:
@@ -50,25 +49,28 @@ def bring_to_size(listing: Listing, recipe: Recipe, field: str, name: str, opene
     opened
         Source of the picture; the variable when empty.
     """
-    size, own = initial_size(recipe), recipe.pictures[field].size
+    size, own, over = initial_size(recipe), recipe.pictures[field].size, lies_over(recipe, field)
     source = opened or name
     to_grey = '.convert("L")' if field == "mask_image" else ""
+    resample = f"Image.Resampling.{resample_of(recipe, field).name}"
     if own == size:
         listing.add(*([f"{name} = {source}{to_grey}"] if opened else []))
         return
     listing.use("PIL", "Image")
     if recipe.resize_mode == "crop":
         listing.add(*([f"{name} = {source}"] if opened else []))
-        box = f"box={literal(crop_box(own, size))}"
-        listing.add(*call(f"{name} = {name}.resize", [literal(size), LANCZOS, box], to_grey))
+        box = f"box={literal(crop_box(own, size, over))}"
+        listing.add(*call(f"{name} = {name}.resize", [literal(size), resample, box], to_grey))
     elif recipe.resize_mode == "pad":
-        inner, corner = pad_place(own, size)
-        listing.add(*call(f"inner = {source}.resize", [literal(inner), LANCZOS]))
+        inner, corner = pad_place(over or own, size)
+        listing.add(*call(f"inner = {source}.resize", [literal(inner), resample]))
         listing.add(f'{name} = Image.new("RGB", {literal(size)}, "white")')
         listing.add(f"{name}.paste(inner, {literal(corner)})")
         listing.add(*([f"{name} = {name}{to_grey}"] if to_grey else []))
     else:
-        listing.add(*call(f"{name} = {source}.resize", [literal(size), LANCZOS], to_grey))
+        # A call with something behind it is one line, as the formatter wants it.
+        listing.add(*([f"{name} = {source}"] if opened and to_grey else []))
+        listing.add(*call(f"{name} = {name if to_grey else source}.resize", [literal(size), resample], to_grey))
 
 
 def arguments(
@@ -141,10 +143,37 @@ def generator(seed: str) -> str:
     return f'generator=torch.Generator("cpu").manual_seed({seed})'
 
 
-def run(listing: Listing, lines: list[str], seed: str, target: str = "image", indent: str = "") -> None:
-    """Write the pipeline's call."""
+def run(
+    listing: Listing, lines: list[str], seed: str, target: str = "image", indent: str = "", overlay: tuple[str, str] | None = None
+) -> None:
+    """Write the pipeline's call.
+
+    Parameters
+    ----------
+    listing
+        Gets the lines.
+    lines
+        From `arguments`.
+    seed, target
+        Source of the seed, and the variable that holds what the call makes.
+    indent
+        Blanks before every line.
+    overlay
+        From `overlay_of`: the variables of the initial picture and of the mask.
+    """
     listing.use("torch")
-    listing.add(*exploded(f"{target} = pipeline", [*lines, generator(seed)], ".images[0]", indent))
+    made = target if overlay is None else "redrawn"
+    listing.add(*exploded(f"{made} = pipeline", [*lines, generator(seed)], ".images[0]", indent))
+    if overlay is not None:
+        # As `masks.overlay` does.
+        listing.use("PIL", "Image")
+        listing.add(f"{indent}# What is black in the mask stays byte for byte as it was.")
+        listing.add(*call(f"{target} = Image.composite", [made, *overlay], indent=indent))
+
+
+def overlay_of(recipe: Recipe, sources: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the variables that hold what a complete recipe's mask keeps and the mask; None where nothing is put back."""
+    return (sources["image"], sources["mask_image"]) if recipe.keeps_pixels else None
 
 
 def picture_sources(recipe: Recipe) -> dict[str, str]:

@@ -49,7 +49,7 @@ class Listed:
         return f"{program}<div>{html.escape(self.line)}</div>"
 
 
-def check(script: Script, images: Sequence[Image.Image]) -> Listed:
+def check(script: Script, images: Sequence[Image.Image], offline: bool = False) -> Listed:
     """Run a script in a fresh process and say whether its pictures are the same.
 
     Parameters
@@ -58,6 +58,8 @@ def check(script: Script, images: Sequence[Image.Image]) -> Listed:
         What to run, in a folder of its own.
     images
         RGB, what it should make, in the order of `Script.results`.
+    offline
+        Whether the hub's client stays on this disk.
 
     Returns
     -------
@@ -71,7 +73,7 @@ def check(script: Script, images: Sequence[Image.Image]) -> Listed:
     with tempfile.TemporaryDirectory(prefix="nbdiffuse-script-") as name:
         folder = Path(name)
         script.save(folder / "program.py")
-        done = _run(folder)
+        done = _run(folder, offline)
         if done.returncode:
             error = RunError(f"The program failed: {([*done.stderr.split(chr(10)), ''])[-2].strip() or done.returncode}.")
             error.details = done.stderr
@@ -81,7 +83,7 @@ def check(script: Script, images: Sequence[Image.Image]) -> Listed:
     return Listed(SAME if not distance else f"other pixels: they differ by up to {distance} of 255", script.text)
 
 
-def _run(folder: Path) -> subprocess.CompletedProcess[str]:
+def _run(folder: Path, offline: bool) -> subprocess.CompletedProcess[str]:
     import torch
 
     # Sums are rounded by how many threads share them.
@@ -89,6 +91,7 @@ def _run(folder: Path) -> subprocess.CompletedProcess[str]:
     package = str(Path(__file__).parents[2])
     found = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), package)))
     environment = {**os.environ, **threads, "PYTHONPATH": found, "TQDM_DISABLE": "1"}
+    environment |= {"HF_HUB_OFFLINE": "1"} if offline else {}
     command = [sys.executable, "program.py"]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..images.latents import Latents
 from ..images.picture import Picture
-from .statements import call, import_block, literal
+from .statements import call, identifier, import_block, literal, one_line
 
 
 class Listing:
@@ -32,6 +32,9 @@ class Listing:
 
     def use(self, module: str, *names: str) -> None:
         """Import names from a module, or the module."""
+        # An import cannot be a literal: it is made of identifiers, or it is refused.
+        for part in (*module.removesuffix(" as np").split("."), *names):
+            identifier(part)
         if names:
             self._names[module].update(names)
         else:
@@ -50,7 +53,7 @@ class Listing:
         if self._lines:
             self._lines.append("")
         if comment:
-            self._lines.append(f"# {comment}")
+            self._lines.append(f"# {one_line(comment)}")
 
     def opened(self, picture: Picture | Latents, name: str) -> str:
         """Return the source that opens a picture; it becomes one of the program's own files."""
@@ -69,6 +72,8 @@ class Listing:
 
     def text(self, title: str) -> str:
         """Return the whole program."""
-        constants = [line for name, comment in self._constants.items() for line in ([f"# {comment}"] if comment else []) + [name]]
+        constants: list[str] = []
+        for line, comment in self._constants.items():
+            constants += [f"# {one_line(comment)}", line] if comment else [line]
         parts = [[f'"""{title}"""'], import_block(self._modules, self._names), constants, self._lines]
         return "\n\n".join("\n".join(part) for part in parts if part) + "\n"

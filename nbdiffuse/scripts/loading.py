@@ -11,11 +11,15 @@ from huggingface_hub import try_to_load_from_cache
 
 from .. import embedded
 from ..embedded.differences import NAME as CHANGE
+from ..errors import ParameterError, breaks_rule
+from ..files.paths import here
+from ..metadata.fingerprints import DEVICES, DTYPES
 from ..recipes.controlnets import controlnet_of
+from ..recipes.portable import is_hub_id
 from ..recipes.presets import MOVED, preset_of
 from ..recipes.recipe import Recipe
 from .listing import Listing
-from .statements import literal
+from .statements import identifier, literal
 
 LEVERS: Mapping[tuple[str, str], str] = {
     ("attention", "xformers"): "pipeline.enable_xformers_memory_efficient_attention()",
@@ -25,9 +29,6 @@ LEVERS: Mapping[tuple[str, str], str] = {
     ("vae_tiling", "on"): "pipeline.vae.enable_tiling()",
 }
 """What a program says for a lever's position; the others are diffusers' own."""
-
-
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
@@ -46,7 +47,11 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
     from ..checkpoints.signatures import automatic_class
 
     word, pipeline = str(recipe.checkpoint), preset_of(recipe.model).pipeline(recipe)
-    dtype = machine.get("dtype", "float32")
+    dtype, device = machine.get("dtype", "float32"), machine.get("device", "cpu")
+    # The second wall: whatever let a fingerprint in, these become source.
+    for field, value, known in (("dtype", dtype, DTYPES), ("device", device, DEVICES)):
+        if value not in known:
+            raise ParameterError(breaks_rule(field, f"one of {', '.join(known)}", value))
     typed = [f"dtype=torch.{dtype}"] if dtype != "float32" else []
     more = [*typed, *(["add_watermarker=False"] if "XL" in pipeline else [])]
     nets = {
@@ -68,13 +73,14 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         given = [*_located(listing, word, machine.get("checkpoint", "")), *_lent(listing, word, typed), *more]
         listing.assign("pipeline", f"{loader}.from_pretrained", given)
     for one in recipe.loras:
+        _refuse_what_diffusers_drops(str(one.file))
         listing.add(f"pipeline.load_lora_weights({', '.join(_lora_file(str(one.file)))})")
-        listing.add(f"pipeline.fuse_lora({'' if one.scale in (None, 1) else f'lora_scale={one.scale:g}'})")
+        listing.add(f"pipeline.fuse_lora({'' if one.weight == 1 else f'lora_scale={one.weight:g}'})")
         listing.add("pipeline.unload_lora_weights()  # they are in the weights now")
     if _own_scheduler(word) != f"{recipe.scheduler}Scheduler":
         schedule(listing, f"{recipe.scheduler}Scheduler")
-    if machine.get("device", "cpu") != "cpu":
-        listing.add(f"pipeline.to({literal(machine['device'])})")
+    if device != "cpu":
+        listing.add(f"pipeline.to({literal(device)})")
     for (lever, position), line in LEVERS.items():
         if machine.get(lever) == position:
             if "AttnProcessor" in line:
@@ -85,16 +91,33 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
 
 
 def _lora_file(file: str) -> list[str]:
-    path = Path(file).expanduser()
-    if path.is_file():
+    path = here(file)
+    if path is not None and path.is_file():
         return [literal(path.parent.resolve()), f"weight_name={literal(path.name)}"]
+    if path is not None and path.is_dir():
+        return [literal(path.resolve())]
     repo, name = "/".join(file.split("/")[:2]), "/".join(file.split("/")[2:])
-    return [literal(repo), f"weight_name={literal(name)}"]
+    return [literal(repo), *([f"weight_name={literal(name)}"] if name else [])]
+
+
+def _refuse_what_diffusers_drops(file: str) -> None:
+    from ..checkpoints.layouts import shapes
+    from ..checkpoints.lora_fusion import is_read_here
+
+    path = here(file)
+    held = (
+        path if path is not None and path.is_file() else _cached("/".join(file.split("/")[:2]), "/".join(file.split("/")[2:]), "")
+    )
+    if held is not None and is_read_here(shapes(held)):
+        line = f"`lora` must be one that diffusers' own loader reads in full where a program is written, got {held.name!r}."
+        raise ParameterError(
+            f"{line} It holds LoHa, LoKr, DoRA or the like; share the recipe instead: `result.recipe.to_json()`."
+        )
 
 
 def schedule(listing: Listing, scheduler: str) -> None:
     """Write the line that exchanges the scheduler."""
-    listing.use("diffusers", scheduler)
+    listing.use("diffusers", identifier(scheduler))
     listing.assign("pipeline.scheduler", f"{scheduler}.from_config", ["pipeline.scheduler.config"])
 
 
@@ -108,11 +131,12 @@ def _located(listing: Listing, word: str, identity: str) -> list[str]:
             "Small checkpoints that come with nbdiffuse, which is looked up here and not imported.",
         )
         return [f"checkpoints / {literal(word)}"]
-    path = Path(word).expanduser()
-    if path.is_dir():
+    path = here(word)
+    if path is not None and path.is_dir():
         return [literal(path)]
     name, _, revision = word.partition("@")
     _, _, commit = identity.partition("+")[0].partition("@")
+    commit = commit if re.fullmatch("[0-9a-f]{40}", commit) else ""
     name, revision = MOVED.get(name, name), revision or commit
     given = [literal(name), *([f"revision={literal(revision)}"] if revision else [])]
     halves = (f"unet/diffusion_pytorch_model.fp16{suffix}" for suffix in (".safetensors", ".bin"))
@@ -151,7 +175,7 @@ def _lent(listing: Listing, word: str, typed: list[str]) -> list[str]:
 
 def _cached(name: str, file: str, revision: str) -> Path | None:
     """Return a file of a hub repository that is on this disk already."""
-    if not _HUB_ID.fullmatch(name):
+    if not is_hub_id(name):
         return None
     found = try_to_load_from_cache(name, file, revision=revision or None)
     return Path(found) if isinstance(found, str) else None
@@ -162,8 +186,8 @@ def _is_file(word: str) -> bool:
 
 
 def _single_file(word: str) -> list[str]:
-    path = Path(word).expanduser()
-    if not path.is_file():
+    path = here(word)
+    if path is None or not path.is_file():
         name, _, revision = word.partition("@")
         repo, file = "/".join(name.split("/")[:2]), "/".join(name.split("/")[2:])
         return [literal(f"https://huggingface.co/{repo}/blob/{revision or 'main'}/{file}")]
@@ -176,11 +200,11 @@ def directory_of(word: str) -> Path | None:
     """Return where a checkpoint's configs are on this disk, without fetching anything; None where they are not."""
     if word in embedded.names():
         return embedded.path(word)
-    path = Path(word).expanduser()
-    if path.is_dir():
+    path = here(word)
+    if path is not None and path.is_dir():
         return path
     if _is_file(word):
-        return path.with_suffix("") if path.with_suffix("").is_dir() else None
+        return here(word.removesuffix(".safetensors"))
     name, _, revision = word.partition("@")
     found = _cached(MOVED.get(name, name), "model_index.json", revision)
     return found.parent if found else None
@@ -190,9 +214,13 @@ def index_of(word: str) -> dict[str, object]:
     """Return what a checkpoint's model_index.json says; nothing where it is not on this disk."""
     directory = directory_of(word)
     file = directory / "model_index.json" if directory else None
-    return dict(json.loads(file.read_text("utf-8"))) if file and file.is_file() else {}
+    try:
+        found = json.loads(file.read_text("utf-8")) if file and file.is_file() else {}
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _own_scheduler(word: str) -> str | None:
     entry = index_of(word).get("scheduler")
-    return entry[1] if isinstance(entry, list) else None
+    return entry[1] if isinstance(entry, list) and len(entry) == 2 else None

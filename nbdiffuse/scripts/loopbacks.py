@@ -10,7 +10,7 @@ from ..images import colors
 from ..images.picture import Picture
 from . import calls, loading, weighting
 from .listing import Listing
-from .statements import literal
+from .statements import call, literal
 from .writing import Script, refuse_what_no_program_says, size_remark
 
 if TYPE_CHECKING:
@@ -52,9 +52,12 @@ def of_loopback(loop: Loopback, machine: Mapping[str, str], *, own_folder: bool 
     listing.add("for number, strength in enumerate(strengths):")
     sources = {**calls.picture_sources(first), "image": "image"}
     lines = calls.arguments(first, sources, {"strength": "strength"}, embeddings)
-    calls.run(listing, lines, f"{seed} + number", indent="    ")
+    calls.run(listing, lines, f"{seed} + number", indent="    ", overlay=calls.overlay_of(first, sources))
     if corrected:
         listing.add(f"    image = toward(image, {calls.VARIABLES['image']})")
+        if first.keeps_pixels:
+            kept = calls.VARIABLES["image"], calls.VARIABLES["mask_image"]
+            listing.add(*call("image = Image.composite", ["image", *kept], indent="    "))
     stem = literal(name.replace("{", "{{").replace("}", "}}"))
     listing.add(f"    image.save(f{stem[:-1]}-{{number:02d}}.png{stem[-1]})")
     results = tuple(f"{name}-{number:02d}.png" for number in range(len(loop.recipes)))

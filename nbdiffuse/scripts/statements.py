@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import keyword
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from ..errors import ParameterError, breaks_rule
 
 WIDTH = 88
 """Columns of a line, ruff's own default."""
@@ -12,7 +16,13 @@ _STANDARD = ("itertools", "importlib.util", "pathlib", "typing")
 
 
 def literal(value: Any) -> str:
-    """Write a number, a text, None, or a tuple or list of these; a text is always one literal, whatever it holds."""
+    """Write a number, a text, None, or a tuple or list of these; a text is always one literal, whatever it holds.
+
+    Raises
+    ------
+    ParameterError
+        It is something else, or a number that no literal says.
+    """
     if isinstance(value, Path):
         value = str(value)
     if isinstance(value, tuple):
@@ -21,11 +31,31 @@ def literal(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(literal, value))}]"
     if not isinstance(value, str):
+        if not (value is None or type(value) in (bool, int) or (type(value) is float and math.isfinite(value))):
+            raise ParameterError(breaks_rule("program", "made of numbers, texts, and lists of them", value))
         return repr(value)
     quote = "'" if value.count('"') > value.count("'") else '"'
     # `repr` of one character escapes what is not printable, direction marks included.
-    inner = "".join(f"\\{quote}" if char == quote else repr(char)[1:-1] for char in value)
+    inner = "".join(f"\\{quote}" if char == quote else repr(char)[1:-1] for char in str(value))
     return f"{quote}{inner}{quote}"
+
+
+def identifier(name: str) -> str:
+    """Return a name that stands in source as it is.
+
+    Raises
+    ------
+    ParameterError
+        It is no identifier, or a word of the language.
+    """
+    if not (isinstance(name, str) and name.isascii() and name.isidentifier() and not keyword.iskeyword(name)):
+        raise ParameterError(breaks_rule("program", "made of names that Python has", name))
+    return name
+
+
+def one_line(comment: str) -> str:
+    """Return a comment that ends with its line, whatever it holds."""
+    return "".join(char if char.isprintable() else " " for char in comment)
 
 
 def call(head: str, arguments: Iterable[str], tail: str = "", indent: str = "") -> list[str]:

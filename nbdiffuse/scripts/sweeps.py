@@ -14,9 +14,9 @@ from ..sweeps.sweep import Sweep
 from . import calls, loading, weighting
 from .listing import Listing
 from .statements import WIDTH, call, exploded, literal
-from .writing import WEIGHTS, Script, Step, refuse_what_no_program_says, size_remark
+from .writing import SIZES, WEIGHTS, Script, Step, refuse_what_no_program_says, size_remark
 
-SET_UP = ("model", "checkpoint", "lora", "scheduler", "controlnet", "weighting", "width", "height", "resize_mode")
+SET_UP = ("model", "checkpoint", "controlnet", "lora", "scheduler", "weighting", *SIZES, "mask_overlay")
 """Fields that change more of a program than an argument of the call; pictures do too."""
 
 
@@ -50,7 +50,7 @@ class Block:
     def opened(self) -> tuple[Any, ...]:
         """What decides how its pictures are opened."""
         recipe = self.recipe
-        return tuple(recipe.pictures.values()), recipe.width, recipe.height, recipe.resize_mode
+        return tuple(recipe.pictures.values()), recipe.width, recipe.height, recipe.resize_mode, recipe.keeps_pixels
 
 
 def of_sweep(sweep: Sweep, machine: Mapping[str, str], *, own_folder: bool = False, name: str = "cell") -> Script:
@@ -119,8 +119,9 @@ def _write_calls(listing: Listing, block: Block, name: str, embeddings: Mapping[
     varied = {axis: calls.variable_of(axis) for axis in block.looped}
     variables = list(varied.values())
     lines = calls.arguments(block.recipe, sources, varied, embeddings)
+    overlay = calls.overlay_of(block.recipe, sources)
     if not block.looped:
-        calls.run(listing, lines, literal(block.recipe.seed))
+        calls.run(listing, lines, literal(block.recipe.seed), overlay=overlay)
         listing.add(f"image.save({literal(f'{name}-{numbers[0]:03d}.png')})")
         return
     for axis, variable in varied.items():
@@ -136,7 +137,7 @@ def _write_calls(listing: Listing, block: Block, name: str, embeddings: Mapping[
         line = f"for number, ({', '.join(variables)}) in {counted}:"
     listing.add(*([line] if len(line) <= WIDTH else exploded("for number, ", variables, f" in {counted}:")))
     seed = "seed" if "seed" in varied else literal(block.recipe.seed)
-    calls.run(listing, lines, seed, indent="    ")
+    calls.run(listing, lines, seed, indent="    ", overlay=overlay)
     listing.add(f"    image.save({_file(name)})")
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..errors import FileError, ParameterError
 from ..files.drafts import write_whole
+from ..files.paths import path_of
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..recipes.completion import call_fields
@@ -37,9 +38,8 @@ TITLES = {
 
 WEIGHTS = re.compile(r"checkpoint|controlnet(_[0-9]+)?")
 """Parts of a fingerprint that say whose weights were used."""
-WRITTEN = frozenset(
-    {"model", "checkpoint", "controlnet", "lora", "scheduler", "weighting", "seed", "width", "height", "resize_mode"}
-)
+SIZES = ("width", "height", "resize_mode")
+WRITTEN = frozenset({"model", "checkpoint", "controlnet", "lora", "scheduler", "weighting", "seed", *SIZES, "mask_overlay"})
 """Fields that a program says elsewhere than in the call."""
 
 
@@ -69,7 +69,7 @@ class Script:
         FileError
             The suffix is not .py, or a file cannot be written.
         """
-        target = Path(path).expanduser()
+        target = path_of(path)
         if target.suffix != ".py":
             raise FileError(f"`{path}` must end in .py to hold a program.")
         try:
@@ -170,7 +170,7 @@ def _write_step(listing: Listing, step: Step, later: bool, to_latents: bool) -> 
     if to_latents:
         calls.run(listing, [*lines, 'output_type="latent"'], literal(recipe.seed), "latents")
     else:
-        calls.run(listing, lines, literal(recipe.seed))
+        calls.run(listing, lines, literal(recipe.seed), overlay=calls.overlay_of(recipe, sources))
 
 
 def refuse_what_no_program_says(recipe: Recipe) -> None:

@@ -24,6 +24,7 @@ from ..errors import NbdiffuseError, ParameterError, RunError
 from ..images.intake import PILLOW_LIMIT
 from ..images.latents import Latents
 from ..images.picture import Picture
+from ..metadata import fingerprints
 from ..recipes.recipe import Recipe
 from ..recipes.sizes import fitted_pictures
 from ..results import Result
@@ -120,26 +121,47 @@ def fingerprint(text: str, pictures: Mapping[str, bytes]) -> Answer:
 
 
 def unpacked(answer: Answer, recipe: Recipe) -> Result | NbdiffuseError:
-    """Return the result or the error that `run` sent back, under the recipe that was sent."""
-    header, images = json.loads(answer[0]), answer[1]
-    if "error" in header:
-        return _error(header)
-    return Result(
-        recipe=recipe,
-        images=tuple(Image.open(io.BytesIO(png)).convert("RGB") for png in images),
-        initial=fitted_pictures(recipe).get("image"),
-        seconds=float(header["seconds"]),
-        fingerprint=header["fingerprint"],
-        notices=tuple(header["notices"]),
-    )
+    """Return the result or the error that `run` sent back, under the recipe that was sent.
+
+    An answer that is none is an error, too: a worker may be another version, or somebody else's.
+    """
+    try:
+        header, images = json.loads(answer[0]), answer[1]
+        if "error" in header:
+            return _error(header)
+        return Result(
+            recipe=recipe,
+            images=tuple(_picture(png) for png in images),
+            initial=fitted_pictures(recipe).get("image"),
+            seconds=float(header["seconds"]),
+            fingerprint=fingerprints.checked(header["fingerprint"]),
+            notices=tuple(map(str, header["notices"])),
+        )
+    except Exception as error:  # what was sent may be anything
+        return _no_answer(error)
 
 
 def fingerprint_of(answer: Answer) -> dict[str, str]:
     """Return what `fingerprint` sent back, or raise its error."""
-    header = json.loads(answer[0])
-    if "error" in header:
-        raise _error(header)
-    return dict(header["fingerprint"])
+    try:
+        header = json.loads(answer[0])
+        failure = _error(header) if "error" in header else None
+        found = fingerprints.checked(header["fingerprint"]) if failure is None else {}
+    except Exception as error:  # what was sent may be anything
+        failure = _no_answer(error)
+    if failure is not None:
+        raise failure
+    return found
+
+
+def _picture(png: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+        return image.convert("RGB")
+
+
+def _no_answer(error: Exception) -> RunError:
+    reason = str(error) if isinstance(error, NbdiffuseError) else type(error).__name__
+    return RunError(f"The worker's answer cannot be used: {reason.rstrip('.')}. Install the same version of nbdiffuse there.")
 
 
 def _at_work(work: Callable[[Engine, Recipe], Answer], text: str, pictures: Mapping[str, bytes]) -> Answer:
@@ -184,7 +206,8 @@ def _leave_the_notebooks_group() -> None:
 
 def _error(header: Mapping[str, Any]) -> NbdiffuseError:
     kind = getattr(errors, str(header["error"]), RunError)
-    error: NbdiffuseError = kind(str(header["line"]))
+    is_ours = isinstance(kind, type) and issubclass(kind, NbdiffuseError)
+    error: NbdiffuseError = kind(str(header["line"])) if is_ours else RunError(str(header["line"]))
     error.details = str(header["details"])
     return error
 

@@ -15,8 +15,9 @@ from ..devices.worker import Job, Worker
 from ..errors import Interrupted, NbdiffuseError
 from ..images.picture import Picture
 from ..recipes.completion import resolve
-from ..recipes.controlnets import CONTROLNETS
+from ..recipes.controlnets import CONTROLNETS, estimate_with
 from ..recipes.origins import source
+from ..recipes.prompt_loras import applied
 from ..recipes.recipe import Recipe
 from ..store.store import predictable
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _RECORDED = ContextVar("recorded", default=True)
+_LOCAL_ONLY = ContextVar("local_only", default=False)
 HISTORY = 200
 """Results that a session remembers; older ones live as long as somebody holds them."""
 
@@ -40,7 +42,7 @@ class Session:
     Parameters
     ----------
     device
-        Such as "cuda:0" or "cpu"; the GPU where there is one when not given.
+        Such as "cuda:0", "mps" or "cpu"; where not given a CUDA GPU, else Apple's, else the CPU.
     """
 
     def __init__(self, device: str | None = None) -> None:
@@ -75,7 +77,7 @@ class Session:
             record(result)
             return result
 
-        return self._worker.submit(work)
+        return self._submit(work)
 
     def submit_batch(
         self,
@@ -117,7 +119,7 @@ class Session:
 
             Batch(engine, complete, on_progress, settled, stop, lambda: self._worker.waiting).run()
 
-        return self._worker.submit(work)
+        return self._submit(work)
 
     def run(self, recipe: Recipe, on_progress: Callable[[Progress], None] | None = None) -> Result:
         """Run a recipe and wait for its result.
@@ -150,13 +152,39 @@ class Session:
         finally:
             _RECORDED.reset(token)
 
+    @contextmanager
+    def local_only(self) -> Iterator[None]:
+        """Keep what is submitted inside this block from the network: checkpoints come from this disk alone.
+
+        What is not there fails with a `CheckpointError`.
+        """
+        token = _LOCAL_ONLY.set(True)
+        try:
+            yield
+        finally:
+            _LOCAL_ONLY.reset(token)
+
+    def _submit(self, work: Callable[[threading.Event], T]) -> Job[T]:
+        """Queue work; whether it may use the network is asked on the thread that submits."""
+        if not _LOCAL_ONLY.get():
+            return self._worker.submit(work)
+
+        def local(stop: threading.Event) -> T:
+            self._ready_engine()
+            from ..checkpoints.hub import without_network
+
+            with without_network():
+                return work(stop)
+
+        return self._worker.submit(local)
+
     def _recorder(self) -> Callable[[Result], None]:
         """Return what a job that is submitted now does with its results; asked on the thread that submits."""
         return self.history.append if _RECORDED.get() else _forget
 
     def fingerprint(self, recipe: Recipe) -> dict[str, str]:
         """Return, before a complete recipe runs, the fingerprint that its result will have; waits for the run under way."""
-        return self._worker.submit(lambda stop: self._ready_engine().fingerprint(recipe)).result()
+        return self._submit(lambda stop: self._ready_engine().fingerprint(recipe)).result()
 
     def depth_map(self, image: Any) -> Picture:
         """Estimate a picture's depth, for a ControlNet to follow.
@@ -200,13 +228,13 @@ class Session:
         def look(pipelines: Pipelines) -> TokenView:
             from ..engine.tokenization import view
 
-            return view(pipelines, recipe)
+            return view(pipelines, applied(recipe))
 
         return self.with_pipelines(look)
 
     def with_pipelines(self, work: Callable[[Pipelines], T]) -> T:
         """Call `work` with the resident pipelines, on the worker; waits for the run under way."""
-        return self._worker.submit(lambda stop: work(self._ready_engine().pipelines)).result()
+        return self._submit(lambda stop: work(self._ready_engine().pipelines)).result()
 
     def warm_up(self) -> Job[None]:
         """Load the libraries on the worker, so that the first run starts sooner."""
@@ -267,3 +295,6 @@ def wait(job: Job[T], while_waiting: Callable[[], None] = lambda: None, interval
 def get_session() -> Session:
     """Return this process's session, made at the first call."""
     return Session()
+
+
+estimate_with(lambda image: get_session().depth_map(image))

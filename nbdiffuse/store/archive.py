@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +14,14 @@ from typing import Any, Protocol
 from PIL import Image
 
 from ..errors import FileError, NbdiffuseError
+from ..files.paths import path_of
+from ..images.masks import as_mask
 from ..images.picture import Picture, content_address
 from ..metadata.image_files import SUFFIXES, read
 from ..metadata.provenance import Provenance
 from .store import Store
 
-SESSION, STORE = "this session", "the store"
+SESSION, STORE, READ = "this session", "the store", "a file that was read"
 _MOST_FILES = 500
 """Pictures of a folder that are looked at, the newest first."""
 
@@ -36,6 +39,8 @@ class Remembered(Protocol):
     def notices(self) -> tuple[str, ...]: ...
     @property
     def when(self) -> float: ...
+    @property
+    def claimed_fingerprint(self) -> Mapping[str, str] | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +60,11 @@ class Made:
     image: Image.Image
     provenance: Provenance
     where: str
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether a file says so, which somebody else may have written."""
+        return self.where not in (SESSION, STORE)
 
 
 _remembered: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
@@ -87,7 +97,7 @@ class Archive:
 
     def __init__(self, store: Store | None = None, folders: Iterable[str | os.PathLike[str]] = ()) -> None:
         self.store = store or Store()
-        self._folders = tuple(Path(folder).expanduser() for folder in folders)
+        self._folders = tuple(map(path_of, folders))
 
     def made(self, address: str) -> Made | None:
         """Return how the picture with a content address was made, or None where nothing tells."""
@@ -105,15 +115,17 @@ class Archive:
         if found is not None:
             return Picture.of(found.image, found.where)
         file = self._files.get(address)
-        return None if file is None else Picture.of(file)
+        return None if file is None else _known_by(address, Picture.of(file))
 
     def _in_session(self, address: str) -> Made | None:
         found = [result for result in list(_remembered) if _address(result) == address]
         if not found:
             return None
         # A step that is known to belong to a chain says more than the same step alone.
-        best: Remembered = max(found, key=lambda result: (result.provenance.chain is not None, result.when))
-        return Made(best.image, best.provenance, SESSION)
+        best: Remembered = max(
+            found, key=lambda result: (result.claimed_fingerprint is None, result.provenance.chain is not None, result.when)
+        )
+        return Made(best.image, best.provenance, SESSION if best.claimed_fingerprint is None else READ)
 
     def _in_store(self, address: str) -> Made | None:
         # The newest first: those of one picture differ in nothing but what their pictures are called.
@@ -145,7 +157,9 @@ class Archive:
         found: dict[str, Path] = {}
         for file in self._candidates():
             try:
-                found.setdefault(Picture.of(file).address, file)
+                picture = Picture.of(file)
+                found.setdefault(picture.address, file)
+                found.setdefault(as_mask(picture).address, file)
             except NbdiffuseError:
                 continue
         return found
@@ -158,6 +172,11 @@ class Archive:
             except OSError:
                 continue
             yield from files[:_MOST_FILES]
+
+
+def _known_by(address: str, picture: Picture) -> Picture:
+    """Return a file's picture as the address means it: as it looks, or as the mask that a transparent layer stands for."""
+    return dataclasses.replace(picture, painted=None) if picture.address == address else as_mask(picture)
 
 
 def _address(result: Any) -> str:

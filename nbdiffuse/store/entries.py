@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ..errors import FileError
-from ..metadata.image_files import CHUNK, read
+from ..metadata.image_files import CHUNK
 from ..metadata.provenance import Provenance
 
 _TRAILER = b"\nnbdiffuse store "
@@ -43,7 +43,7 @@ class Kept:
 def packed(image: Image.Image, provenance: Provenance, seconds: float, notices: tuple[str, ...]) -> bytes:
     """Return the bytes of an entry; see `Kept` for what goes with its image."""
     info = PngInfo()
-    info.add_itxt(CHUNK, provenance.to_json())
+    info.add_itxt(CHUNK, provenance.to_own_json())
     buffer = io.BytesIO()
     image.save(buffer, "PNG", pnginfo=info)
     content = buffer.getvalue() + _TRAILER + json.dumps({"seconds": seconds, "notices": notices}).encode() + b" "
@@ -59,11 +59,11 @@ def unpacked(content: bytes) -> tuple[Kept, Provenance]:
         end = content.rindex(_TRAILER)
         facts = json.loads(content[end + len(_TRAILER) :])
         with Image.open(io.BytesIO(content[:end]), formats=("PNG",)) as image:
-            provenance = read(image).provenance
-            fingerprint = provenance.fingerprint if provenance else {}
-            kept = Kept(image.convert("RGB"), float(facts["seconds"]), tuple(map(str, facts["notices"])), fingerprint)
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:
+            provenance = Provenance.from_own_json(image.info[CHUNK])
+            seconds, notices = float(facts["seconds"]), tuple(map(str, facts["notices"]))
+            kept = Kept(image.convert("RGB"), seconds if seconds >= 0 else 0.0, notices, provenance.fingerprint)
+    except FileError:
+        raise
+    except Exception as error:  # Pillow's parsers raise many types on what somebody else wrote.
         raise FileError(f"A file of the store is damaged: {type(error).__name__}.") from None
-    if provenance is None:
-        raise FileError("A file of the store has no provenance.")
     return kept, provenance

@@ -19,6 +19,7 @@ from PIL import Image
 from ..errors import FileError, NbdiffuseError
 from ..files.drafts import write_whole
 from ..files.folders import cache_folder
+from ..files.paths import path_of
 from ..images.intake import PILLOW_LIMIT
 from ..images.picture import Picture, content_address
 from ..metadata.provenance import Provenance
@@ -87,7 +88,7 @@ class Store:
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, limit: int = LIMIT) -> None:
-        self.folder = cache_folder() if folder is None else Path(folder).expanduser()
+        self.folder = cache_folder() if folder is None else path_of(folder, "folder")
         self.limit = limit
         self._size: int | None = None
 
@@ -172,11 +173,14 @@ class Store:
         return picture if picture.address == address else None
 
     def load(self, entry: Mapping[str, Any]) -> tuple[Kept, Provenance] | None:
-        """Return what an entry of the index stands for, or None when it is gone or damaged."""
+        """Return what an entry of the index stands for, or None when it is gone, damaged, or not what the index says."""
         try:
-            return unpacked(self._file(str(entry["key"])).read_bytes())
-        except (OSError, KeyError, NbdiffuseError):
+            key = str(entry["key"])
+            kept, provenance = unpacked(self._file(key).read_bytes())
+        except (OSError, ValueError, KeyError, NbdiffuseError):
             return None
+        held = store_key(provenance.recipe, provenance.fingerprint, provenance.chain), content_address(kept.image)
+        return (kept, provenance) if held == (key, entry.get("picture", held[1])) else None
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """Yield what the index says of each image that is there whole, oldest first."""
@@ -186,7 +190,7 @@ class Store:
         except OSError:
             return
         for line in lines:
-            with contextlib.suppress(ValueError, KeyError, TypeError):
+            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 entry = json.loads(line)
                 noted.pop(entry["key"], None)
                 if "gone" not in entry:

@@ -13,9 +13,12 @@ from fractions import Fraction
 from typing import Any
 
 from ..errors import ParameterError, Words, breaks_rule, did_you_mean
+from ..files.paths import last_part
 from ..images.picture import Picture
 from ..prompts.alternatives import MAX_VALUES, alternatives, expanded
-from ..recipes.recipe import PARAMS
+from ..recipes.fields import of_first
+from ..recipes.portable import WEIGHTS, portable
+from ..recipes.recipe import PARAMS, Recipe
 
 __all__ = ["MAX_VALUES", "Axis", "alternatives", "values_of"]
 
@@ -182,9 +185,14 @@ class Axis:
     def labels(self) -> tuple[str, ...]:
         """A short text for each value; of prompts, the words in which they differ."""
         if PARAMS[self.name].kind is Picture:
-            return tuple(value.label or value.address[7:15] for value in self.values)
+            shown = (value if isinstance(value, str) else value.label for value in self.values)
+            named = [(last_part(label), value) for label, value in zip(shown, self.values, strict=True)]
+            return tuple(label or value.address[7:15] for label, value in named)
         if self.name in ("prompt", "negative_prompt"):
             return _differences(self.values)
+        if of_first(self.name) in (*WEIGHTS, "model", "lora"):
+            name = of_first(self.name)
+            return _numbered([str(portable(Recipe(**{name: value})).get(name)) for value in self.values])
         return tuple(f"{value:g}" if isinstance(value, float) else str(value) for value in self.values)
 
     def find(self, value: Any) -> Any:
@@ -203,6 +211,14 @@ class Axis:
             if own == checked or (isinstance(own, float) and math.isclose(own, checked, rel_tol=1e-9)):
                 return own
         raise ParameterError(breaks_rule(self.name, "on its axis, one of " + ", ".join(self.labels), value))
+
+
+def _numbered(labels: Sequence[str]) -> tuple[str, ...]:
+    """Tell equal labels apart: folders of one name in several places."""
+    equal = {label for label in labels if labels.count(label) > 1}
+    return tuple(
+        f"{label} #{labels[: place + 1].count(label)}" if label in equal else label for place, label in enumerate(labels)
+    )
 
 
 def _differences(texts: Sequence[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import ParameterError, Words, breaks_rule, did_you_mean
-from ..recipes.completion import resolve
+from ..recipes.completion import estimated, resolve
 from ..recipes.recipe import Recipe
 from .axes import Axis
 from .cell import SweepCell
@@ -171,7 +171,9 @@ class Sweep:
         names = [axis.name for axis in self.axes]
         places = itertools.product(*(axis.values for axis in self.axes))
         coordinates = [tuple(zip(names, place, strict=True)) for place in places]
-        return tuple(SweepCell(index, each, resolve(self.base.replace(**dict(each)))) for index, each in enumerate(coordinates))
+        complete = [resolve(self.base.replace(**dict(each)), estimate=False) for each in coordinates]
+        # Every cell is checked before a model runs for one of them.
+        return tuple(SweepCell(index, each, estimated(complete[index])) for index, each in enumerate(coordinates))
 
     def distinct(self) -> tuple[tuple[SweepCell, ...], ...]:
         """Group the cells that are the same image; the first recipe of a group stands for it.

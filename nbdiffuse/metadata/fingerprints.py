@@ -1,0 +1,100 @@
+"""Fingerprints as data: each entry that there is, and what its value may be. Whatever says one is checked here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from ..errors import ParameterError, breaks_rule
+from ..recipes.portable import is_hub_id
+from ..recipes.presets import PRESETS
+
+DTYPES = ("float32", "float16", "bfloat16")
+DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "npu", "mlu", "mtia", "xla", "tpu")
+"""Types of torch's devices."""
+_VERSION = re.compile(r"\d[0-9A-Za-z.+!_-]{0,63}", re.ASCII)
+_NUMBER = re.compile(r"\d{1,6}", re.ASCII)
+# A class, and perhaps settings behind it: signs that end no literal and begin no comment.
+_SCHEDULER = re.compile(r"[A-Z][A-Za-z0-9]{0,60}Scheduler(?:[ (][A-Za-z0-9_=.,: ()+-]{0,200})?", re.ASCII)
+_HASH = re.compile(r"[0-9a-f]{64}(?::-?\d+(?:\.\d+)?(?:e-?\d+)?)?", re.ASCII)
+_COMMIT = re.compile(r"(?P<id>[^@]{3,200})@[0-9a-f]{40}(?P<file>/[\w ./()+-]{1,200})?", re.ASCII)
+_PARTS = 20
+"""Files and repositories that one identity is joined from, at most."""
+
+
+def _is_version(value: str) -> bool:
+    return _VERSION.fullmatch(value) is not None
+
+
+def _is_number(value: str) -> bool:
+    return _NUMBER.fullmatch(value) is not None
+
+
+def _is_identity(value: str) -> bool:
+    """Whether a text identifies weights: hashes, each perhaps with a LoRA's weight, and hub ids with their commits."""
+    parts = value.split("+")
+    return len(parts) <= _PARTS and all(_HASH.fullmatch(part) or _is_commit(part) for part in parts)
+
+
+def _is_commit(part: str) -> bool:
+    found = _COMMIT.fullmatch(part)
+    return found is not None and is_hub_id(found["id"]) and ".." not in (found["file"] or "")
+
+
+_RULES: Mapping[str, tuple[str, Any]] = MappingProxyType(
+    {
+        **dict.fromkeys(("nbdiffuse", "torch", "diffusers", "transformers", "compel"), ("a version", _is_version)),
+        "device": (f"one of {', '.join(DEVICES)}", DEVICES.__contains__),
+        "dtype": (f"one of {', '.join(DTYPES)}", DTYPES.__contains__),
+        "threads": ("a whole number", _is_number),
+        "batch": ("a number of rows", lambda value: _is_number(value.removesuffix(" rows").removesuffix(" row"))),
+        "pipeline": (
+            "a pipeline class of a preset",
+            lambda value: any(value in preset.pipelines.values() for preset in PRESETS.values()),
+        ),
+        "scheduler": ("a scheduler class", lambda value: _SCHEDULER.fullmatch(value) is not None),
+        **dict.fromkeys(("checkpoint", "controlnet", "controlnet_2"), ("hashes or hub ids with commits", _is_identity)),
+        "attention": ("one of sdpa, xformers, plain", ("sdpa", "xformers", "plain").__contains__),
+        **dict.fromkeys(("compile", "channels_last", "vae_tiling"), ("on", "on".__eq__)),
+    }
+)
+"""For each entry its rule in words, and what tells whether a text keeps it."""
+
+
+def breach(name: object, value: object) -> str | None:
+    """Return a line where an entry is none that a fingerprint may have, or None where it is."""
+    if not isinstance(name, str) or name not in _RULES:
+        return breaks_rule("fingerprint", f"made of {', '.join(_RULES)}", name)
+    rule, keeps = _RULES[name]
+    return None if isinstance(value, str) and keeps(value) else breaks_rule(f"fingerprint: {name}", rule, value)
+
+
+def checked(fingerprint: Any) -> dict[str, str]:
+    """Return a fingerprint as it is.
+
+    Parameters
+    ----------
+    fingerprint
+        From a worker or a library: any value.
+
+    Raises
+    ------
+    ParameterError
+        It is no mapping, or an entry is none that a fingerprint may have.
+    """
+    if not isinstance(fingerprint, Mapping):
+        raise ParameterError(breaks_rule("fingerprint", "names with values", fingerprint))
+    for name, value in fingerprint.items():
+        line = breach(name, value)
+        if line is not None:
+            raise ParameterError(line)
+    return dict(fingerprint)
+
+
+def cleaned(fingerprint: Mapping[Any, Any]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return what of a fingerprint may stand in one, and a line for each entry that may not."""
+    breaches = {name: breach(name, value) for name, value in fingerprint.items()}
+    kept = {name: value for name, value in fingerprint.items() if breaches[name] is None}
+    return kept, tuple(line for line in breaches.values() if line is not None)

@@ -1,0 +1,130 @@
+"""LoRA named in a prompt: `<lora:ink:0.8>` becomes the `lora` option where its file is known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import ParameterError
+from ..prompts.extras import Network, embeddings, networks, without
+from . import lora
+from .recipe import PROMPTS, Recipe
+
+FOLDER = "NBDIFFUSE_LORA_DIR"
+"""Environment variable that names a folder with LoRA files; those in its subfolders are found too."""
+SUFFIX = ".safetensors"
+_PLACE = f"put it into the working directory or into the folder that {FOLDER} names"
+
+
+def find(name: str) -> str | None:
+    """Return the LoRA file that a name stands for, as a recipe's `lora` says it, or None.
+
+    Parameters
+    ----------
+    name
+        Of the file, with or without ".safetensors". It is compared with the names that
+        are there and never becomes part of a path, so a prompt reaches no other file.
+    """
+    wanted = name.removesuffix(SUFFIX)
+    here = (file.name for file in _files(Path(), deep=False) if file.stem == wanted)
+    configured = os.environ.get(FOLDER)
+    there = (str(file) for file in _files(Path(configured).expanduser(), deep=True) if file.stem == wanted) if configured else ()
+    return next(iter(here), None) or next(iter(there), None)
+
+
+def _files(folder: Path, deep: bool) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (Path(parent, name) for name in sorted(names) if name.endswith(SUFFIX))
+        if not deep:
+            return
+
+
+def applied(recipe: Recipe) -> Recipe:
+    """Move the LoRA that a recipe's prompts name into its `lora`; the text encoder never sees their names.
+
+    Raises
+    ------
+    ParameterError
+        A network has no file here, or its weight is none that `lora` takes.
+    """
+    values = {**{name: recipe.get(name) for name in PROMPTS}, "lora": lora.text_of(recipe.loras) or None}
+    moved, missing = _moved(values)
+    if missing:
+        field, network, reason = missing[0]
+        raise ParameterError(f"`{field}` must name networks that are here, got {network.text[:80]!r}: {reason}. Or take it out.")
+    return recipe if moved == values else recipe.replace(**moved)
+
+
+def carried(values: Mapping[str, Any], *, move: bool = True) -> tuple[dict[str, Any], list[str]]:
+    """Take the networks out of what a text says, and say of each that has no file here that it was left out.
+
+    Parameters
+    ----------
+    values
+        Recipe fields by name.
+    move
+        Whether those that have a file become `lora`; else they stay in the prompt for
+        `applied`, as alternatives in it may name different ones.
+
+    Returns
+    -------
+    The fields, and a line for each network that was taken out.
+    """
+    moved, missing = _moved(values)
+    lines = [f"Taken out of `{field}`: {network.text[:80]!r}, {reason}." for field, network, reason in missing]
+    if move:
+        for field in PROMPTS:
+            named = embeddings(moved.get(field) or "")
+            if named:
+                moved[field] = without(moved[field], *named)
+                lines += [f"Taken out of `{field}`: {one[:80]!r}, textual inversions are not read here." for one in named]
+        return moved, lines
+    kept = dict(values)
+    for field in PROMPTS:
+        for gone in [network.text for where, network, _ in missing if where == field]:
+            kept[field] = without(kept[field], gone)
+    return kept, lines
+
+
+def _moved(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, Network, str]]]:
+    """Return the fields with every network out of the prompts, and those that cannot become `lora`, with the reason."""
+    result = dict(values)
+    missing: list[tuple[str, Network, str]] = []
+    if not any(networks(values.get(field) or "") for field in PROMPTS):
+        return result, missing
+    given = [*lora.read(values["lora"])] if values.get("lora") else []
+    for field in PROMPTS:
+        # What stood around one that is gone may be one itself.
+        while named := networks(result.get(field) or ""):
+            for network in named:
+                reason = _add(network, given)
+                if reason:
+                    missing.append((field, network, reason))
+            result[field] = without(result[field], *(network.text for network in named))
+    if given:
+        result["lora"] = lora.JOINT.join(map(str, given))
+    return result, missing
+
+
+def _add(network: Network, given: list[lora.Lora]) -> str:
+    """Put a network among the LoRA, or return why not."""
+    if network.kind != "lora":
+        return "hypernetworks are not read here"
+    if network.weight is None or not lora.LOWEST <= network.weight <= lora.HIGHEST:
+        return f"its weight must be one number in [{lora.LOWEST:g}, {lora.HIGHEST:g}]"
+    wanted = network.name.removesuffix(SUFFIX)
+    for index, one in enumerate(given):
+        if Path(one.file.replace("\\", "/")).stem == wanted:
+            # The option names the file, the prompt how much of it; a number in both may not differ.
+            if one.weight not in (1.0, network.weight):
+                return f"`lora` gives the same file with the weight {one.weight:g}"
+            given[index] = lora.Lora(file=one.file, scale=network.weight)
+            return ""
+    file = find(network.name)
+    if file is None:
+        return f"no file {(wanted + SUFFIX)[:80]!r} is here; {_PLACE}"
+    given.append(lora.Lora(file=file, scale=network.weight))
+    return ""

@@ -1,0 +1,105 @@
+"""`auto` in the place of a control picture means the same in Python, in a grid, in a chain and in a cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from nbdiffuse import Chain, Recipe, Session, get_session, resolve, run, sweep
+from nbdiffuse.errors import NbdiffuseError, ParameterError
+from nbdiffuse.recipes import controlnets
+
+
+@pytest.fixture
+def recipe(scene: Any) -> Recipe:
+    return Recipe(
+        prompt="a cat in the snow", image=scene.image, num_inference_steps=2, seed=1, controlnet="depth", control_image="auto"
+    )
+
+
+@pytest.fixture
+def estimates(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every picture whose depth is estimated from now on."""
+    asked: list[Any] = []
+
+    def estimate(image: Any) -> Any:
+        asked.append(image)
+        return get_session().depth_map(image)
+
+    monkeypatch.setattr(controlnets, "_estimator", estimate)
+    controlnets._depth_of.cache_clear()
+    return asked
+
+
+def test_python_estimates_what_the_initial_picture_shows(recipe: Recipe, scene: Any, session: Session) -> None:
+    depth = session.depth_map(scene.image)
+    made = run(recipe)
+    assert made.recipe.control_image == depth and made.recipe.control_image.label == "estimated depth"
+    assert made.image.tobytes() == run(recipe.replace(control_image=depth)).image.tobytes()
+
+
+def test_the_second_controlnet_takes_it_too(recipe: Recipe, session: Session, scene: Any) -> None:
+    both = recipe.replace(control_image=scene.image, controlnet_2="depth", control_image_2="auto")
+    assert resolve(both).control_image_2 == session.depth_map(scene.image)
+
+
+def test_a_recipe_with_it_is_data_and_reads_back(recipe: Recipe) -> None:
+    assert recipe.to_dict()["control_image"] == "auto" and "control_image" not in recipe.pictures
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    assert hash(recipe) == hash(Recipe.from_json(recipe.to_json()))
+
+
+def test_one_picture_is_estimated_once(recipe: Recipe, estimates: list[Any]) -> None:
+    assert resolve(recipe) == resolve(recipe)
+    assert len(estimates) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"scheduler": "Nothing"}, "`scheduler` must be"),
+        ({"strength": 0.1}, "strength"),
+        ({"control_guidance_start": 0.9, "control_guidance_end": 0.1}, "`control_guidance_start` must be below"),
+        ({"lora": "style.ckpt"}, "`lora` must be a .safetensors file"),
+        ({"weighting": "compel", "prompt": "a (cat"}, "prompt"),
+        ({"model": "sdxl"}, "is not taken by sdxl"),
+        ({"image": None}, "`control_image` must be a picture where there is no initial one, got 'auto'"),
+        ({"controlnet": "some/canny"}, "`control_image` must be a picture for some/canny: `auto` makes depth maps"),
+        ({"controlnet": None}, "`controlnet` must be given with `control_image`"),
+    ],
+    ids=str,
+)
+def test_nothing_is_estimated_before_all_else_is_checked(
+    changes: dict[str, Any], line: str, recipe: Recipe, estimates: list[Any]
+) -> None:
+    with pytest.raises(ParameterError, match=line):
+        run(recipe.replace(**changes))
+    assert estimates == []
+
+
+def test_a_grid_checks_every_cell_before_one_is_estimated(recipe: Recipe, estimates: list[Any]) -> None:
+    with pytest.raises(NbdiffuseError):
+        sweep(recipe, strength=[0.9, 0.1]).run()
+    assert estimates == []
+
+
+def test_each_picture_of_a_grid_has_its_own_depth(recipe: Recipe, scene: Any, estimates: list[Any], session: Session) -> None:
+    other = scene.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    grid = sweep(recipe, image=[scene.image, other]).run()
+    assert len(estimates) == 2
+    assert [made.recipe.control_image for made in grid] == [session.depth_map(scene.image), session.depth_map(other)]
+
+
+def test_a_later_step_of_a_chain_follows_the_picture_that_the_one_before_makes(recipe: Recipe, session: Session) -> None:
+    first = Recipe(prompt="a dog", image=recipe.image, num_inference_steps=2, seed=1)
+    made = run(Chain((first, recipe.replace(image=None))))
+    last = made.results[1].recipe
+    assert last.control_image == session.depth_map(made.results[0].image)
+
+
+def test_what_no_estimator_makes_is_not_offered() -> None:
+    with pytest.raises(ParameterError) as caught:
+        resolve(Recipe(prompt="a", controlnet="some/canny"))
+    assert "`control_image` must be given with `controlnet`. Give a picture." in str(caught.value)
