@@ -9,19 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ParameterError, breaks_rule
+from ..families import scheduler_names
 from ..recipes.recipe import PARAMS, Recipe
 
-SAMPLERS = {
-    "Euler a": "EulerAncestralDiscrete",
-    "Euler": "EulerDiscrete",
-    "DDIM": "DDIM",
-    "DDPM": "DDPM",
-    "PLMS": "PNDM",
-    "Heun": "HeunDiscrete",
-    "DPM++ 2M": "DPMSolverMultistep",
-    "UniPC": "UniPCMultistep",
-}
-"""diffusers scheduler of each sampler that a preset takes; read in both directions."""
+SAMPLERS = scheduler_names.A1111
+"""diffusers scheduler of each sampler; read in both directions."""
 
 _FIELDS = {
     "Steps": "num_inference_steps",

@@ -9,23 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ParameterError, breaks_rule
+from ..families.scheduler_names import sampler_of
 from ..recipes.recipe import PARAMS
 from .a1111 import Parsed, carried_lines
 
-SCHEDULERS: Mapping[str, str] = {
-    "euler": "EulerDiscrete",
-    "euler_a": "EulerAncestralDiscrete",
-    "euler_ancestral": "EulerAncestralDiscrete",
-    "ddim": "DDIM",
-    "ddpm": "DDPM",
-    "pndm": "PNDM",
-    "plms": "PNDM",
-    "heun": "HeunDiscrete",
-    "dpmpp_2m": "DPMSolverMultistep",
-    "unipc": "UniPCMultistep",
-    "uni_pc": "UniPCMultistep",
-}
-"""diffusers scheduler of each sampler's name in ComfyUI, Fooocus and InvokeAI."""
 _NUMBER = re.compile(r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -60,13 +47,12 @@ class Carriage:
         """Put a sampler's name into `scheduler`; InvokeAI's `_k` and a1111's suffixes mean the Karras schedule."""
         if name is None:
             return
-        known = str(name)
-        base = known.removesuffix("_k").removesuffix("_gpu")
-        if base not in SCHEDULERS:
+        sampler = sampler_of(str(name))
+        if sampler is None or sampler.scheduler is None or set(sampler.settings) - {"use_karras_sigmas"}:
             self.leave(said_as, name, "no scheduler here does the same")
             return
-        self.values["scheduler"] = SCHEDULERS[base]
-        if known.endswith("_k"):
+        self.values["scheduler"] = sampler.scheduler
+        if sampler.settings:
             self.leave(said_as, name, "its Karras schedule")
 
     def leave(self, key: str, value: Any, why: str = "") -> None:
