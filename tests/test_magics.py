@@ -15,7 +15,7 @@ DIGEST = "print(hashlib.sha256(wizard.image.tobytes()).hexdigest())"
 def test_a_cell_shows_the_line_the_pictures_and_binds_the_result(kernel: Any) -> None:
     outcome = kernel.run(RUN)
     assert outcome.ok
-    assert outcome.texts()[:2] == ["strength 0.8 × 8 → 6 steps", "img2img: initial image | result"]
+    assert outcome.texts()[:2] == ["strength 0.8 × 8 → 6 steps, 7 model calls", "img2img: initial image | result"]
     assert outcome.outputs[-1]["data"]["image/png"]
     seen = kernel.run(
         "print(type(wizard.image).__name__, wizard.image.mode, wizard.image.size, wizard.recipe.seed, wizard.recipe.strength)"

@@ -19,10 +19,12 @@ from diffusers.utils import dynamic_modules_utils
 
 from .. import embedded
 from ..errors import CheckpointError, did_you_mean
+from ..families.hub_ids import HUB_WORD, MOVED, parted
+from ..families.single_file import single_file
 from ..files.hashes import sha256_of
 from ..files.paths import here
 from ..recipes import lora
-from ..recipes.presets import MOVED, PRESETS
+from ..recipes.presets import PRESETS
 from . import layouts
 from .hub import fetch, fetch_file, fetch_lora, only_lora
 from .layouts import components_of, wanted
@@ -33,11 +35,6 @@ from .trouble import explain as explain
 
 # Where a notebook imported diffusers before this package, diffusers holds a copy made without the variable.
 dynamic_modules_utils.DIFFUSERS_DISABLE_REMOTE_CODE = True
-
-_HUB_WORD = re.compile(
-    r"(?:https://huggingface\.co/)?(?P<id>[\w.-]+/[\w.-]+)"
-    r"(?:/(?:(?:blob|resolve|tree)/(?P<branch>[^/@]+)/?)?(?P<file>[^@]+\.\w+)?)?(?:@(?P<revision>[\w./-]+))?"
-)
 
 
 @dataclass(frozen=True)
@@ -99,12 +96,27 @@ def find(word: str, half: bool = False) -> Checkpoint:
     return replace(_with_lora(found, added), name=word) if added else found
 
 
+def fetch_description(word: str) -> None:
+    """Fetch the small files by which a checkpoint on the hub says what it is, where they are not on this disk.
+
+    Raises
+    ------
+    CheckpointError
+        There is no such checkpoint, or they cannot be fetched.
+    """
+    asked = None if word in embedded.names() or here(word) is not None else parted(word)
+    if asked is None or asked[2]:
+        _located(word, half=False)  # the file itself tells which configs it goes with
+    else:
+        fetch(asked[0], asked[1], half=False, weights=False)
+
+
 def _with_lora(found: Checkpoint, added: tuple[lora.Lora, ...]) -> Checkpoint:
     """Find LoRA files; their hashes and weights are part of what identifies the whole."""
     for one in added:
-        word = str(one.file)
+        word = one.file
         path = here(word) or Path(word)
-        asked = None if path.exists() else _HUB_WORD.fullmatch(word)
+        asked = None if path.exists() else HUB_WORD.fullmatch(word)
         notices = found.notices
         if path.is_dir() or (asked and not asked["file"] and path.suffix != ".safetensors"):
             path = _only_lora(path, asked)
@@ -142,12 +154,12 @@ def _taken_for(word: str, path: Path) -> tuple[str, ...]:
     """Say so where a directory is called like something of the hub's that a person may mean."""
     known = {preset.hub.checkpoint for preset in PRESETS.values()} | set(MOVED)
     cached = cache_folder() / f"models--{word.replace('/', '--')}"
-    meant = word in known or (_HUB_WORD.fullmatch(word) and cached.exists())
+    meant = word in known or (HUB_WORD.fullmatch(word) and cached.exists())
     return (f"{word} is the directory {path.resolve()} here, not the hub's.",) if meant else ()
 
 
 def _on_hub(word: str, half: bool) -> Checkpoint:
-    asked = _HUB_WORD.fullmatch(word)
+    asked = HUB_WORD.fullmatch(word)
     if asked is None or (not asked["file"] and Path(word).suffix in (".safetensors", *layouts.PICKLES)):
         known = did_you_mean(word, embedded.names())
         raise CheckpointError(f"No checkpoint is called {word!r}: no embedded name, no directory, no file, no hub id. {known}")
@@ -165,9 +177,12 @@ def _on_hub(word: str, half: bool) -> Checkpoint:
 def _with_configs(found: Checkpoint) -> Checkpoint:
     """Give a single file the configs that it goes with: those in a directory of its name beside it, else the hub's."""
     file = Path(str(found.file))
-    repo = config_repo(file)
+    repo, said = config_repo(file), single_file(file)
     beside = file.with_suffix("")
-    if (beside / "model_index.json").is_file():
+    has_configs = (beside / "model_index.json").is_file()
+    lines = (said.said, "" if has_configs else said.guess) if said else ()
+    found = replace(found, notices=found.notices + tuple(filter(None, lines)))
+    if has_configs:
         return replace(found, directory=beside, identity=f"{found.identity}+{_identity_of(beside, half=False)}")
     try:
         snapshot = fetch(repo, None, half=False, weights=False)

@@ -9,6 +9,7 @@ import torch
 from diffusers.loaders import single_file_utils
 
 from ..errors import CheckpointError
+from ..families.single_file import CONFIGS, single_file
 from .layouts import PICKLES, pipeline_class_of, shapes
 
 PARTS = {
@@ -41,11 +42,16 @@ def config_repo(file: Path) -> str:
     absent = [part for part, heads in PARTS.items() if not any(key.startswith(heads) for key in found)]
     if absent:
         raise CheckpointError(f"{file} is no whole checkpoint: it has no {' and no '.join(absent)}. {_way_out(file, found)}")
+    if any(key.startswith("edm_") for key in found):
+        raise CheckpointError(f"{file} is made for EDM sampling, by its tensors, which is not taken. Give another checkpoint.")
     tensors = {key: torch.empty(shape, device="meta") for key, shape in found.items()}
     family = single_file_utils.infer_diffusers_model_type(tensors)
     if family not in FAMILIES:
         raise CheckpointError(f"{file} is of the family {family}, which is not taken as one file. Give a directory or a hub id.")
-    return str(single_file_utils.DIFFUSERS_DEFAULT_PIPELINE_PATHS[family]["pretrained_model_name_or_path"])
+    said = single_file(file)
+    if family == "v2" and said is not None:
+        return CONFIGS[said.family]
+    return CONFIGS[family]
 
 
 def _way_out(file: Path, found: dict[str, Any]) -> str:
@@ -87,4 +93,9 @@ def load(file: Path, configs: Path, dtype: torch.dtype) -> Any:
             absent = [key for key, tensor in component.state_dict().items() if tensor.is_meta]
             if absent:
                 raise CheckpointError(f"{file} lacks tensor {min(absent)} of its {name}. Fetch it again.")
+    said = single_file(file)
+    if said is not None and said.settings:
+        # As a plain mapping, so that a setting which this class has no argument for stays in the config for another one.
+        config = {**pipeline.scheduler.config, **said.settings}
+        pipeline.scheduler = type(pipeline.scheduler).from_config(config)
     return pipeline

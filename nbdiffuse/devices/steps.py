@@ -48,11 +48,14 @@ class StepHook:
         The pipeline's own scheduler.
     on_step
         Called after each step.
+    skipped
+        Steps that the call leaves out at the beginning of its schedule, as image-to-image does.
     """
 
-    def __init__(self, scheduler: Any, on_step: Callable[[Step], None]) -> None:
+    def __init__(self, scheduler: Any, on_step: Callable[[Step], None], skipped: int = 0) -> None:
         self._scheduler = scheduler
         self._on_step = on_step
+        self._skipped = skipped
         self._calls = 0
         self._total: int | None = None
 
@@ -63,7 +66,7 @@ class StepHook:
         @functools.wraps(original_step)
         def step(model_output: torch.Tensor, timestep: Any, sample: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
             if self._total is None:
-                self._total = self._remaining(timestep)
+                self._total = self._remaining()
             as_output = kwargs.pop("return_dict", True)
             result = original_step(model_output, timestep, sample, *args, **kwargs)
             self._calls += 1
@@ -82,13 +85,10 @@ class StepHook:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         del self._scheduler.step
 
-    def _remaining(self, timestep: Any) -> int:
-        timesteps = self._scheduler.timesteps
-        begin = getattr(self._scheduler, "begin_index", None)
-        if begin is None:
-            found = (timesteps == timestep).nonzero()
-            begin = int(found[0]) if len(found) else 0
-        return len(timesteps) - int(begin)
+    def _remaining(self) -> int:
+        # A timestep does not tell where the call began: PNDM and Heun have some of them twice.
+        order = getattr(self._scheduler, "order", 1)
+        return max(1, len(self._scheduler.timesteps) - self._skipped * order)
 
     def _clean_estimate(
         self, finished: torch.Tensor | None, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor

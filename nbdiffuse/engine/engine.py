@@ -19,6 +19,7 @@ import transformers
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
+from ..checkpoints import finding
 from ..checkpoints.spaces import vae_of
 from ..devices.rescue import DEAD_LINE, GuardedDecode, is_device_dead, is_out_of_memory, not_numbers, out_of_memory_line
 from ..devices.steps import StepHook
@@ -27,12 +28,13 @@ from ..images.latents import Latents
 from ..images.masks import overlay
 from ..images.picture import Picture
 from ..pipelines.pipelines import Pipelines
-from ..recipes.completion import call_fields, weights_word
+from ..recipes.completion import call_fields, resolve, weights_word
 from ..recipes.controlnets import controlnet_of
 from ..recipes.preset import Preset
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.sizes import fitted_pictures
+from ..recipes.strengths import skipped_steps
 from ..results import Result
 from ..version import __version__
 from . import conditioning
@@ -89,6 +91,7 @@ class Engine:
         """
         if self._dead:
             raise RunError(DEAD_LINE)
+        recipe = self._completed(recipe)
         word, extras = weights_word(recipe), _extras(recipe, preset_of(recipe.model))
         made_room: list[str] = []
         while True:
@@ -120,7 +123,11 @@ class Engine:
         started = time.perf_counter()
         guard = GuardedDecode(vae_of(pipeline.components))
         try:
-            with _hooks(pipeline, watcher), guard, self.encodings.reuse(pipeline, self.pipelines.scope(word)):
+            with (
+                _hooks(pipeline, watcher, skipped_steps(recipe)),
+                guard,
+                self.encodings.reuse(pipeline, self.pipelines.scope(word)),
+            ):
                 pixels = pipeline(**self._arguments(recipe, pipeline, pictures), output_type="np").images
         except (RuntimeError, MemoryError) as error:
             failure = self._explained(error, recipe)
@@ -141,9 +148,17 @@ class Engine:
             initial=pictures.get("image"),
             seconds=time.perf_counter() - started,
             fingerprint=self.fingerprint(recipe),
-            notices=(*self._said_of_files(recipe), *notices(pipeline, recipe, guard)),
+            notices=(*self.pipelines.notices(word), *self._said_of_files(recipe), *notices(pipeline, recipe, guard)),
             latents=self._latents(recipe, watcher.latents, images[0]),
         )
+
+    def _completed(self, recipe: Recipe) -> Recipe:
+        """Fill in what only the checkpoint's files say, which were not on this disk when the recipe was completed."""
+        if recipe.scheduler is not None:
+            return recipe
+        finding.fetch_description(str(recipe.checkpoint))
+        complete = resolve(recipe)
+        return complete if complete.scheduler else complete.replace(scheduler=preset_of(recipe.model).defaults["scheduler"])
 
     def _acquired(self, recipe: Recipe) -> Any:
         """Return the recipe's pipeline; loading and moving weights can run out of memory, too."""
@@ -204,6 +219,7 @@ class Engine:
 
     def fingerprint(self, recipe: Recipe) -> dict[str, str]:
         """Return what else can change the pixels of a complete recipe, without loading its weights."""
+        recipe = self._completed(recipe)
         preset = preset_of(recipe.model)
         extras = {name: self.pipelines.identity(word) for name, word in _extras(recipe, preset).items()}
         return {
@@ -235,11 +251,11 @@ def _extras(recipe: Recipe, preset: Preset) -> dict[str, str]:
 
 
 @contextmanager
-def _hooks(pipeline: Any, watcher: Watcher) -> Iterator[None]:
+def _hooks(pipeline: Any, watcher: Watcher, skipped: int) -> Iterator[None]:
     """Watch the denoising steps, and let a stop request end the steps of a prior too."""
     prior = getattr(pipeline, "prior_scheduler", None)
     with ExitStack() as hooks:
-        hooks.enter_context(StepHook(pipeline.scheduler, watcher))
+        hooks.enter_context(StepHook(pipeline.scheduler, watcher, skipped))
         if prior is not None:
             hooks.enter_context(StepHook(prior, lambda step: watcher.check_stop()))
         yield

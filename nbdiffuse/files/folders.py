@@ -6,12 +6,14 @@ import os
 import sys
 from pathlib import Path
 
+from .paths import path_of
+
 
 def cache_folder() -> Path:
     """Return `NBDIFFUSE_CACHE`, or this platform's folder for caches."""
     chosen = os.environ.get("NBDIFFUSE_CACHE")
     if chosen:
-        return Path(chosen).expanduser()
+        return path_of(chosen, "NBDIFFUSE_CACHE")
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "nbdiffuse"
     if sys.platform == "win32":

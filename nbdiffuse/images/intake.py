@@ -17,7 +17,8 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import ImageInputError, Words, breaks_rule
+from ..errors import FileError, ImageInputError, Words, breaks_rule
+from ..files.paths import path_of
 from .conversion import Conversion
 from .samples import check_shape
 from .stripping import stripped
@@ -135,7 +136,10 @@ class Intake:
         if not os.fspath(source):
             raise self.refusal("the path of a picture")
         self.shown = os.fsdecode(source)
-        path = Path(self.shown).expanduser()
+        try:
+            path = path_of(self.shown, "image")
+        except FileError as error:
+            raise ImageInputError(str(error)) from None
         try:
             kind = path.stat().st_mode
         except (FileNotFoundError, NotADirectoryError):

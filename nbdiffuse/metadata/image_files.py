@@ -100,7 +100,7 @@ def write(image: Image.Image, path: str | os.PathLike[str], provenance: Provenan
         if kind == "JPEG" and any(len(options[part]) > _LARGEST_SEGMENT for part in ("exif", "xmp")):
             raise FileError(f"{_shown(path)} cannot be written: the prompt is too long for a JPEG. Save as .png or .webp.")
         bare.save(buffer, kind, **options)
-        write_whole(Path(path).expanduser(), buffer.getvalue())
+        write_whole(path_of(path), buffer.getvalue())
     except (OSError, ValueError, RuntimeError) as error:
         raise FileError(f"{_shown(path)} cannot be written: {_cause(error, path)} The picture is still in memory.") from None
 
@@ -118,7 +118,7 @@ def _cause(error: Exception, path: str | os.PathLike[str]) -> str:
     full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
     cause = "no space is left" if full else os.strerror(error.errno)
     try:
-        free = shutil.disk_usage(Path(path).expanduser().parent).free
+        free = shutil.disk_usage(path_of(path).parent).free
     except OSError:
         return f"{cause}."
     return f"{cause} ({free / 1e6:.0f} MB free)."

@@ -11,7 +11,8 @@ from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from ..errors import ParameterError
+from ..errors import FileError, ParameterError
+from ..files.paths import path_of
 from ..recipes import lora
 from ..recipes.portable import portable_loras
 from ..recipes.presets import PRESETS
@@ -75,10 +76,10 @@ def lora_hash(file: str) -> str | None:
     trainer's own hash of the weights, or of the sha256 of what stands behind the header.
     """
     try:
-        path = Path(file).expanduser()
+        path = path_of(file)
         state = path.stat()
         return _hashed(path, state.st_size, state.st_mtime_ns, state.st_ino)
-    except (OSError, ValueError, RuntimeError):
+    except (OSError, FileError):
         return None
 
 

@@ -6,11 +6,11 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from ..files.paths import path_of
 from . import exif, flat, png_text, stealth, xmp
 from .a1111 import looks_like_generation_text
 from .carrying import loaded
@@ -51,7 +51,7 @@ def of(source: str | os.PathLike[str] | bytes | Image.Image) -> dict[str, str]:
     """
     if isinstance(source, Image.Image):
         return _of_image(source)
-    with io.BytesIO(source) if isinstance(source, bytes) else Path(source).expanduser().open("rb") as file:
+    with io.BytesIO(source) if isinstance(source, bytes) else path_of(source).open("rb") as file:
         if file.read(len(png_text.SIGNATURE)) == png_text.SIGNATURE:
             chunks, block = png_text.read(file, _WANTED)
             found = _chosen(chunks, block, chunks.get(_XMP))

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from ..errors import NbdiffuseError, ParameterError
 from ..images.picture import Picture
-from ..recipes.completion import BLANK, resolve, settable
+from ..recipes.completion import BLANK, default_values, resolve, settable
 from ..recipes.fields import of_first
 from ..recipes.presets import PRESETS, preset_of
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
@@ -134,7 +134,7 @@ class Controls:
         recipe = recipe.replace(**back)
         can_be_set = settable(recipe)
         untaken = [name for name in recipe.values() if name not in can_be_set]
-        untaken += ["scheduler"] if recipe.scheduler not in (None, *preset.schedulers) else []
+        untaken += ["scheduler"] if recipe.scheduler and not preset.takes_scheduler(recipe.scheduler) else []
         untaken += ["checkpoint"] if recipe.checkpoint and recipe.model != self.asked.model else []
         for name in untaken:
             self._laid_by[name] = recipe.get(name)
@@ -154,7 +154,7 @@ class Controls:
         except NbdiffuseError as error:
             self.outlook = error
         asked, preset = self.asked, preset_of(self.asked.model)
-        defaults = preset.values_for(asked)
+        defaults = default_values(asked, preset)
         visible = [name for name in settable(asked) if name not in self._given]
         values = {name: defaults.get(name) if asked.get(name) is None else asked.get(name) for name in visible}
         for name, value in values.items():

@@ -9,8 +9,11 @@ from typing import Any
 from PIL import Image
 
 from ..errors import ParameterError, did_you_mean
+from ..families import schedulers
 from ..families.arguments import ARGUMENTS
+from ..families.description import Description, describe
 from ..families.diffusers_classes import call_defaults
+from ..families.model_calls import steps_allowed
 from ..files.paths import here
 from ..images.latents import Latents
 from ..images.picture import Picture
@@ -66,11 +69,13 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     _check_control(recipe, preset)
     if recipe.mask is not None and recipe.mask.image is None:
         raise ParameterError("`mask_image` must be given with `mask_overlay`. Leave `mask_overlay` out where nothing is masked.")
-    values: dict[str, Any] = {name: value for name, value in preset.values_for(recipe).items() if recipe.get(name) is None}
+    described = describe(str(recipe.checkpoint))
+    values: dict[str, Any] = {name: value for name, value in default_values(recipe, preset).items() if recipe.get(name) is None}
     if recipe.seed is None:
         values["seed"] = secrets.randbelow(2**32)
     values["width"], values["height"] = result_size(recipe, preset, preset.origin_of(str(recipe.checkpoint)))
     complete = recipe.replace(**values)
+    _check_scheduler(complete, preset, described, named=recipe.scheduler is not None)
     if recipe.image is not BLANK:
         complete = told_of_sizes(recipe, complete)
     _check_choices(complete, preset)
@@ -240,10 +245,40 @@ def _may_be_a_checkpoint(word: str) -> bool:
     return "/" in word or here(word) is not None
 
 
+def default_values(recipe: Recipe, preset: Preset) -> dict[str, Any]:
+    """Return the values for what a recipe leaves open: the checkpoint's where it says one, else the preset's.
+
+    The scheduler is the checkpoint's own. Where the checkpoint is not on this disk yet it
+    stays open, unless the preset knows it; it is filled in when the checkpoint is there.
+    """
+    values, word = preset.values_for(recipe), str(with_weights(recipe, preset).checkpoint)
+    described = describe(word)
+    if described is not None:
+        return {**values, "scheduler": described.scheduler or values.get("scheduler")}
+    return values if word in (preset.tiny.checkpoint, preset.hub.checkpoint) else {**values, "scheduler": None}
+
+
+def _check_scheduler(complete: Recipe, preset: Preset, described: Description | None, named: bool) -> None:
+    if complete.scheduler is None:
+        return
+    schedulers.check(
+        complete.scheduler,
+        needs=preset.scheduler_needs,
+        prediction=described.prediction_type if described and named else None,
+        pipeline=preset.name,
+        own=not named,
+    )
+    steps, (low, high) = (
+        complete.num_inference_steps or 1,
+        steps_allowed(complete.scheduler, described.scheduler_config if described else {}),
+    )
+    if not low <= steps <= high:
+        limit = f"at least {low}" if steps < low else f"at most {high}"
+        way_out = "Or name another scheduler, such as DDIM."
+        raise ParameterError(f"`num_inference_steps` must be {limit} for {complete.scheduler}, got {steps}. {way_out}")
+
+
 def _check_choices(complete: Recipe, preset: Preset) -> None:
-    if complete.scheduler not in preset.schedulers:
-        advice = did_you_mean(str(complete.scheduler), preset.schedulers)
-        raise ParameterError(f"`scheduler` must be one that {preset.name} takes, got {complete.scheduler!r}. {advice}")
     for number, net in enumerate(complete.controlnets, start=1):
         if net.start is not None and net.end is not None and net.start >= net.end:
             start, end = (numbered(name, number) for name in ("control_guidance_start", "control_guidance_end"))

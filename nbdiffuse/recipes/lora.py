@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from ..errors import ParameterError, breaks_rule
 from ..families.parameters import Param
+from ..files.paths import here
 from .parts import Part, declared_in_part
 
 JOINT = " + "
@@ -100,10 +101,12 @@ def _exists(text: str) -> bool:
 
 
 def _on_disk(file: str) -> bool:
-    try:
-        return bool(file) and Path(file).expanduser().exists()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL, a home that nobody has
-        return False
+    return here(file) is not None
+
+
+def _is_folder(file: str) -> bool:
+    path = here(file)
+    return path is not None and path.is_dir()
 
 
 def _is_whole(text: str) -> bool:
@@ -126,7 +129,7 @@ def _split(text: str) -> tuple[str, str]:
 def _read_one(text: str) -> Lora:
     file, weight = (text, "") if _on_disk(text) else _split(text)
     is_hub = bool(_HUB_ID.fullmatch(file)) and Path(file).suffix.lower() not in PICKLES
-    if not file.lower().endswith(".safetensors") and not is_hub and not (_on_disk(file) and Path(file).expanduser().is_dir()):
+    if not file.lower().endswith(".safetensors") and not is_hub and not _is_folder(file):
         raise ParameterError(breaks_rule("lora", "a .safetensors file", text, _way_out(file)))
     try:
         number = float(weight or "1")

@@ -6,23 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..families.scheduler_classes import scheduler_class
+from ..families.schedulers import SCHEDULERS as SCHEDULERS
 from .fields import OF_PARTS, numbered
 from .origins import Origin
 from .recipe import Recipe
 
 MASK_FIELDS = ("mask_image", "mask_overlay")
 """Fields of inpainting."""
-SCHEDULERS = (
-    "PNDM",
-    "DDIM",
-    "DDPM",
-    "EulerDiscrete",
-    "EulerAncestralDiscrete",
-    "HeunDiscrete",
-    "DPMSolverMultistep",
-    "UniPCMultistep",
-)
-"""Schedulers of the epsilon-prediction families, by diffusers' class name without its suffix."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +34,10 @@ class Preset:
         Further values, or other ones, for some of its `pipelines`.
     tiny, hub
         Its weights in this package and on the hub.
-    schedulers
-        Names that its `scheduler` may have.
+    scheduler_needs
+        What its pipelines need of a scheduler: "generator" for one whose `step` takes a
+        generator and whose latents go to the model as they are, "sigmas" for one that
+        keeps its noise levels in `sigmas` and scales the latents by them, "" for nothing special.
     trigger
         Words of the prompt that call its style.
     scale
@@ -66,7 +59,7 @@ class Preset:
     tiny: Origin
     hub: Origin
     defaults_of: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    schedulers: tuple[str, ...] = SCHEDULERS
+    scheduler_needs: str = ""
     trigger: str = ""
     scale: int = 1
     size_arguments: Mapping[str, str] = field(default_factory=dict)
@@ -80,6 +73,18 @@ class Preset:
     def tasks(self) -> tuple[str, ...]:
         """What it can do: "txt2img", "img2img" or both."""
         return tuple(task for task in ("txt2img", "img2img") if task in self.pipelines)
+
+    @property
+    def schedulers(self) -> tuple[str, ...]:
+        """Names that are offered for its `scheduler`; others may be typed."""
+        if not self.scheduler_needs:
+            return SCHEDULERS
+        return tuple(name for name in SCHEDULERS if self.takes_scheduler(name))
+
+    def takes_scheduler(self, name: str) -> bool:
+        """Tell whether its pipelines can be driven by a scheduler class of diffusers."""
+        found = scheduler_class(name)
+        return found is not None and found.kind == "noise" and found.serves(self.scheduler_needs)
 
     def origin(self, source: str) -> Origin:
         """Return its weights in this package ("tiny") or on the hub ("hub")."""

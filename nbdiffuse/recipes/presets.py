@@ -11,13 +11,12 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import ParameterError, did_you_mean
+from ..families.hub_ids import MOVED as MOVED
 from ..files.paths import here
 from .controlnets import WHOLE_RUN
 from .origins import Origin
 from .preset import Preset
 
-MOVED = MappingProxyType({"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"})
-"""Hub ids that are gone, and where the same weights are now."""
 OPEN_RAIL = "CreativeML OpenRAIL-M"
 _COMMON: dict[str, Any] = {"negative_prompt": "", "resize_mode": "fit"}
 _WEIGHED = {**_COMMON, "weighting": "none", "lora": None}
@@ -110,7 +109,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                     "prior_num_inference_steps": 25,
                     "scheduler": "DDPM",
                 },
-                schedulers=("DDPM",),
+                scheduler_needs="generator",
                 # Its img2img pipeline encodes whatever it is given.
                 takes_latents=False,
                 # diffusers hands (width, height) to a function of (height, width): kandinsky2_2_img2img's preprocess.
@@ -123,7 +122,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 title="x2 latent upscaler",
                 pipelines={"img2img": "StableDiffusionLatentUpscalePipeline"},
                 defaults={**_COMMON, "guidance_scale": 9.0, "num_inference_steps": 75, "scheduler": "EulerDiscrete"},
-                schedulers=("EulerDiscrete", "HeunDiscrete"),
+                scheduler_needs="sigmas",
                 scale=2,
                 tiny=Origin(checkpoint="x2-upscaler", native_size=128, size_multiple=16),
                 hub=Origin(
@@ -144,7 +143,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                     "noise_level": 20,
                     "scheduler": "DDIM",
                 },
-                schedulers=("DDIM", "DDPM", "EulerDiscrete", "EulerAncestralDiscrete", "DPMSolverMultistep"),
                 scale=4,
                 takes_latents=False,
                 tiny=Origin(checkpoint="x4-upscaler", native_size=256),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ParameterError
+from ..files.paths import here
 from ..prompts.extras import Network, embeddings, networks, without
 from . import lora
 from .recipe import PROMPTS, Recipe
@@ -28,10 +29,10 @@ def find(name: str) -> str | None:
         are there and never becomes part of a path, so a prompt reaches no other file.
     """
     wanted = name.removesuffix(SUFFIX)
-    here = (file.name for file in _files(Path(), deep=False) if file.stem == wanted)
-    configured = os.environ.get(FOLDER)
-    there = (str(file) for file in _files(Path(configured).expanduser(), deep=True) if file.stem == wanted) if configured else ()
-    return next(iter(here), None) or next(iter(there), None)
+    beside = (file.name for file in _files(Path(), deep=False) if file.stem == wanted)
+    folder = here(os.environ.get(FOLDER) or "")
+    there = (str(file) for file in _files(folder, deep=True) if file.stem == wanted) if folder else ()
+    return next(iter(beside), None) or next(iter(there), None)
 
 
 def _files(folder: Path, deep: bool) -> Iterator[Path]:

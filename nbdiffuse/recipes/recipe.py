@@ -77,7 +77,8 @@ class Recipe(Link):
     negative_prompt
         What to keep away from.
     scheduler
-        Name of a diffusers scheduler class without its suffix, such as "DDIM".
+        Name of a diffusers scheduler class without its suffix, such as "DDIM"; the
+        checkpoint's own, with its own settings, when not given.
     width, height
         Size of the result in pixels, multiples of 8 in [64, 4096].
     resize_mode
@@ -125,7 +126,7 @@ class Recipe(Link):
     )
     seed: int | None = declared(None, Param(int, "seed of the noise; drawn when not given", 0, 2**63 - 1, 1))
     negative_prompt: str | None = declared(None, Param(str, "what to keep away from"))
-    scheduler: str | None = declared(None, Param(str, "diffusers scheduler, such as DDIM or EulerDiscrete"))
+    scheduler: str | None = declared(None, Param(str, "diffusers scheduler, such as DDIM; the checkpoint's own when not given"))
     width: int | None = declared(None, Param(int, "width of the result in pixels", 64, 4096, 8, multiple=True))
     height: int | None = declared(None, Param(int, "height of the result in pixels", 64, 4096, 8, multiple=True))
     resize_mode: str | None = declared(None, Param(str, "how the initial picture meets the size", choices=RESIZE_MODES))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from ..families import model_calls as counts
+from ..families.description import describe
 from .recipe import Recipe
 
 
@@ -66,10 +68,24 @@ def real_steps(recipe: Recipe) -> int:
     return steps if recipe.strength is None else run_steps(steps, recipe.strength)
 
 
+def skipped_steps(recipe: Recipe) -> int:
+    """Return how many steps at the beginning of its schedule a complete recipe leaves out."""
+    return (recipe.num_inference_steps or 0) - real_steps(recipe)
+
+
+def model_calls(recipe: Recipe) -> int:
+    """Return how often a complete recipe calls its denoiser; more often than it has steps with Heun, KDPM2 and PNDM."""
+    described = describe(str(recipe.checkpoint))
+    config = described.scheduler_config if described else {}
+    return counts.model_calls(str(recipe.scheduler), config, recipe.num_inference_steps or 0, skipped_steps(recipe))
+
+
 def steps_line(recipe: Recipe) -> str:
-    """Say in one line what will really run, such as "strength 0.62 × 20 → 12 steps"."""
+    """Say in one line what will really run, such as "strength 0.62 × 20 → 12 steps, 13 model calls"."""
     count = real_steps(recipe)
     steps = f"{count} step" if count == 1 else f"{count} steps"
+    calls = model_calls(recipe) if recipe.scheduler else count
+    steps = steps if calls == count else f"{steps}, {calls} model calls"
     return steps if recipe.strength is None else f"strength {recipe.strength:g} × {recipe.num_inference_steps} → {steps}"
 
 

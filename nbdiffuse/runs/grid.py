@@ -155,7 +155,9 @@ class Grid:
     def _own(self, cell: SweepCell) -> Result | Failed:
         """Return a cell's outcome under its own recipe, which makes the same image."""
         outcome = self._ledger.outcomes[cell.picture_key]
-        return outcome if outcome.recipe == cell.recipe else dataclasses.replace(outcome, recipe=cell.recipe)
+        # What only the checkpoint's files say was filled in when it ran.
+        recipe = cell.recipe if cell.recipe.scheduler else cell.recipe.replace(scheduler=outcome.recipe.scheduler)
+        return outcome if outcome.recipe == recipe else dataclasses.replace(outcome, recipe=recipe)
 
     def sel(self, **coordinates: Any) -> Grid:
         """Return the part of the grid at some values, see `Sweep.sel`; nothing runs again."""

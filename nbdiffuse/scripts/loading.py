@@ -7,16 +7,17 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from huggingface_hub import try_to_load_from_cache
-
 from .. import embedded
 from ..embedded.differences import NAME as CHANGE
 from ..errors import ParameterError, breaks_rule
+from ..families.description import content_of, describe, directory_of
+from ..families.hub_ids import MOVED, cached
+from ..families.single_file import CONFIGS, single_file
 from ..files.paths import here
 from ..metadata.fingerprints import DEVICES, DTYPES
 from ..recipes.controlnets import controlnet_of
 from ..recipes.portable import is_hub_id
-from ..recipes.presets import MOVED, preset_of
+from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from .listing import Listing
 from .statements import identifier, literal
@@ -77,8 +78,7 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         listing.add(f"pipeline.load_lora_weights({', '.join(_lora_file(str(one.file)))})")
         listing.add(f"pipeline.fuse_lora({'' if one.weight == 1 else f'lora_scale={one.weight:g}'})")
         listing.add("pipeline.unload_lora_weights()  # they are in the weights now")
-    if _own_scheduler(word) != f"{recipe.scheduler}Scheduler":
-        schedule(listing, f"{recipe.scheduler}Scheduler")
+    _schedule(listing, word, recipe.scheduler)
     if device != "cpu":
         listing.add(f"pipeline.to({literal(device)})")
     for (lever, position), line in LEVERS.items():
@@ -115,10 +115,16 @@ def _refuse_what_diffusers_drops(file: str) -> None:
         )
 
 
-def schedule(listing: Listing, scheduler: str) -> None:
-    """Write the line that exchanges the scheduler."""
-    listing.use("diffusers", identifier(scheduler))
-    listing.assign("pipeline.scheduler", f"{scheduler}.from_config", ["pipeline.scheduler.config"])
+def _schedule(listing: Listing, word: str, scheduler: str | None) -> None:
+    """Write the line that exchanges the scheduler, or sets what a single file's own marks say; none where both are as loaded."""
+    described = describe(word)
+    own, marks = (described.scheduler, described.marks) if described else (None, {})
+    if scheduler is None or (scheduler == own and not marks):
+        return
+    name = identifier(f"{scheduler}Scheduler")
+    listing.use("diffusers", name)
+    settings = [f"{identifier(setting)}={literal(value)}" for setting, value in marks.items()]
+    listing.assign("pipeline.scheduler", f"{name}.from_config", ["pipeline.scheduler.config", *settings])
 
 
 def _located(listing: Listing, word: str, identity: str) -> list[str]:
@@ -175,10 +181,7 @@ def _lent(listing: Listing, word: str, typed: list[str]) -> list[str]:
 
 def _cached(name: str, file: str, revision: str) -> Path | None:
     """Return a file of a hub repository that is on this disk already."""
-    if not is_hub_id(name):
-        return None
-    found = try_to_load_from_cache(name, file, revision=revision or None)
-    return Path(found) if isinstance(found, str) else None
+    return cached(name, file, revision) if is_hub_id(name) else None
 
 
 def _is_file(word: str) -> bool:
@@ -193,34 +196,14 @@ def _single_file(word: str) -> list[str]:
         return [literal(f"https://huggingface.co/{repo}/blob/{revision or 'main'}/{file}")]
     beside = path.with_suffix("")
     given = [literal(path)]
-    return [*given, f"config={literal(beside)}"] if (beside / "model_index.json").is_file() else given
-
-
-def directory_of(word: str) -> Path | None:
-    """Return where a checkpoint's configs are on this disk, without fetching anything; None where they are not."""
-    if word in embedded.names():
-        return embedded.path(word)
-    path = here(word)
-    if path is not None and path.is_dir():
-        return path
-    if _is_file(word):
-        return here(word.removesuffix(".safetensors"))
-    name, _, revision = word.partition("@")
-    found = _cached(MOVED.get(name, name), "model_index.json", revision)
-    return found.parent if found else None
+    if (beside / "model_index.json").is_file():
+        return [*given, f"config={literal(beside)}"]
+    said = single_file(path)
+    # For SD 2.x diffusers would go to repositories that are gone, and to the one for 768 pixels.
+    return [*given, f"config={literal(CONFIGS[said.family])}"] if said is not None and "v2" in said.family else given
 
 
 def index_of(word: str) -> dict[str, object]:
     """Return what a checkpoint's model_index.json says; nothing where it is not on this disk."""
     directory = directory_of(word)
-    file = directory / "model_index.json" if directory else None
-    try:
-        found = json.loads(file.read_text("utf-8")) if file and file.is_file() else {}
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _own_scheduler(word: str) -> str | None:
-    entry = index_of(word).get("scheduler")
-    return entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+    return dict(content_of(directory / "model_index.json")) if directory else {}

@@ -1,0 +1,198 @@
+"""A checkpoint says how it is run: its own scheduler with its own flags, unless a person names another."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from PIL import Image
+
+from nbdiffuse import Recipe, Session, resolve
+from nbdiffuse.errors import ParameterError
+from nbdiffuse.replays.program import script_of
+
+PROMPT = "a red cat in the snow"
+ZERO_SNR = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "prediction_type": "v_prediction"}
+SCHEDULERS: dict[str, dict[str, Any]] = {
+    "PNDM": {"skip_prk_steps": True},
+    "PNDM with Runge-Kutta": {"_class_name": "PNDM", "skip_prk_steps": False},
+    "DDIM": {"set_alpha_to_one": False, "clip_sample": False},
+    "LCM": {},
+    "TCD": {},
+    "DPM++ 2M Karras": {"_class_name": "DPMSolverMultistep", "use_karras_sigmas": True, "timestep_spacing": "linspace"},
+    "Euler a trailing": {"_class_name": "EulerAncestralDiscrete", "timestep_spacing": "trailing"},
+    "zero SNR": {"_class_name": "DDIM", "clip_sample": False, **ZERO_SNR},
+    "v-prediction": {"_class_name": "EulerDiscrete", "prediction_type": "v_prediction"},
+    "HeunDiscrete": {"timestep_spacing": "linspace"},
+    "SASolver": {"steps_offset": 1},
+}
+"""Settings of each checkpoint's scheduler; the class is the key where `_class_name` does not say it."""
+
+Checkpoints = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of Stable Diffusion's shape with random weights."""
+    from diffusers import PNDMScheduler, StableDiffusionPipeline
+
+    torch.manual_seed(0)
+    pipeline = StableDiffusionPipeline(
+        vae=tiny.vae(),
+        text_encoder=tiny.text_encoder(),
+        tokenizer=tiny.tokenizer(),
+        unet=tiny._unet(),
+        scheduler=PNDMScheduler(skip_prk_steps=True, steps_offset=1, **tiny._BETAS),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    folder = tmp_path_factory.mktemp("base") / "sd"
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoints(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoints:
+    """Return a copy of the base with another scheduler, by its key in `SCHEDULERS`."""
+    folder = tmp_path_factory.mktemp("schedulers")
+
+    def copy(key: str) -> Path:
+        target = folder / key.replace(" ", "-")
+        if not target.exists():
+            shutil.copytree(base, target)
+            settings = {**tiny._BETAS, "steps_offset": 1, **SCHEDULERS[key]}
+            name = settings.pop("_class_name", key) + "Scheduler"
+            index = json.loads((target / "model_index.json").read_text())
+            index["scheduler"] = ["diffusers", name]
+            (target / "model_index.json").write_text(json.dumps(index))
+            config = target / "scheduler" / "scheduler_config.json"
+            config.write_text(json.dumps({"_class_name": name, **settings}))
+        return target
+
+    return copy
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Image.Image:
+    return Image.effect_noise((64, 64), 80).convert("RGB")
+
+
+@pytest.mark.parametrize("key", SCHEDULERS)
+def test_with_nothing_said_the_pixels_are_those_of_the_automatic_class(
+    key: str, checkpoints: Checkpoints, session: Session, picture: Image.Image
+) -> None:
+    from diffusers import AutoPipelineForImage2Image
+
+    checkpoint = checkpoints(key)
+    pipeline = AutoPipelineForImage2Image.from_pretrained(checkpoint)
+    pipeline.set_progress_bar_config(disable=True)
+    calls: list[int] = []
+    pipeline.unet.register_forward_hook(lambda *_: calls.append(1))
+    theirs = pipeline(image=picture, prompt=PROMPT, generator=torch.Generator("cpu").manual_seed(7)).images[0]
+    seen: list[tuple[int, int]] = []
+    recipe = Recipe(prompt=PROMPT, image=picture, model=str(checkpoint), seed=7)
+    mine = session.run(recipe, lambda progress: seen.append((progress.step, progress.steps)))
+    assert mine.image.tobytes() == theirs.tobytes()
+    assert mine.recipe.scheduler == type(pipeline.scheduler).__name__.removesuffix("Scheduler") and mine.notices == ()
+    assert len(seen) == len(calls) and [step for step, of in seen if step == of] == [40]
+
+
+@pytest.mark.parametrize("key", ["LCM", "DPM++ 2M Karras", "zero SNR", "HeunDiscrete"])
+def test_the_exported_program_makes_these_pixels_and_does_not_restate_the_scheduler(
+    key: str, checkpoints: Checkpoints, session: Session, picture: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = resolve(Recipe(prompt=PROMPT, image=picture, model=str(checkpoints(key)), seed=7, num_inference_steps=6))
+    script = script_of(recipe)
+    assert "pipeline.scheduler" not in script.text
+    script.save(tmp_path / "program.py")
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path("program.py")
+    assert Image.open(tmp_path / script.results[0]).tobytes() == session.run(recipe).image.tobytes()
+
+
+def test_a_named_scheduler_is_made_from_the_checkpoints_own_and_what_it_cannot_honour_is_said(
+    checkpoints: Checkpoints, session: Session, picture: Image.Image
+) -> None:
+    from diffusers import AutoPipelineForImage2Image, HeunDiscreteScheduler
+
+    checkpoint = checkpoints("zero SNR")
+    recipe = Recipe(prompt=PROMPT, image=picture, model=str(checkpoint), seed=7, num_inference_steps=4, scheduler="HeunDiscrete")
+    mine = session.run(recipe)
+    pipeline = AutoPipelineForImage2Image.from_pretrained(checkpoint)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.scheduler = HeunDiscreteScheduler.from_config(pipeline.scheduler.config)
+    generator = torch.Generator("cpu").manual_seed(7)
+    theirs = pipeline(image=picture, prompt=PROMPT, generator=generator, num_inference_steps=4).images[0]
+    assert mine.image.tobytes() == theirs.tobytes()
+    (notice,) = mine.notices
+    assert "rescale_betas_zero_snr=True, which HeunDiscrete has no setting for; its own scheduler, DDIM, does." in notice
+    assert "prediction_type" not in notice and "timestep_spacing" not in notice
+
+
+@pytest.mark.parametrize(
+    ("key", "named", "lost"),
+    [
+        ("DPM++ 2M Karras", "DDIM", "use_karras_sigmas=True"),
+        ("Euler a trailing", "DPMSolverSinglestep", "timestep_spacing='trailing'"),
+    ],
+)
+def test_other_settings_that_are_lost_are_said_too(
+    key: str, named: str, lost: str, checkpoints: Checkpoints, session: Session, picture: Image.Image
+) -> None:
+    recipe = Recipe(prompt=PROMPT, image=picture, model=str(checkpoints(key)), num_inference_steps=2, scheduler=named)
+    assert f"The checkpoint is made for {lost}, which {named} has no setting for" in " ".join(session.run(recipe).notices)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("Euler a", r"got 'Euler a'\. Type EulerAncestralDiscrete, which is Euler a in diffusers\.$"),
+        ("euler", r"Type EulerDiscrete"),
+        ("DPM++ 2M Karras", r"Type DPMSolverMultistep.* use_karras_sigmas=True, cannot be typed here yet\.$"),
+        ("dpmpp_2m_sde", r"Type DPMSolverMultistep.* algorithm_type='sde-dpmsolver\+\+'"),
+        ("DDIMScheduler", r"Type DDIM\.$"),
+        ("unipc", r"Type UniPCMultistep"),
+        ("DPM fast", r"No scheduler of diffusers does the same as DPM fast\.$"),
+        ("HeunDiscret", r"Did you mean 'HeunDiscrete'\?$"),
+        ("FlowMatchEulerDiscrete", r"which is for flow matching"),
+        ("DDIMInverse", r"which is not for pipelines of this kind"),
+    ],
+)
+def test_a_name_that_is_no_scheduler_here_is_answered_with_what_to_type(name: str, line: str) -> None:
+    with pytest.raises(ParameterError, match=line):
+        resolve(Recipe(prompt=PROMPT, scheduler=name))
+
+
+@pytest.mark.parametrize("name", ["DDIMParallel", "CogVideoXDDIM", "LMSDiscrete", "KDPM2AncestralDiscrete", "DEISMultistep"])
+def test_any_class_of_diffusers_that_fits_may_be_named(name: str, base: Path, session: Session, picture: Image.Image) -> None:
+    recipe = Recipe(prompt=PROMPT, image=picture, model=str(base), seed=7, num_inference_steps=4, scheduler=name)
+    assert session.run(recipe).fingerprint["scheduler"] == f"{name}Scheduler"
+
+
+def test_steps_that_a_scheduler_cannot_have_are_refused_before_the_run(checkpoints: Checkpoints, picture: Image.Image) -> None:
+    common: dict[str, Any] = {"prompt": PROMPT, "image": picture}
+    with pytest.raises(ParameterError, match=r"`num_inference_steps` must be at most 50 for LCM, got 51"):
+        resolve(Recipe(**common, model=str(checkpoints("LCM")), num_inference_steps=51))
+    with pytest.raises(ParameterError, match=r"`num_inference_steps` must be at least 4 for PNDM, got 3"):
+        resolve(Recipe(**common, model=str(checkpoints("PNDM with Runge-Kutta")), num_inference_steps=3))
+    with pytest.raises(ParameterError, match=r"must know the prediction type 'sample' .* got 'PNDM', which knows epsilon"):
+        resolve(Recipe(**common, model="x4-upscaler", scheduler="PNDM"))
+    with pytest.raises(ParameterError, match=r"must fit kandinsky22, got 'EulerDiscrete', which lacks what this pipeline needs"):
+        resolve(Recipe(**common, model="kandinsky22", scheduler="EulerDiscrete"))
+
+
+def test_what_a_checkpoint_names_and_diffusers_lacks_is_one_line(base: Path, tmp_path: Path, picture: Image.Image) -> None:
+    shutil.copytree(base, tmp_path / "new")
+    index = json.loads((tmp_path / "new" / "model_index.json").read_text())
+    (tmp_path / "new" / "model_index.json").write_text(json.dumps({**index, "scheduler": ["diffusers", "NewestScheduler"]}))
+    with pytest.raises(ParameterError, match=r"got 'Newest'\. Name another, such as DDIM or EulerDiscrete\.$"):
+        resolve(Recipe(prompt=PROMPT, image=picture, model=str(tmp_path / "new")))
+    assert resolve(Recipe(prompt=PROMPT, image=picture, model=str(tmp_path / "new"), scheduler="DDIM")).scheduler == "DDIM"
