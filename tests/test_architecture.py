@@ -19,9 +19,9 @@ ROOMS = {
     "images": "samples stripping layers conversion intake fitting colors picture masks latents lettering "
     "contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel extras dialects alternatives tokens",
-    "families": "parameters diffusers_classes arguments family families hub_ids scheduler_names scheduler_classes schedulers "
-    "model_calls single_file description",
-    "recipes": "chain parts lora fields recipe format_1 strengths origins controlnets preset presets portable sizes captions "
+    "families": "parameters diffusers_classes arguments step_rules family families hub_ids scheduler_names scheduler_classes "
+    "schedulers model_calls single_file description",
+    "recipes": "chain parts lora fields recipe format_1 origins controlnets preset presets strengths portable sizes captions "
     "prompt_loras completion",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "models resources infotext a1111 carrying flat png_text exif xmp stealth texts fingerprints provenance "

@@ -158,7 +158,7 @@ class Engine:
             return recipe
         finding.fetch_description(str(recipe.checkpoint))
         complete = resolve(recipe)
-        return complete if complete.scheduler else complete.replace(scheduler=preset_of(recipe.model).defaults["scheduler"])
+        return complete if complete.scheduler else complete.replace(scheduler=preset_of(recipe.model).scheduler)
 
     def _acquired(self, recipe: Recipe) -> Any:
         """Return the recipe's pipeline; loading and moving weights can run out of memory, too."""

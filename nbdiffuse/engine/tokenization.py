@@ -53,7 +53,7 @@ def view(pipelines: Pipelines, recipe: Recipe) -> TokenView:
     preset = preset_of(recipe.model)
     dialect = recipe.weighting or dialects.NONE
     if dialect != dialects.NONE:
-        if "weighting" not in preset.defaults:
+        if "weighting" not in preset.fields:
             raise ParameterError(f"`weighting` is not taken by {preset.name} ({preset.title}). Leave it out.")
         dialects.require_library()
     read = {name: dialects.read(dialect, recipe.get(name) or "", name) for name in PROMPTS}
@@ -66,7 +66,7 @@ def view(pipelines: Pipelines, recipe: Recipe) -> TokenView:
             cut = _plain if dialect == dialects.NONE else _chunked
             strands += [cut(tokenizer, name, encoder, part, fragments) for part, fragments in _parts(read[name])]
     hints = (line for name in PROMPTS for line in dialects.hints(dialect, recipe.get(name) or ""))
-    taken = "weighting" in preset.defaults
+    taken = "weighting" in preset.fields
     return TokenView(dialect, tuple(strands), tuple(dict.fromkeys(hint for hint in hints if taken)))
 
 

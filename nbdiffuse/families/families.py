@@ -26,6 +26,16 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 classes={"img2img": "StableDiffusionXLImg2ImgPipeline"},
             ),
             Family(
+                key="stable-diffusion-3",
+                title="Stable Diffusion 3",
+                steps="ceil",
+                size_multiple=16,
+                # Without them every picture becomes a square of the checkpoint's own size.
+                size_arguments={"height": "height", "width": "width"},
+                scheduler="flow",
+                left_out=frozenset({"weighting"}),
+            ),
+            Family(
                 key="kandinsky22",
                 title="Kandinsky 2.2",
                 modes=("txt2img", "img2img"),
@@ -34,6 +44,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 size_arguments={"height": "width", "width": "height"},
                 # Its img2img pipeline encodes whatever it is given.
                 takes_latents=False,
+                scheduler_needs="generator",
             ),
             Family(
                 key="x2-upscaler",
@@ -42,6 +53,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 classes={"img2img": "StableDiffusionLatentUpscalePipeline"},
                 steps="all",
                 scale=2,
+                scheduler_needs="sigmas",
                 left_out=frozenset({"weighting"}),
             ),
             Family(

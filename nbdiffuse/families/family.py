@@ -23,7 +23,9 @@ MODES = {
 CALLED = ("strength", "guidance_scale", "num_inference_steps", "controlnet_conditioning_scale", *ARGUMENTS)
 """Fields of a recipe whose default is the pipeline call's own."""
 WHOLE_RUN = {"control_guidance_start": 0.0, "control_guidance_end": 1.0}
-ONLY_WITH_PICTURE = frozenset({"image", "strength", "resize_mode", "mask_image"})
+ONLY_WITH_PICTURE = frozenset(
+    {"image", "strength", "resize_mode", "mask_image", "mask_overlay", "aesthetic_score", "negative_aesthetic_score"}
+)
 """Fields that need an initial picture."""
 
 
@@ -51,6 +53,14 @@ class Family:
         Sides of the result over sides of the initial picture.
     takes_latents
         Whether its img2img pipeline goes on from latents of its own VAE.
+    strength_is_start
+        Whether its pipelines use `strength` in `get_timesteps` alone, so that the same number of steps is the same picture.
+    scheduler
+        Kind of scheduler that it runs on, see `scheduler_classes`: "noise" or "flow".
+    scheduler_needs
+        What its pipelines need of a scheduler: "generator" for one whose `step` takes a
+        generator and whose latents go to the model as they are, "sigmas" for one that
+        keeps its noise levels in `sigmas` and scales the latents by them, "" for nothing special.
     left_out
         Fields that its calls have and its models do not use.
     """
@@ -64,7 +74,15 @@ class Family:
     size_arguments: Mapping[str, str] = field(default_factory=dict)
     scale: int = 1
     takes_latents: bool = True
+    strength_is_start: bool = True
+    scheduler: str = "noise"
+    scheduler_needs: str = ""
     left_out: frozenset[str] = frozenset()
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """The fields that some mode takes besides prompt, pictures and size."""
+        return frozenset(name for mode in self.pipelines for name in self.defaults(mode))
 
     @cached_property
     def pipelines(self) -> Mapping[str, str]:
@@ -88,6 +106,8 @@ class Family:
             values |= WHOLE_RUN
         if mode != "txt2img":
             values["resize_mode"] = "fit"
+        if mode.endswith("+mask"):
+            values["mask_overlay"] = "exact"
         if "prompt_embeds" in call:
             values["weighting"] = "none"
         if any("LoraLoader" in base for base in bases(pipeline)):

@@ -30,6 +30,8 @@ SCHEDULERS = (
     "TCD",
 )
 """Schedulers that help, completion and panels offer, by diffusers' class name without its suffix; others may be named, too."""
+FLOW_SCHEDULERS = ("FlowMatchEulerDiscrete", "FlowMatchHeunDiscrete")
+"""The same for families of flow matching."""
 _NEEDS_LIBRARY = {"DPMSolverSDE": "torchsde", "CosineDPMSolverMultistep": "torchsde"}
 _MEANT_FOR_WEIGHTS = (
     "prediction_type",
@@ -74,15 +76,19 @@ def unhonoured(own: str, config: Mapping[str, Any], named: str) -> dict[str, Any
     return {name: value for name, value in said.items() if value not in (None, False, theirs.settings.get(name))}
 
 
-def check(name: str, *, needs: str = "", prediction: str | None = None, pipeline: str, own: bool = False) -> None:
+def check(
+    name: str, *, kind: str = "noise", needs: str = "", prediction: str | None = None, pipeline: str, own: bool = False
+) -> None:
     """Raise `ParameterError` where a scheduler is none, or cannot run.
 
     Parameters
     ----------
     name
         diffusers' class name without "Scheduler".
+    kind
+        Kind of scheduler that the pipeline runs on: "noise" or "flow".
     needs
-        What the pipeline needs of it, see `Preset.scheduler_needs`.
+        What the pipeline needs of it, see `Family.scheduler_needs`.
     prediction
         The checkpoint's `prediction_type`, where it is known.
     pipeline
@@ -90,14 +96,16 @@ def check(name: str, *, needs: str = "", prediction: str | None = None, pipeline
     own
         Whether the checkpoint names it, and not a person.
     """
-    way_out = "Name another, such as DDIM or EulerDiscrete." if not needs else "See the schedulers that the panel offers."
+    examples = " or ".join((SCHEDULERS[1:4:2] if kind == "noise" else FLOW_SCHEDULERS)[:2])
+    way_out = f"Name another, such as {examples}." if not needs else "See the schedulers that the panel offers."
     found = scheduler_class(name)
     if found is None:
         rule = "a scheduler class of the installed diffusers"
         raise ParameterError(breaks_rule("scheduler", rule, name, way_out if own else _advice(name)))
-    if found.kind != "noise" or not found.serves(needs):
-        why = {"flow": "is for flow matching", "other": "is not for pipelines of this kind"}
-        reason = why.get(found.kind, "lacks what this pipeline needs of a scheduler")
+    if found.kind != kind or not found.serves(needs):
+        why = {"flow": "is for flow matching", "noise": "is for noise schedules", "other": "is not for pipelines of this kind"}
+        lacking = "lacks what this pipeline needs of a scheduler"
+        reason = lacking if found.kind == kind else why.get(found.kind, lacking)
         raise ParameterError(f"`scheduler` must fit {pipeline}, got {name!r}, which {reason}. {way_out}")
     if prediction and found.predictions and prediction not in found.predictions:
         known = ", ".join(sorted(found.predictions))

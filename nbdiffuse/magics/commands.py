@@ -158,7 +158,9 @@ def models_table() -> str:
     source = origins.source()
     lines = [("model", "does", "weights", "size", "strength", "guidance", "steps", "says", "licence")]
     for preset in PRESETS.values():
-        origin, defaults = preset.origin(source), preset.defaults
+        origin, defaults = preset.origin(source), preset.defaults_for(preset.tasks[-1])
+        if origin is None:
+            continue
         lines.append(
             (
                 preset.name,

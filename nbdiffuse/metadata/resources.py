@@ -37,7 +37,7 @@ def entries(recipe: Recipe) -> dict[str, str]:
     """
     said = {"LoRA": lora.text_of(portable_loras(recipe.loras))} if recipe.loras else {}
     preset = PRESETS.get(recipe.model)
-    if recipe.checkpoint in {None, recipe.model, *([preset.tiny.checkpoint] if preset else ())}:
+    if recipe.checkpoint in {None, recipe.model, *([preset.embedded] if preset else ())}:
         return said
     said["Preset"] = recipe.model
     if is_on_hub(str(recipe.checkpoint)) and not Path(str(recipe.checkpoint)).exists():

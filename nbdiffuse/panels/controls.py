@@ -169,7 +169,7 @@ class Controls:
                 control.show(value)
             self._told[name] = value
         if "strength" in values and "num_inference_steps" in values:
-            self._control("strength").show_steps(values["num_inference_steps"])
+            self._control("strength").show_steps(values["num_inference_steps"], preset.step_rule)
         first = [name for name in FIRST if name in visible]
         self._place(self._first, first)
         self._place(self._further, [name for name in visible if name not in first])

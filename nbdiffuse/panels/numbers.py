@@ -79,13 +79,21 @@ class StrengthControl(NumberControl):
     """Strength: the slider counts the steps that really run, so it rests only where the image changes."""
 
     def _made_slider(self, name: str, param: Param, low: float, high: float) -> Any:
-        self._steps = 0
+        self._steps, self._rule = 0, "floor"
         return widgets.IntSlider(min=1, max=1, readout=False, tooltip=param.help).add_class("nbd-slider-" + name)
 
-    def show_steps(self, num_inference_steps: int) -> None:
-        """Give the slider a place for each step of this schedule, and say what the strength shown will run."""
-        if num_inference_steps != self._steps:
-            self._steps = num_inference_steps
+    def show_steps(self, num_inference_steps: int, rule: str = "floor") -> None:
+        """Give the slider a place for each step of this schedule, and say what the strength shown will run.
+
+        Parameters
+        ----------
+        num_inference_steps
+            Length of the schedule, in [1, 1000] steps.
+        rule
+            How the family counts them, a key of `step_rules.RULES`.
+        """
+        if (num_inference_steps, rule) != (self._steps, self._rule):
+            self._steps, self._rule = num_inference_steps, rule
             # One after the other: a browser that gets both at once holds the value to the old end and sends it back.
             self._slider.max = max(self._slider.max, num_inference_steps)
             self._set_slider(self._box.value)
@@ -94,12 +102,12 @@ class StrengthControl(NumberControl):
 
     def _set_slider(self, value: Any) -> None:
         if self._steps:
-            self._slider.value = max(1, run_steps(self._steps, value))
+            self._slider.value = max(1, run_steps(self._steps, value, self._rule))
             self._describe()
 
     def _slid(self) -> None:
-        strength = detents(self._steps)[self._slider.value - 1]
-        if run_steps(self._steps, self._box.value) == self._slider.value:
+        strength = detents(self._steps, self._rule)[self._slider.value - 1]
+        if run_steps(self._steps, self._box.value, self._rule) == self._slider.value:
             return
         self._box.value = strength
         self._on_change(strength)
@@ -107,7 +115,7 @@ class StrengthControl(NumberControl):
 
     def _describe(self) -> None:
         strength = self._box.value
-        count = run_steps(self._steps, strength)
-        low, high = span(self._steps, strength)
+        count = run_steps(self._steps, strength, self._rule)
+        low, high = span(self._steps, strength, self._rule)
         same = f"; {low:g} to {high:g} draw the same image" if low < high and count else ""
         self._hint.value = note(f"runs {count} of {self._steps} steps{same}")

@@ -30,6 +30,6 @@ def weights_label(recipe: Recipe) -> str:
 
 def _checkpoint_label(recipe: Recipe) -> str:
     checkpoint = str(recipe.checkpoint)
-    if checkpoint == preset_of(recipe.model).tiny.checkpoint:
+    if checkpoint == preset_of(recipe.model).embedded:
         return f"{recipe.model} (embedded)"
     return portable_word(checkpoint)

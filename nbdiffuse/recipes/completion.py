@@ -13,6 +13,7 @@ from ..families import schedulers
 from ..families.arguments import ARGUMENTS
 from ..families.description import Description, describe
 from ..families.diffusers_classes import call_defaults
+from ..families.family import ONLY_WITH_PICTURE
 from ..families.model_calls import steps_allowed
 from ..files.paths import here
 from ..images.latents import Latents
@@ -134,7 +135,14 @@ def with_weights(recipe: Recipe, preset: Preset) -> Recipe:
             advice = f"Write `--model {preset.name}`."
             raise ParameterError(f"`model` must be a preset where `checkpoint` is given, got {recipe.model!r}. {advice}")
         return recipe.replace(model=preset.name, checkpoint=recipe.model)
-    return recipe if recipe.checkpoint else recipe.replace(checkpoint=preset.origin(source()).checkpoint)
+    if recipe.checkpoint:
+        return recipe
+    origin = preset.origin(source())
+    if origin is None:
+        raise ParameterError(
+            f"`checkpoint` must be given for {preset.title}: a hub id or a directory. There are no weights of it here."
+        )
+    return recipe.replace(checkpoint=origin.checkpoint)
 
 
 def weights_word(recipe: Recipe) -> str:
@@ -149,7 +157,7 @@ def _refuse_what_it_does_not_take(recipe: Recipe, preset: Preset) -> None:
     for name in recipe.values():
         if of_first(name) not in taken and not _is_taken_by_call(name, recipe, preset):
             raise ParameterError(f"`{name}` is not taken by {preset.name} ({preset.title}). Leave it out.")
-        if recipe.task == "txt2img" and name in preset.only_img2img and not (name == "resize_mode" and _has_shape(recipe)):
+        if recipe.task == "txt2img" and name in ONLY_WITH_PICTURE and not (name == "resize_mode" and _has_shape(recipe)):
             raise ParameterError(f"`{name}` needs an initial picture. Give `image`, or leave `{name}` out.")
 
 
@@ -159,8 +167,8 @@ def _has_shape(recipe: Recipe) -> bool:
 
 
 def _taken(preset: Preset) -> set[str]:
-    taken = {*ALWAYS, *preset.defaults}
-    if preset.controlnets:
+    taken = {*ALWAYS, *preset.fields, "scheduler"}
+    if any("controlnet" in mode for mode in preset.pipelines):
         taken |= set(names_of("controlnets"))
     if "img2img+mask" in preset.pipelines:
         taken |= set(names_of("mask"))
@@ -188,7 +196,7 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
     taken = _taken(preset)
     if recipe.task == "txt2img":
         fits = {"resize_mode"} if _has_shape(recipe) else set()
-        taken -= preset.only_img2img - fits - ({"image"} if "img2img" in preset.tasks else set())
+        taken -= ONLY_WITH_PICTURE - fits - ({"image"} if "img2img" in preset.tasks else set())
     if recipe.mask is None:
         taken -= set(names_of("mask")[1:])
     else:
@@ -255,7 +263,7 @@ def default_values(recipe: Recipe, preset: Preset) -> dict[str, Any]:
     described = describe(word)
     if described is not None:
         return {**values, "scheduler": described.scheduler or values.get("scheduler")}
-    return values if word in (preset.tiny.checkpoint, preset.hub.checkpoint) else {**values, "scheduler": None}
+    return values if word in (preset.embedded, preset.original) else {**values, "scheduler": None}
 
 
 def _check_scheduler(complete: Recipe, preset: Preset, described: Description | None, named: bool) -> None:
@@ -263,6 +271,7 @@ def _check_scheduler(complete: Recipe, preset: Preset, described: Description | 
         return
     schedulers.check(
         complete.scheduler,
+        kind=preset.scheduler_kind,
         needs=preset.scheduler_needs,
         prediction=described.prediction_type if described and named else None,
         pipeline=preset.name,

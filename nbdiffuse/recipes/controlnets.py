@@ -37,7 +37,7 @@ class ControlNetPreset:
 
     def checkpoint(self, base: str, preset: Preset) -> str:
         """Return the weights that go with a base checkpoint."""
-        return self.tiny.checkpoint if base == preset.tiny.checkpoint else self.hub.checkpoint
+        return self.tiny.checkpoint if base == preset.embedded else self.hub.checkpoint
 
 
 CONTROLNETS: Mapping[str, ControlNetPreset] = MappingProxyType(
@@ -59,7 +59,6 @@ def controlnet_of(word: str) -> ControlNetPreset:
     return CONTROLNETS.get(word) or ControlNetPreset(name=word, tiny=origin, hub=origin, estimator={})
 
 
-WHOLE_RUN = {"control_guidance_start": 0.0, "control_guidance_end": 1.0}
 AUTO = "auto"
 """In place of a control picture: it is estimated from the initial one."""
 

@@ -1,73 +1,104 @@
-"""A preset: one model family as data, and the way in which it runs a recipe."""
+"""A preset: a name for weights of a family."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from ..families.families import FAMILIES
+from ..families.family import Family
 from ..families.scheduler_classes import scheduler_class
+from ..families.schedulers import FLOW_SCHEDULERS
 from ..families.schedulers import SCHEDULERS as SCHEDULERS
 from .fields import OF_PARTS, numbered
 from .origins import Origin
 from .recipe import Recipe
 
-MASK_FIELDS = ("mask_image", "mask_overlay")
-"""Fields of inpainting."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """One model family with one set of weights.
+    """A name for weights of a family: where they are, and what calls their style.
 
     Parameters
     ----------
-    name, title
+    name
         What recipes and people call it.
-    pipelines
-        diffusers pipeline class for each way to run it: "txt2img" or "img2img", with
-        "+controlnet" or "+mask" behind it.
-    defaults
-        Values for the fields that a recipe leaves open, and with that the fields it
-        takes; None for a field that may stay open.
-    defaults_of
-        Further values, or other ones, for some of its `pipelines`.
+    family
+        Key of `families.FAMILIES`; everything else about how it runs is said there.
     tiny, hub
-        Its weights in this package and on the hub.
-    scheduler_needs
-        What its pipelines need of a scheduler: "generator" for one whose `step` takes a
-        generator and whose latents go to the model as they are, "sigmas" for one that
-        keeps its noise levels in `sigmas` and scales the latents by them, "" for nothing special.
+        Its weights in this package and on the hub, or None.
+    title
+        What people call it; the family's title when not given.
     trigger
         Words of the prompt that call its style.
-    scale
-        Sides of the result over sides of the initial picture.
-    size_arguments
-        Arguments of the img2img call that take the size, each with the recipe's field.
-    takes_latents
-        Whether its img2img pipeline goes on from latents of its own VAE.
+    scheduler
+        Class, without "Scheduler", that its originals are saved with; shown until they are on this disk.
     controlnets
         Names of `CONTROLNETS` made for it.
-    only_img2img
-        Fields that need an initial picture.
     """
 
     name: str
-    title: str
-    pipelines: Mapping[str, str]
-    defaults: Mapping[str, Any]
-    tiny: Origin
-    hub: Origin
-    defaults_of: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    scheduler_needs: str = ""
+    family: str
+    tiny: Origin | None = None
+    hub: Origin | None = None
+    title: str = ""
     trigger: str = ""
-    scale: int = 1
-    size_arguments: Mapping[str, str] = field(default_factory=dict)
-    takes_latents: bool = True
+    scheduler: str | None = None
     controlnets: tuple[str, ...] = ()
-    only_img2img: frozenset[str] = field(
-        default=frozenset({"image", "strength", "resize_mode", *MASK_FIELDS, "aesthetic_score", "negative_aesthetic_score"})
-    )
+
+    def __post_init__(self) -> None:
+        if not self.title:
+            object.__setattr__(self, "title", self._family.title)
+
+    @property
+    def _family(self) -> Family:
+        return FAMILIES[self.family]
+
+    @property
+    def pipelines(self) -> Mapping[str, str]:
+        """diffusers pipeline class for each way to run it, see `family.MODES`."""
+        return self._family.pipelines
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields that it takes, beside prompt, pictures and size."""
+        return self._family.fields
+
+    @property
+    def scale(self) -> int:
+        """Sides of the result over sides of the initial picture."""
+        return self._family.scale
+
+    @property
+    def size_arguments(self) -> Mapping[str, str]:
+        """Arguments of the img2img call that take the size, each with the recipe's field."""
+        return self._family.size_arguments
+
+    @property
+    def takes_latents(self) -> bool:
+        """Whether its img2img pipeline goes on from latents of its own VAE."""
+        return self._family.takes_latents
+
+    @property
+    def scheduler_kind(self) -> str:
+        """Kind of scheduler that it runs on: "noise" or "flow"."""
+        return self._family.scheduler
+
+    @property
+    def scheduler_needs(self) -> str:
+        """What its pipelines need of a scheduler, see `Family`."""
+        return self._family.scheduler_needs
+
+    @property
+    def step_rule(self) -> str:
+        """How `strength` decides the number of steps, a key of `step_rules.RULES`."""
+        return self._family.steps
+
+    @property
+    def strength_is_start(self) -> bool:
+        """Whether the same number of steps is the same picture, whatever the strength."""
+        return self._family.strength_is_start
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -77,28 +108,36 @@ class Preset:
     @property
     def schedulers(self) -> tuple[str, ...]:
         """Names that are offered for its `scheduler`; others may be typed."""
-        if not self.scheduler_needs:
-            return SCHEDULERS
-        return tuple(name for name in SCHEDULERS if self.takes_scheduler(name))
+        offered = SCHEDULERS if self._family.scheduler == "noise" else FLOW_SCHEDULERS
+        return tuple(name for name in offered if self.takes_scheduler(name)) if self.scheduler_needs else offered
 
     def takes_scheduler(self, name: str) -> bool:
         """Tell whether its pipelines can be driven by a scheduler class of diffusers."""
         found = scheduler_class(name)
-        return found is not None and found.kind == "noise" and found.serves(self.scheduler_needs)
+        return found is not None and found.kind == self._family.scheduler and found.serves(self.scheduler_needs)
 
-    def origin(self, source: str) -> Origin:
-        """Return its weights in this package ("tiny") or on the hub ("hub")."""
-        return self.hub if source == "hub" else self.tiny
+    @property
+    def embedded(self) -> str | None:
+        """Name of its checkpoint in this package, or None."""
+        return self.tiny.checkpoint if self.tiny else None
+
+    @property
+    def original(self) -> str | None:
+        """Hub id of its original, or None."""
+        return self.hub.checkpoint if self.hub else None
+
+    def origin(self, source: str) -> Origin | None:
+        """Return its weights in this package ("tiny") or on the hub ("hub"); the other ones where there are none of these."""
+        return self.hub or self.tiny if source == "hub" else self.tiny or self.hub
 
     def origin_of(self, checkpoint: str) -> Origin:
-        """Return what is known about a checkpoint; of one that this table does not name, what the hub's original is like."""
-        return self.tiny if checkpoint == self.tiny.checkpoint else self.hub
+        """Return what is known about a checkpoint; of one that this table does not name, what the original is like."""
+        known = next((one for one in (self.tiny, self.hub) if one and one.checkpoint == checkpoint), self.hub)
+        return known or Origin(checkpoint=checkpoint, native_size=1024, size_multiple=self._family.size_multiple)
 
     def defaults_for(self, way: str) -> dict[str, Any]:
         """Return the values for fields left open, for one of its `pipelines`."""
-        task = way.partition("+")[0]
-        merged = {**self.defaults, **self.defaults_of.get(way, {})}
-        return {name: value for name, value in merged.items() if not (task == "txt2img" and name in self.only_img2img)}
+        return {**self._family.defaults(way), "scheduler": self.scheduler}
 
     def values_for(self, recipe: Recipe) -> dict[str, Any]:
         """Return the values for what a recipe leaves open."""

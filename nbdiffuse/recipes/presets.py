@@ -1,154 +1,78 @@
-"""Presets: what each model family is, as data."""
+"""Presets: names for weights, here and on the hub."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from ..errors import ParameterError, did_you_mean
+from ..families.families import FAMILIES
 from ..families.hub_ids import MOVED as MOVED
 from ..files.paths import here
-from .controlnets import WHOLE_RUN
 from .origins import Origin
 from .preset import Preset
 
-OPEN_RAIL = "CreativeML OpenRAIL-M"
-_COMMON: dict[str, Any] = {"negative_prompt": "", "resize_mode": "fit"}
-_WEIGHED = {**_COMMON, "weighting": "none", "lora": None}
-"""For families whose pipelines take embeddings in the place of prompts, and LoRA."""
-_SD15 = Preset(
-    name="sd15",
-    title="Stable Diffusion v1.5",
-    pipelines={
-        "txt2img": "StableDiffusionPipeline",
-        "img2img": "StableDiffusionImg2ImgPipeline",
-        "img2img+mask": "StableDiffusionInpaintPipeline",
-        "txt2img+controlnet": "StableDiffusionControlNetPipeline",
-        "img2img+controlnet": "StableDiffusionControlNetImg2ImgPipeline",
-    },
-    defaults={**_WEIGHED, "strength": 0.8, "guidance_scale": 7.5, "num_inference_steps": 50, "scheduler": "PNDM"},
-    defaults_of={
-        "img2img+mask": {"strength": 1.0, "mask_overlay": "exact"},
-        "txt2img+controlnet": {"controlnet_conditioning_scale": 1.0, **WHOLE_RUN},
-        "img2img+controlnet": {"controlnet_conditioning_scale": 0.8, **WHOLE_RUN},
-    },
-    tiny=Origin(checkpoint="sd15", native_size=128),
-    hub=Origin(checkpoint="stable-diffusion-v1-5/stable-diffusion-v1-5", native_size=512, licence=OPEN_RAIL),
-    controlnets=("depth",),
-)
+OPEN_RAIL, OPEN_RAIL_XL = "CreativeML OpenRAIL-M", "CreativeML Open RAIL++-M"
 
 
-def _style(name: str, title: str, hub: str, trigger: str) -> Preset:
-    return dataclasses.replace(
-        _SD15,
+def _sd15(name: str, title: str, hub: str, trigger: str = "") -> Preset:
+    return Preset(
         name=name,
+        family="stable-diffusion",
         title=title,
         trigger=trigger,
+        scheduler="PNDM",
         tiny=Origin(checkpoint=name, native_size=128),
         hub=Origin(checkpoint=hub, native_size=512, licence=OPEN_RAIL),
+        controlnets=("depth",),
     )
 
 
-_SDXL_DEFAULTS = {
-    **_WEIGHED,
-    "strength": 0.3,
-    "guidance_scale": 5.0,
-    "num_inference_steps": 50,
-    "scheduler": "EulerDiscrete",
-    "prompt_2": None,
-    "negative_prompt_2": None,
-}
+def _sdxl(name: str, family: str, hub: str) -> Preset:
+    return Preset(
+        name=name,
+        family=family,
+        scheduler="EulerDiscrete",
+        tiny=Origin(checkpoint=name, native_size=128),
+        hub=Origin(checkpoint=hub, native_size=1024, licence=OPEN_RAIL_XL),
+    )
+
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         preset.name: preset
         for preset in (
-            _SD15,
-            _style("comic", "Comic-Diffusion", "ogkalu/Comic-Diffusion", "charliebo artstyle"),
-            _style("pixel-art", "pixel-art-style", "kohbanye/pixel-art-style", "pixelartstyle"),
-            _style("elden-ring", "elden-ring-diffusion", "nitrosocke/elden-ring-diffusion", "elden ring style"),
-            Preset(
-                name="sdxl",
-                title="Stable Diffusion XL",
-                pipelines={
-                    "txt2img": "StableDiffusionXLPipeline",
-                    "img2img": "StableDiffusionXLImg2ImgPipeline",
-                    "img2img+mask": "StableDiffusionXLInpaintPipeline",
-                },
-                defaults=_SDXL_DEFAULTS,
-                defaults_of={"img2img+mask": {"strength": 0.9999, "guidance_scale": 7.5, "mask_overlay": "exact"}},
-                tiny=Origin(checkpoint="sdxl", native_size=128),
-                hub=Origin(
-                    checkpoint="stabilityai/stable-diffusion-xl-base-1.0", native_size=1024, licence="CreativeML Open RAIL++-M"
-                ),
-            ),
-            Preset(
-                name="sdxl-refiner",
-                title="Stable Diffusion XL refiner",
-                pipelines={"img2img": "StableDiffusionXLImg2ImgPipeline"},
-                defaults={**_SDXL_DEFAULTS, "aesthetic_score": 6.0, "negative_aesthetic_score": 2.5},
-                tiny=Origin(checkpoint="sdxl-refiner", native_size=128),
-                hub=Origin(
-                    checkpoint="stabilityai/stable-diffusion-xl-refiner-1.0", native_size=1024, licence="CreativeML Open RAIL++-M"
-                ),
-            ),
+            _sd15("sd15", "Stable Diffusion v1.5", "stable-diffusion-v1-5/stable-diffusion-v1-5"),
+            _sd15("comic", "Comic-Diffusion", "ogkalu/Comic-Diffusion", "charliebo artstyle"),
+            _sd15("pixel-art", "pixel-art-style", "kohbanye/pixel-art-style", "pixelartstyle"),
+            _sd15("elden-ring", "elden-ring-diffusion", "nitrosocke/elden-ring-diffusion", "elden ring style"),
+            _sdxl("sdxl", "stable-diffusion-xl", "stabilityai/stable-diffusion-xl-base-1.0"),
+            _sdxl("sdxl-refiner", "stable-diffusion-xl-refiner", "stabilityai/stable-diffusion-xl-refiner-1.0"),
             Preset(
                 name="kandinsky22",
-                title="Kandinsky 2.2",
-                pipelines={"txt2img": "KandinskyV22CombinedPipeline", "img2img": "KandinskyV22Img2ImgCombinedPipeline"},
-                defaults={
-                    **_COMMON,
-                    "strength": 0.3,
-                    "guidance_scale": 4.0,
-                    "num_inference_steps": 100,
-                    "prior_guidance_scale": 4.0,
-                    "prior_num_inference_steps": 25,
-                    "scheduler": "DDPM",
-                },
-                scheduler_needs="generator",
-                # Its img2img pipeline encodes whatever it is given.
-                takes_latents=False,
-                # diffusers hands (width, height) to a function of (height, width): kandinsky2_2_img2img's preprocess.
-                size_arguments={"height": "width", "width": "height"},
+                family="kandinsky22",
+                scheduler="DDPM",
                 tiny=Origin(checkpoint="kandinsky22", native_size=128, size_multiple=64),
                 hub=Origin(checkpoint="kandinsky-community/kandinsky-2-2-decoder", native_size=512, size_multiple=64),
             ),
             Preset(
                 name="x2-upscaler",
-                title="x2 latent upscaler",
-                pipelines={"img2img": "StableDiffusionLatentUpscalePipeline"},
-                defaults={**_COMMON, "guidance_scale": 9.0, "num_inference_steps": 75, "scheduler": "EulerDiscrete"},
-                scheduler_needs="sigmas",
-                scale=2,
+                family="x2-upscaler",
+                scheduler="EulerDiscrete",
                 tiny=Origin(checkpoint="x2-upscaler", native_size=128, size_multiple=16),
                 hub=Origin(
-                    checkpoint="stabilityai/sd-x2-latent-upscaler",
-                    native_size=512,
-                    size_multiple=64,
-                    licence="CreativeML Open RAIL++-M",
+                    checkpoint="stabilityai/sd-x2-latent-upscaler", native_size=512, size_multiple=64, licence=OPEN_RAIL_XL
                 ),
             ),
             Preset(
                 name="x4-upscaler",
-                title="x4 upscaler",
-                pipelines={"img2img": "StableDiffusionUpscalePipeline"},
-                defaults={
-                    **_WEIGHED,
-                    "guidance_scale": 9.0,
-                    "num_inference_steps": 75,
-                    "noise_level": 20,
-                    "scheduler": "DDIM",
-                },
-                scale=4,
-                takes_latents=False,
+                family="x4-upscaler",
+                scheduler="DDIM",
                 tiny=Origin(checkpoint="x4-upscaler", native_size=256),
-                hub=Origin(
-                    checkpoint="stabilityai/stable-diffusion-x4-upscaler", native_size=512, licence="CreativeML Open RAIL++-M"
-                ),
+                hub=Origin(checkpoint="stabilityai/stable-diffusion-x4-upscaler", native_size=512, licence=OPEN_RAIL_XL),
             ),
         )
     }
@@ -172,9 +96,12 @@ def preset_of(model: str) -> Preset:
     """
     if model in PRESETS:
         return PRESETS[model]
+    if model in FAMILIES:
+        # Weights of it are given by `checkpoint`.
+        return Preset(name=model, family=model)
     current = MOVED.get(model, model)
     for preset in PRESETS.values():
-        if current == preset.hub.checkpoint:
+        if preset.hub and current == preset.hub.checkpoint:
             return preset
     directory = here(model)
     family = _family_of(directory / "model_index.json") if directory else None
@@ -196,4 +123,5 @@ def _family_of(index: Path) -> Preset | None:
         raise ParameterError(f"`model` must be a checkpoint in diffusers' layout; {index} is no valid JSON.") from None
     # The refiner and the base of SDXL share a class; the base comes with both ways to run.
     found: Iterable[Preset] = (preset for preset in PRESETS.values() if named in preset.pipelines.values())
-    return next(iter(found), None)
+    others = (Preset(name=key, family=key) for key, family in FAMILIES.items() if named in family.pipelines.values())
+    return next(iter(found), None) or next(others, None)

@@ -6,22 +6,26 @@ from functools import lru_cache
 
 from ..families import model_calls as counts
 from ..families.description import describe
+from ..families.step_rules import RULES
+from .presets import preset_of
 from .recipe import Recipe
 
 
-def run_steps(num_inference_steps: int, strength: float) -> int:
-    """Return how many steps of a schedule img2img runs; see `real_steps`."""
-    return min(int(num_inference_steps * strength), num_inference_steps)
+def run_steps(num_inference_steps: int, strength: float, rule: str = "floor") -> int:
+    """Return how many steps of a schedule img2img runs; `rule` is a key of `step_rules.RULES`."""
+    return RULES[rule](num_inference_steps, strength)
 
 
 @lru_cache(maxsize=64)
-def detents(num_inference_steps: int) -> tuple[float, ...]:
+def detents(num_inference_steps: int, rule: str = "floor") -> tuple[float, ...]:
     """Return a strength for each number of steps that img2img can run: from 1 to all of them.
 
     Parameters
     ----------
     num_inference_steps
         Length of the schedule, in [1, 1000] steps.
+    rule
+        How the family counts them, a key of `step_rules.RULES`.
 
     Returns
     -------
@@ -34,10 +38,10 @@ def detents(num_inference_steps: int) -> tuple[float, ...]:
     >>> detents(5)
     (0.2, 0.4, 0.6, 0.8, 1.0)
     """
-    return tuple(_shortest(num_inference_steps, count) for count in range(1, num_inference_steps + 1))
+    return tuple(_shortest(num_inference_steps, count, rule) for count in range(1, num_inference_steps + 1))
 
 
-def _shortest(steps: int, count: int) -> float:
+def _shortest(steps: int, count: int, rule: str) -> float:
     units = (10**digits for digits in range(1, 7))
     # The product is taken in floating point, where 50 * 0.58 is a little less than 29.
     tried = (
@@ -45,27 +49,23 @@ def _shortest(steps: int, count: int) -> float:
         for unit in units
         for numerator in range(max(1, count * unit // steps - 1), min(unit, (count + 1) * unit // steps + 1) + 1)
     )
-    return next(strength for strength in tried if run_steps(steps, strength) == count)
+    return next(strength for strength in tried if run_steps(steps, strength, rule) == count)
 
 
-def span(num_inference_steps: int, strength: float) -> tuple[float, float]:
+def span(num_inference_steps: int, strength: float, rule: str = "floor") -> tuple[float, float]:
     """Return the lowest and the highest strength, in hundredths, that draw the same image as a strength in [0, 1]."""
-    count = run_steps(num_inference_steps, strength)
-    same = [hundredth / 100 for hundredth in range(101) if run_steps(num_inference_steps, hundredth / 100) == count]
+    count = run_steps(num_inference_steps, strength, rule)
+    same = [hundredth / 100 for hundredth in range(101) if run_steps(num_inference_steps, hundredth / 100, rule) == count]
     return (same[0], same[-1]) if same else (strength, strength)
 
 
 def real_steps(recipe: Recipe) -> int:
     """Return how many of its `num_inference_steps` a complete recipe really runs.
 
-    Image-to-image starts part of the way down the schedule and runs
-    `min(int(num_inference_steps * strength), num_inference_steps)` steps.
-
-    Source: diffusers `StableDiffusionImg2ImgPipeline.get_timesteps`; the product is
-    taken in the same floating point, so 50 * 0.58 gives 28 here as there.
+    Image-to-image starts part of the way down the schedule, by its family's rule in `step_rules`.
     """
     steps = recipe.num_inference_steps or 0
-    return steps if recipe.strength is None else run_steps(steps, recipe.strength)
+    return steps if recipe.strength is None else run_steps(steps, recipe.strength, preset_of(recipe.model).step_rule)
 
 
 def skipped_steps(recipe: Recipe) -> int:
@@ -91,10 +91,9 @@ def steps_line(recipe: Recipe) -> str:
 
 def no_steps(recipe: Recipe) -> str:
     """Say of a complete recipe whose strength leaves no step what would leave one."""
-    steps, strength = recipe.num_inference_steps or 1, recipe.strength or 0.0
-    ways = [f"raise `strength` to at least {-(-100 // steps) / 100:g}"]
-    if strength * 1000 >= 1:
-        ways.append(f"raise `num_inference_steps` to at least {next(n for n in range(1, 1001) if int(n * strength) >= 1)}")
-    else:
-        ways.append("show the picture as it is, without a run")
+    steps, strength, rule = recipe.num_inference_steps or 1, recipe.strength or 0.0, preset_of(recipe.model).step_rule
+    lowest = next(hundredth / 100 for hundredth in range(1, 101) if run_steps(steps, hundredth / 100, rule))
+    enough = next((count for count in range(1, 1001) if run_steps(count, strength, rule)), None)
+    ways = [f"raise `strength` to at least {lowest:g}"]
+    ways.append(f"raise `num_inference_steps` to at least {enough}" if enough else "show the picture as it is, without a run")
     return f"`strength` must leave at least one step, got {strength:g} × {steps} = 0 steps. Either {ways[0]}, or {ways[1]}."

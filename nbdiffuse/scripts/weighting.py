@@ -84,8 +84,8 @@ def _negative_is_read(recipe: Recipe, index: Mapping[str, Any], pooled: bool) ->
     return bool(recipe.negative_prompt) or not zeros
 
 
-def _taken(recipe: Recipe) -> Mapping[str, Any]:
-    return preset_of(recipe.model).defaults
+def _taken(recipe: Recipe) -> frozenset[str]:
+    return preset_of(recipe.model).fields
 
 
 def _join(listing: Listing, parts: Mapping[str, list[str]], compels: list[str]) -> None:

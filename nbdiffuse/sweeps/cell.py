@@ -12,18 +12,6 @@ from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.strengths import real_steps
 
-STRENGTH_IS_START = frozenset(
-    {
-        "StableDiffusionImg2ImgPipeline",
-        "StableDiffusionXLImg2ImgPipeline",
-        "StableDiffusionControlNetImg2ImgPipeline",
-        "StableDiffusionInpaintPipeline",
-        "StableDiffusionXLInpaintPipeline",
-        "KandinskyV22Img2ImgCombinedPipeline",
-    }
-)
-"""diffusers pipelines that use `strength` in `get_timesteps` alone: the same step count is the same image."""
-
 
 @dataclass(frozen=True)
 class SweepCell:
@@ -47,7 +35,6 @@ class SweepCell:
     def picture_key(self) -> str:
         """sha256 in hexadecimal of what decides the image: equal for strengths that run the same steps."""
         values = self.recipe.to_dict()
-        pipeline = preset_of(self.recipe.model).pipeline(self.recipe)
-        if pipeline in STRENGTH_IS_START:
+        if self.recipe.strength is not None and preset_of(self.recipe.model).strength_is_start:
             values["strength"] = f"{real_steps(self.recipe)} steps"
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
