@@ -138,6 +138,8 @@ def test_a_mask_of_another_shape_covers_the_whole_initial_picture(mode: str) -> 
     middle = mask[mask.shape[0] // 2]
     assert (middle[: len(middle) // 2] == 255).all() and (middle[len(middle) // 2 :] == 0).all()
     assert any("another shape" in line for line in complete.mask_image.notices)
+    # Borders that were added are redrawn.
+    assert mode != "pad" or ((mask[:32] == 255).all() and (mask[96:] == 255).all())
 
 
 def test_a_mask_of_the_size_of_the_run_is_used_as_it_is() -> None:

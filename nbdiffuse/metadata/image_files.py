@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from ..errors import FileError, ImageInputError, breaks_rule
 from ..files.drafts import write_whole
-from ..images.intake import check_rgb
+from ..images.intake import check_rgb, open_header
 from .a1111 import generation_text, looks_like_generation_text
 from .provenance import Provenance
 
@@ -166,7 +166,7 @@ def read(source: str | os.PathLike[str] | Image.Image) -> Metadata:
         if isinstance(source, Image.Image):
             text, parameters, others = _texts(source)
         else:
-            with Image.open(Path(source).expanduser(), formats=("PNG", "JPEG", "WEBP")) as image:
+            with open_header(Path(source).expanduser(), ("PNG", "JPEG", "WEBP")) as image:
                 text, parameters, others = _texts(image)
     except UnidentifiedImageError:
         raise ImageInputError(f"{shown} cannot be read: its content is no PNG, JPEG or WebP picture.") from None

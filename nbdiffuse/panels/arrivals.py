@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
-from PIL import Image
-
 from ..errors import NbdiffuseError
+from ..images.intake import open_header
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..metadata import a1111
@@ -53,7 +52,7 @@ def arrival_of(name: str, content: bytes) -> Arrival | None:
         There are settings, and they cannot be used.
     """
     try:
-        image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP"))
+        image = open_header(io.BytesIO(content), ("PNG", "JPEG", "WEBP"))
     except Exception:  # Pillow's parsers raise many types; that it is no picture is told when it is taken in.
         return None
     with image:

@@ -67,7 +67,8 @@ class Recipe(Link):
         where one is meant, or a local directory; what `model` stands for when not given.
     mask_image
         Inpainting: white is redrawn, black stays, grey mixes; any mode and size. Of a layer with
-        transparent pixels the painted part is redrawn, see `masks.as_mask`.
+        transparent pixels the painted part is redrawn, see `masks.as_mask`; of a picture that is
+        padded the borders are redrawn.
     mask_overlay
         What becomes of the black part: "exact" puts the initial picture's own pixels back,
         "none" leaves what the pipeline made, which differs from them nearly everywhere.
