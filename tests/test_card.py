@@ -134,7 +134,8 @@ def asked(family: str, scene: Any) -> tuple[Recipe, dict[str, Any]]:
     start = scene.image.resize((64, 64)) if model == "x4-upscaler" else scene.image
     given = {**({} if "txt2img" in family else {"image": start}), **values, **pictures, "num_inference_steps": 2}
     control = {"controlnet": "depth"} if "ControlNet" in family else {}
-    return Recipe(prompt=PROMPT, model=model, seed=7, **given, **control), {**given, **sizes}
+    raw = {"mask_overlay": "none"} if "mask_image" in values else {}
+    return Recipe(prompt=PROMPT, model=model, seed=7, **given, **control, **raw), {**given, **sizes}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -496,7 +496,7 @@ def corpus() -> dict[str, bytes]:
     files["gif then html"] = b"GIF89a/*" + b"<script>" * 99
     files["bad crc"] = good[:29] + b"xxxx" + good[33:]
     files["zero width"] = png_of(NOISE, 2)[:16] + b"\0" * 4 + png_of(NOISE, 2)[20:]
-    files["text bomb"] = chunked_bomb()
+    files["png with a bomb in its text"] = chunked_bomb()
     files["bad exif"] = encoded(image, "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
     files["exif 9"] = encoded(image, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x09\0\0\0\0\0\0")
     files["junk profile"] = encoded(image, icc_profile=b"\xff" * 99)

@@ -112,6 +112,11 @@ def test_a_photograph_that_was_cut_out_is_redrawn_where_it_is_opaque() -> None:
     assert np.array_equal(meant(np.dstack([colours, square()])), square())
 
 
+def test_a_picture_with_an_erased_part_says_how_it_was_read() -> None:
+    holed = np.dstack([np.full((64, 64, 3), 90, np.uint8), 255 - square()])
+    assert np.array_equal(meant(holed), 255 - square()) and notices(holed) == (layers.ERASED,)
+
+
 def test_without_transparency_brightness_counts() -> None:
     grey = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))
     assert np.array_equal(meant(grey), grey)

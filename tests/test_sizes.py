@@ -131,13 +131,19 @@ def test_masks_and_control_pictures_lie_where_they_lay(mode: str, asked: tuple[i
 def test_a_mask_of_another_shape_covers_the_whole_initial_picture(mode: str) -> None:
     left = Image.new("L", (100, 100))
     left.paste(255, (0, 0, 50, 100))
-    complete = resolve(
-        Recipe(prompt="a", image=Image.new("RGB", (256, 128)), mask_image=left, resize_mode=mode, width=128, height=128)
-    )
+    values: dict[str, Any] = {"image": Image.new("RGB", (256, 128)), "resize_mode": mode, "width": 128, "height": 128}
+    complete = resolve(Recipe(prompt="a", mask_image=left, **values))
     mask = np.asarray(fitted_pictures(complete)["mask_image"])
     middle = mask[mask.shape[0] // 2]
     assert (middle[: len(middle) // 2] == 255).all() and (middle[len(middle) // 2 :] == 0).all()
     assert any("another shape" in line for line in complete.mask_image.notices)
+    # "crop" keeps the middle half of this picture, and none of its left quarter.
+    quarter = Image.new("L", (100, 100))
+    quarter.paste(255, (0, 0, 25, 100))
+    cut = fitted_pictures(resolve(Recipe(prompt="a", mask_image=quarter, **values)))["mask_image"]
+    assert mode != "crop" or cut.getextrema() == (0, 0)
+    # Borders that were added are redrawn.
+    assert mode != "pad" or ((mask[:32] == 255).all() and (mask[96:] == 255).all())
 
 
 def test_a_mask_of_the_size_of_the_run_is_used_as_it_is() -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import random
 import struct
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from PIL import Image, ImageCms
 
 from nbdiffuse.errors import ImageInputError
 from nbdiffuse.images.picture import Picture
+from nbdiffuse.metadata import image_files
 from nbdiffuse.panels.arrivals import arrival_of
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -190,6 +192,16 @@ def grey_png(width: int, height: int, rows: int | None = None) -> bytes:
     body = b"".join(packer.compress(b"\0" + bytes([120]) * width) for _ in range(count)) + packer.flush()
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def test_reading_what_a_large_photograph_says_warns_of_nothing(tmp_path: Path) -> None:
+    # Pillow warns of more than 89 million pixels when a file is opened.
+    data = grey_png(9900, 9900, rows=1)
+    (tmp_path / "large.png").write_bytes(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert image_files.read(tmp_path / "large.png").provenance is None
+        assert arrival_of("large.png", data) is None
 
 
 @pytest.mark.parametrize("size", [(8000, 6000), pytest.param((10000, 10000), marks=pytest.mark.slow)])

@@ -9,7 +9,7 @@ import re
 import stat
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -39,6 +39,13 @@ def allow_urls(allowed: bool) -> None:
     """Allow or forbid https URLs as pictures in this process; they are forbidden at first."""
     global _urls_allowed
     _urls_allowed = bool(allowed)
+
+
+def open_header(file: Any, formats: Sequence[str] = FORMATS) -> Image.Image:
+    """Open a picture without decoding it, as `Image.open` does, and without its warning about sizes that are taken in."""
+    with _intake, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(file, formats=tuple(formats))
 
 
 def check_rgb(image: Image.Image) -> None:

@@ -14,6 +14,7 @@ _SHARE = 0.002
 _GREY = 24
 """Distance between a pixel's channels up to which it has no colour."""
 PAINTED = "the mask has transparent pixels: its painted part is redrawn, whatever its colour, and its transparent part is kept"
+ERASED = f"{PAINTED}; most of it is painted: invert it where the erased part was meant"
 TWO_PAINTS = "the mask has transparent pixels, and black and white paint: the white paint is redrawn, all else is kept"
 
 
@@ -42,7 +43,8 @@ def painted(colour: Image.Image, alpha: Image.Image) -> tuple[Image.Image, str]:
     opacity = np.asarray(alpha)
     paint = np.asarray(colour if colour.mode == "L" else colour.convert("RGB"))[opacity == 255]
     if not _is_black_and_white(paint):
-        return _to_full(opacity), PAINTED
+        # A picture with a hole in it is what some tools mean the other way round.
+        return _to_full(opacity), ERASED if np.mean(opacity > 0) > 0.5 else PAINTED
     grey = np.asarray(colour.convert("L"), np.uint16)
     return Image.fromarray(((grey * opacity + 127) // 255).astype(np.uint8)), TWO_PAINTS
 

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from ..files.paths import path_of
+from ..images.intake import open_header
 from . import exif, flat, png_text, stealth, xmp
 from .a1111 import looks_like_generation_text
 from .carrying import loaded
@@ -58,7 +59,7 @@ def of(source: str | os.PathLike[str] | bytes | Image.Image) -> dict[str, str]:
             if found:
                 return found
         file.seek(0)
-        with Image.open(file, formats=FORMATS) as image:
+        with open_header(file, FORMATS) as image:
             return _of_image(image)
 
 

@@ -130,7 +130,8 @@ class Mask(Part):
     ----------
     image
         White is redrawn, black stays, grey mixes; any mode and size. Of a layer with
-        transparent pixels the painted part is redrawn, see `masks.as_mask`.
+        transparent pixels the painted part is redrawn, see `masks.as_mask`; of a picture
+        that is padded the borders are redrawn.
     overlay
         What becomes of the black part: "exact" puts the initial picture's own pixels back,
         "none" leaves what the pipeline made, which differs from them nearly everywhere.

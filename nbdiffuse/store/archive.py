@@ -159,7 +159,8 @@ class Archive:
             try:
                 picture = Picture.of(file)
                 found.setdefault(picture.address, file)
-                found.setdefault(as_mask(picture).address, file)
+                if picture.painted is not None:
+                    found.setdefault(as_mask(picture).address, file)
             except NbdiffuseError:
                 continue
         return found
