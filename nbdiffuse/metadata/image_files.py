@@ -93,10 +93,11 @@ def write(image: Image.Image, path: str | os.PathLike[str], provenance: Provenan
     """
     kind = check_suffix(path)
     check_rgb(image)
-    ours = provenance.to_share().to_json()
+    shared = provenance.to_share()
+    ours = shared.to_own_json()
     if len(ours) > _LARGEST_TEXT:
         raise FileError(f"{_shown(path)} cannot be written: its recipe is larger than 1 MB. Shorten the prompt.")
-    parameters = generation_text(provenance.recipe, provenance.version)
+    parameters = generation_text(shared.recipe, shared.version)
     bare, buffer = image.copy(), io.BytesIO()
     bare.info.clear()  # Pillow copies a comment from it into a JPEG.
     try:
