@@ -81,6 +81,7 @@ def test_no_writer_writes_a_path(path: str, tmp_path: Path) -> None:
             result.save(folder / f"x{suffix}")
         (folder / "panel.png").write_bytes(file_of(result)[1])
         (folder / "x.json").write_text(result.provenance.to_json())
+        (folder / "version.json").write_text(Provenance(recipe, version=path).to_json())
         (folder / "x.txt").write_text(generation_text(image_files.read(folder / "x.png").provenance.recipe, "1"))  # type: ignore[union-attr]
         for file in folder.iterdir():
             assert CANARY.encode() not in file.read_bytes().replace(b"\0", b""), (name, file.name)

@@ -85,14 +85,14 @@ def write(image: Image.Image, path: str | os.PathLike[str], provenance: Provenan
     kind = check_suffix(path)
     check_rgb(image)
     shared = provenance.to_share()
-    ours = shared.to_json()
+    ours = shared.to_own_json()
     if len(ours) > LARGEST_TEXT:
         raise FileError(f"{_shown(path)} cannot be written: its recipe is larger than 1 MB. Shorten the prompt.")
     hashes = {
         "model_hash": resources.model_hash(provenance.recipe, provenance.fingerprint.get("checkpoint", "")),
         "lora_hashes": resources.lora_hashes(provenance.recipe.loras),
     }
-    parameters = generation_text(shared.recipe, provenance.version, **hashes)
+    parameters = generation_text(shared.recipe, shared.version, **hashes)
     bare, buffer = image.copy(), io.BytesIO()
     bare.info.clear()  # Pillow copies a comment from it into a JPEG.
     try:

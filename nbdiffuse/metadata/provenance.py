@@ -69,8 +69,8 @@ class Provenance:
     def to_share(self) -> Provenance:
         """Return what may be written into a file that leaves this machine: no paths, and a fingerprint's own entries."""
         chain = self.chain and Chain(tuple(portable(step, self._fingerprint_of(step)) for step in self.chain))
-        fingerprint = cleaned(self.fingerprint)[0]
-        return dataclasses.replace(self, recipe=portable(self.recipe, self.fingerprint), chain=chain, fingerprint=fingerprint)
+        recipe, fingerprint = portable(self.recipe, self.fingerprint), cleaned(self.fingerprint)[0]
+        return dataclasses.replace(self, recipe=recipe, chain=chain, fingerprint=fingerprint, version=_version(self.version))
 
     def _fingerprint_of(self, step: Recipe) -> Mapping[str, str]:
         """Return what the fingerprint, which is the last step's, says of the weights that a step has, too."""
@@ -129,8 +129,7 @@ class Provenance:
             recipe = _recipe_of(values["recipe"], FORMAT)
             fingerprint, left_out = cleaned(dict(values.get("fingerprint", {}).items()))
             chain = Chain.from_dict(values["chain"], _recipe_of) if "chain" in values else None
-            version = values.get("version", "")
-            version = version if isinstance(version, str) and re.fullmatch(_VERSION, version) else ""
+            version = _version(values.get("version"))
             return cls(recipe, fingerprint, tuple(values.get("parents", ())), values.get("partial"), version, chain, left_out)
         except NbdiffuseError as error:
             raise FileError(f"The recipe in this file cannot be used: {str(error)[:300]}") from None
@@ -138,7 +137,9 @@ class Provenance:
             raise FileError(f"The recipe in this file is damaged: {type(error).__name__}.") from None
 
 
-_VERSION = r"[0-9A-Za-z][0-9A-Za-z.+!_-]{0,63}"
+def _version(value: Any) -> str:
+    """Return a version of nbdiffuse as it is; anything else is none."""
+    return value if isinstance(value, str) and re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z.+!_-]{0,63}", value) else ""
 
 
 def _recipe_of(values: Mapping[str, Any], form: int | None = None) -> Recipe:

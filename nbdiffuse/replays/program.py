@@ -21,6 +21,7 @@ from ..runs.handover import LATENTS, why_decoded
 from ..runs.loopback import Loopback
 from ..scripts import loopbacks, sweeps, writing
 from ..scripts.checking import Listed, check
+from ..scripts.statements import one_line
 from ..scripts.writing import WEIGHTS, Script, Step
 from ..sessions.session import get_session
 from ..sweeps.sweep import Sweep
@@ -118,7 +119,9 @@ def _as_cell(script: Script, name: str) -> str:
     if not script.pictures:
         return script.text
     head, _, rest = script.text.partition("\n")
-    remark = f"# It opens {', '.join(script.pictures)}:\n# `%diffuse script {name} FILE.py` saves them, beside the program."
+    remark = (
+        f"# It opens {', '.join(script.pictures)}:\n# `%diffuse script {one_line(name)} FILE.py` saves them, beside the program."
+    )
     return f"{head}\n\n{remark}\n{rest}"
 
 
