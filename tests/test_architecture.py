@@ -18,14 +18,19 @@ ROOMS = {
     "files": "drafts folders downloads hashes",
     "images": "samples conversion intake fitting colors picture latents lettering contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel dialects alternatives tokens",
-    "recipes": "parameters chain recipe lora strengths origins controlnets preset presets sizes captions completion",
+    "recipes": (
+        "parameters chain recipe lora strengths origins controlnets preset presets sizes"
+        " captions completion"
+    ),
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "provenance a1111 image_files carrying comfyui fooocus invokeai",
     "store": "entries store archive lineage",
     "results": "",
     "devices": "memory offload levers rescue worker lanes steps",
-    "checkpoints": "layouts trouble singles priors hub finding contents lora_layers lora_products lora_fusion adapters loading"
-    " spaces signatures",
+    "checkpoints": (
+        "layouts completeness trouble singles priors hub finding contents lora_layers lora_products lora_fusion adapters"
+        " loading spaces signatures"
+    ),
     "pipelines": "resident residents building previews pipelines depth scorers",
     "engine": "calls encodings conditioning tokenization progress notices engine sharing batches",
     "scripts": "statements listing calls loading weighting writing checking loopbacks sweeps",
