@@ -19,7 +19,7 @@ ROOMS = {
     "images": "samples conversion intake fitting colors picture latents lettering contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel dialects alternatives tokens",
     "recipes": (
-        "parameters chain recipe lora strengths origins controlnets preset presets sizes"
+        "parameters chain recipe lora strengths origins controlnets preset contents well_known recognition presets sizes"
         " captions completion"
     ),
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
@@ -28,7 +28,7 @@ ROOMS = {
     "results": "",
     "devices": "memory offload levers rescue worker lanes steps",
     "checkpoints": (
-        "layouts completeness trouble singles priors hub finding contents lora_layers lora_products lora_fusion adapters"
+        "layouts completeness trouble singles priors lora_families hub finding lora_layers lora_products lora_fusion adapters"
         " loading spaces signatures"
     ),
     "pipelines": "resident residents building previews pipelines depth scorers",

@@ -26,6 +26,7 @@ from . import layouts
 from .completeness import refuse_incomplete, what_was_taken
 from .hub import fetch, fetch_file, fetch_lora, only_lora
 from .layouts import components_of, wanted
+from .lora_families import refuse_other_family
 from .priors import combined_class, named_in_card
 from .singles import config_repo
 from .trouble import cache_folder
@@ -118,6 +119,7 @@ def _with_lora(found: Checkpoint, added: tuple[lora.Lora, ...]) -> Checkpoint:
             path = snapshot.directory / asked["file"]
         elif not path.is_file():
             raise CheckpointError(f"The LoRA {one.file} is no file here, and no ORG/NAME/FILE.safetensors on the hub.")
+        refuse_other_family(path, found.directory, found.name)
         identity = f"{found.identity}+{sha256_of(path)}:{one.weight:g}"
         found = replace(found, identity=identity, lora=(*found.lora, (path, one.weight)), notices=notices)
     return found

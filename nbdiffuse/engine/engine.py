@@ -26,11 +26,12 @@ from ..errors import DeviceMemoryError, ParameterError, RunError
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..pipelines.pipelines import Pipelines
-from ..recipes.completion import call_fields, second_fields, weights_word
+from ..recipes.completion import call_fields, check_weights, second_fields, weights_word
 from ..recipes.controlnets import controlnet_of
 from ..recipes.preset import Preset
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
+from ..recipes.recognition import recognise_directory
 from ..recipes.sizes import fitted_pictures
 from ..results import Result
 from ..version import __version__
@@ -146,6 +147,8 @@ class Engine:
         """Return the recipe's pipeline; loading and moving weights can run out of memory, too."""
         preset = preset_of(recipe.model)
         pipeline, extras = preset.pipeline(recipe), _extras(recipe, preset)
+        # What came from the hub a moment ago is looked at before any of it is loaded.
+        check_weights(recipe, preset, recognise_directory(self.pipelines.directory(weights_word(recipe))))
         try:
             return self.pipelines.acquire(weights_word(recipe), pipeline, str(recipe.scheduler), extras)
         except (RuntimeError, MemoryError) as error:

@@ -13,13 +13,14 @@ from ..errors import ParameterError, did_you_mean
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..prompts import dialects
-from . import lora
+from . import lora, recognition
 from .chain import Chain
 from .controlnets import AUTO, CONTROL_FIELDS, CONTROLNETS, SECOND, controlnet_of, depth_of
 from .origins import source
 from .preset import Preset
-from .presets import preset_of
+from .presets import PRESETS, family_of, preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
+from .recognition import TITLES, Recognised, recognise
 from .sizes import result_size
 from .strengths import no_steps, real_steps
 
@@ -56,6 +57,7 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     recipe = with_weights(recipe, preset)
     _refuse_what_it_does_not_take(recipe, preset)
     _check_control(recipe, preset)
+    check_weights(recipe, preset, _recognised(str(recipe.checkpoint), preset))
     values: dict[str, Any] = {name: value for name, value in preset.values_for(recipe).items() if getattr(recipe, name) is None}
     if recipe.seed is None:
         values["seed"] = secrets.randbelow(2**32)
@@ -104,6 +106,22 @@ def with_weights(recipe: Recipe, preset: Preset) -> Recipe:
             raise ParameterError(f"`model` must be a preset where `checkpoint` is given, got {recipe.model!r}. {advice}")
         return recipe.replace(model=preset.name, checkpoint=recipe.model)
     return recipe if recipe.checkpoint else recipe.replace(checkpoint=preset.origin(source()).checkpoint)
+
+
+def check_weights(recipe: Recipe, preset: Preset, recognised: Recognised | None) -> None:
+    """Refuse weights of another family than the preset's, or with a UNet that takes other inputs; see `recognition.check`."""
+    if recognised is not None:
+        recognition.check(recognised, family_of(preset), preset.name, str(recipe.checkpoint), recipe.mask_image is not None)
+
+
+def _recognised(word: str, preset: Preset) -> Recognised | None:
+    """Tell what a checkpoint is, where that costs nothing: its own preset's is what it says it is."""
+    if word in (preset.tiny.checkpoint, preset.hub.checkpoint):
+        return None
+    other = next((one for one in PRESETS.values() if word == one.tiny.checkpoint), None)
+    found = None if other else recognise(word)
+    other = other or next((one for one in PRESETS.values() if found is None and word == one.hub.checkpoint), None)
+    return Recognised(TITLES[family_of(other)], family_of(other)) if other else found
 
 
 def weights_word(recipe: Recipe) -> str:

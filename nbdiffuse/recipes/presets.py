@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +13,7 @@ from ..errors import ParameterError, did_you_mean
 from .controlnets import WHOLE_RUN
 from .origins import Origin
 from .preset import Preset
+from .recognition import TITLES, Recognised, named, recognise, runs_here
 
 MOVED = MappingProxyType({"runwayml/stable-diffusion-v1-5": "stable-diffusion-v1-5/stable-diffusion-v1-5"})
 """Hub ids that are gone, and where the same weights are now."""
@@ -176,23 +177,34 @@ def preset_of(model: str) -> Preset:
     for preset in PRESETS.values():
         if current == preset.hub.checkpoint:
             return preset
-    family = _family_of(Path(model).expanduser() / "model_index.json")
-    if family:
-        return family
-    advice = did_you_mean(model, PRESETS)
+    found = _recognised(model)
+    if found is not None and found.family and Path(model).expanduser().is_dir():
+        return PRESETS[found.family]
+    raise ParameterError(f"`model` must name a preset, got {model!r}. {_advice(model, found)}")
+
+
+def family_of(preset: Preset) -> str:
+    """Return the preset that stands for a preset's family: presets of one family have the same pipelines."""
+    return next(one.name for one in PRESETS.values() if one.pipelines == preset.pipelines)
+
+
+def _advice(model: str, found: Recognised | None) -> str:
+    if found is not None:
+        if not found.family:
+            return f"It is {found.what}. {runs_here()}"
+        return f"It is {named(found)}: write `--model {found.family} --checkpoint {model}`."
     if "/" in model:
-        advice = f"For other weights of a family, give both: `--model sd15 --checkpoint {model}`."
-    raise ParameterError(f"`model` must name a preset, got {model!r}. {advice}")
+        ways = f"`--model sd15 --checkpoint {model}` for {TITLES['sd15']}, `--model sdxl` for {TITLES['sdxl']}"
+        return f"Name the family of its weights too: {ways}; its page on the hub says which."
+    return did_you_mean(model, PRESETS)
 
 
-def _family_of(index: Path) -> Preset | None:
-    """Find the family of a local directory by the pipeline class that it names."""
-    if not index.is_file():
-        return None
-    try:
-        named = json.loads(index.read_text("utf-8")).get("_class_name")
-    except (ValueError, AttributeError):
-        raise ParameterError(f"`model` must be a checkpoint in diffusers' layout; {index} is no valid JSON.") from None
-    # The refiner and the base of SDXL share a class; the base comes with both ways to run.
-    found: Iterable[Preset] = (preset for preset in PRESETS.values() if named in preset.pipelines.values())
-    return next(iter(found), None)
+def _recognised(model: str) -> Recognised | None:
+    """Tell the family of a local directory, a single file, or a hub id that is known by heart."""
+    index = Path(model).expanduser() / "model_index.json"
+    if index.is_file():
+        try:
+            json.loads(index.read_text("utf-8"))["_class_name"]
+        except (ValueError, TypeError, KeyError):
+            raise ParameterError(f"`model` must be a checkpoint in diffusers' layout; {index} is no valid JSON.") from None
+    return recognise(model)
