@@ -20,17 +20,19 @@ ROOMS = {
     "contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel extras dialects alternatives tokens",
     "families": "parameters diffusers_classes arguments step_rules family families hub_ids scheduler_names scheduler_classes "
-    "schedulers model_calls single_file description",
-    "recipes": "chain parts lora fields recipe format_1 origins controlnets preset presets strengths portable sizes captions "
-    "prompt_loras completion",
+    "schedulers model_calls contents single_file description well_known recognition",
+    "recipes": "chain parts lora fields recipe format_1 origins controlnets preset presets other_family strengths portable sizes "
+    "captions prompt_loras completion",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "models resources infotext a1111 carrying flat png_text exif xmp stealth texts fingerprints provenance "
     "image_files comfy_graph comfyui fooocus invokeai tools",
     "store": "entries store archive lineage",
     "results": "",
     "devices": "memory offload levers rescue worker lanes steps",
-    "checkpoints": "layouts trouble singles priors hub finding contents lora_layers lora_products lora_fusion adapters loading"
-    " spaces signatures",
+    "checkpoints": (
+        "layouts completeness trouble singles priors lora_families hub finding lora_layers lora_products lora_fusion adapters"
+        " loading spaces signatures"
+    ),
     "pipelines": "resident residents building previews pipelines depth scorers",
     "engine": "calls encodings conditioning tokenization progress notices engine sharing batches",
     "scripts": "statements listing calls loading weighting writing checking loopbacks sweeps",

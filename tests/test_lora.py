@@ -222,7 +222,7 @@ def test_a_folder_with_one_lora_is_that_lora_and_says_so(files: Path, recipe: Re
     (folder / "b.safetensors").touch()
     with pytest.raises(CheckpointError, match=r"holds 2 files: b\.safetensors, ink\.safetensors\. Name the LoRA's file"):
         finding.find(lora.word("sd15", str(folder)))
-    (folder / "pytorch_lora_weights.safetensors").touch()
+    (folder / "ink.safetensors").rename(folder / "pytorch_lora_weights.safetensors")
     assert finding.find(lora.word("sd15", str(folder))).lora[0][0].name == "pytorch_lora_weights.safetensors"
 
 

@@ -18,7 +18,7 @@ os.environ["DIFFUSERS_DISABLE_REMOTE_CODE"] = "1"
 from diffusers.utils import dynamic_modules_utils
 
 from .. import embedded
-from ..errors import CheckpointError, did_you_mean
+from ..errors import CheckpointError, breaks_rule, did_you_mean
 from ..families.hub_ids import HUB_WORD, MOVED, parted
 from ..families.single_file import single_file
 from ..files.hashes import sha256_of
@@ -26,8 +26,10 @@ from ..files.paths import here
 from ..recipes import lora
 from ..recipes.presets import PRESETS
 from . import layouts
+from .completeness import refuse_incomplete, what_was_taken
 from .hub import fetch, fetch_file, fetch_lora, only_lora
 from .layouts import components_of, wanted
+from .lora_families import refuse_other_family
 from .priors import combined_class, named_in_card
 from .singles import config_repo
 from .trouble import cache_folder
@@ -71,6 +73,11 @@ class Checkpoint:
     file: Path | None = None
     connected: Mapping[str, Checkpoint] = field(default_factory=dict)
     lora: tuple[tuple[Path, float], ...] = ()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its weights are files of this disk that no hub repository stands behind."""
+        return "@" not in self.identity.partition("+")[0]
 
 
 def find(word: str, half: bool = False) -> Checkpoint:
@@ -126,6 +133,7 @@ def _with_lora(found: Checkpoint, added: tuple[lora.Lora, ...]) -> Checkpoint:
             path = snapshot.directory / asked["file"]
         elif not path.is_file():
             raise CheckpointError(f"The LoRA {one.file} is no file here, and no ORG/NAME/FILE.safetensors on the hub.")
+        refuse_other_family(path, found.directory, found.name)
         identity = f"{found.identity}+{sha256_of(path)}:{one.weight:g}"
         found = replace(found, identity=identity, lora=(*found.lora, (path, one.weight)), notices=notices)
     return found
@@ -161,6 +169,9 @@ def _taken_for(word: str, path: Path) -> tuple[str, ...]:
 def _on_hub(word: str, half: bool) -> Checkpoint:
     asked = HUB_WORD.fullmatch(word)
     if asked is None or (not asked["file"] and Path(word).suffix in (".safetensors", *layouts.PICKLES)):
+        if word.startswith(("http://", "https://")):
+            way_out = "Fetch the file and give its path, or name a hub id: ORG/NAME."
+            raise CheckpointError(breaks_rule("checkpoint", "a name, a path or a hub id", word, way_out))
         known = did_you_mean(word, embedded.names())
         raise CheckpointError(f"No checkpoint is called {word!r}: no embedded name, no directory, no file, no hub id. {known}")
     repo = MOVED.get(asked["id"], asked["id"])
@@ -197,7 +208,9 @@ def _with_configs(found: Checkpoint) -> Checkpoint:
 
 def _joined(found: Checkpoint, half: bool) -> Checkpoint:
     """Add the checkpoints that a model card names, and say where pickles are read."""
-    notices = found.notices + _pickled(found, half)
+    if found.is_local:
+        refuse_incomplete(found.directory, found.name)
+    notices = found.notices + _pickled(found, half) + what_was_taken(found.directory, found.name, half)
     found = replace(found, notices=notices)
     if combined_class(found.directory) is None:
         return found

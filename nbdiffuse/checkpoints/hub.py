@@ -14,7 +14,9 @@ from huggingface_hub import errors
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
 from ..errors import CheckpointError
+from ..families.recognition import recognise_directory
 from ..files.hashes import git_blob_of, sha256_of
+from ..recipes.presets import runs_here
 from .layouts import SMALL, components_of, wanted
 from .priors import combined_class
 from .trouble import OFFLINE, explain, free_space, no_space
@@ -97,6 +99,7 @@ def fetch(repo: str, revision: str | None, half: bool, weights: bool = True) -> 
         if index is None:
             raise CheckpointError(_no_layout(repo, listing.sizes))
         directory = _get(listing, [index], listing.commit)
+        _refuse_other_families(repo, directory)
         components = components_of(directory)
         names = wanted(listing.sizes, components, half)
         if weights:
@@ -105,6 +108,13 @@ def fetch(repo: str, revision: str | None, half: bool, weights: bool = True) -> 
         return [name for name in names if not name.endswith((".safetensors", ".bin"))]
 
     return _fetch(repo, revision, choose)
+
+
+def _refuse_other_families(repo: str, directory: Path) -> None:
+    """Refuse a pipeline of a family that is not run here, before its weights are fetched; a prior is a half of one that is."""
+    found = recognise_directory(directory)
+    if found is not None and not found.family and "Prior" not in found.what:
+        raise CheckpointError(f"{repo} is {found.what}. {runs_here()}")
 
 
 def fetch_file(repo: str, revision: str | None, name: str) -> Snapshot:

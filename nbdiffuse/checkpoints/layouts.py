@@ -6,7 +6,7 @@ import json
 import math
 import pickle
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,7 @@ def _auto_map(folder: Path) -> object:
 
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
-        raise CheckpointError(
-            f"{file.parent} has no {file.name}, so it is no diffusers checkpoint. Give one in diffusers' layout."
-        )
+        raise CheckpointError(_not_a_checkpoint(file))
     try:
         content = json.loads(file.read_text("utf-8"))
     except ValueError as error:
@@ -99,16 +97,46 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
+def _not_a_checkpoint(missing: Path) -> str:
+    """Say what a directory holds that is no checkpoint, and what to give in its place."""
+    folder = missing.parent
+    line = f"{folder} has no {missing.name}, so it is no diffusers checkpoint."
+    if missing.name == "config.json" and not missing.exists():
+        line = f"{folder} has no config.json and no model_index.json, so it is no diffusers checkpoint."
+    singles = sorted(file.name for file in folder.glob("*.safetensors"))
+    parts = sorted(
+        one.name for one in folder.glob("*") if one.name in ("unet", "vae", "text_encoder", "scheduler", "transformer")
+    )
+    if (folder.parent / "model_index.json").is_file():
+        return f"{line} It is a part of {folder.parent}: give that directory."
+    if parts:
+        return f"{line} It holds {', '.join(parts)}: copy model_index.json from where they came from."
+    if singles:
+        return f"{line} It holds {holdings(singles)}: give one file, such as {folder / singles[0]}."
+    return f"{line} It holds {holdings(one.name for one in folder.glob('*'))}. Give one in diffusers' layout."
+
+
+def holdings(names: Iterable[str]) -> str:
+    """List what a folder holds, in one short line."""
+    found = sorted(names)
+    return (", ".join(found[:6]) + (f" and {len(found) - 6} more" if len(found) > 6 else "")) or "nothing"
+
+
 SMALL = (".json", ".txt", ".model")
 """What configs and tokenizers are made of."""
 
-_WEIGHTS = re.compile(r"(diffusion_pytorch_model|pytorch_model|model)(\.fp16)?(?P<part>-\d+-of-\d+)?(\.fp16)?\.(safetensors|bin)")
+_WEIGHTS = re.compile(
+    r"(diffusion_pytorch_model|pytorch_model|model)(\.(?P<before>[a-z]\w*))?(?P<part>-\d+-of-\d+)?(\.(?P<after>[a-z]\w*))?"
+    r"\.(safetensors|bin)"
+)
+_INDEX = re.compile(r".*\.(safetensors|bin)\.index(\.(?P<variant>\w+))?\.json")
 
 
 def chosen(names: Iterable[str], half: bool) -> list[str]:
     """Choose one component's weights files as diffusers and transformers name them.
 
-    Safetensors come before pickles, a set of parts with its index before a single file.
+    Safetensors come before pickles, a set of parts with its index before a single file;
+    another variant than half precision is taken where there is nothing else.
 
     Parameters
     ----------
@@ -119,19 +147,31 @@ def chosen(names: Iterable[str], half: bool) -> list[str]:
 
     Returns
     -------
-    Names in order; none for a scheduler or a tokenizer.
+    Names in order; none for a scheduler or a tokenizer, and where several variants are left.
     """
     names = list(names)
-    for suffix in (".safetensors", ".bin"):
-        files = sorted(name for name in names if name.endswith(suffix) and _WEIGHTS.fullmatch(name))
-        halves = [name for name in files if ".fp16" in name]
-        full = [name for name in files if name not in halves]
-        for wanted in (halves, full) if half else (full, halves):
-            in_parts = any(f"{suffix}.index" in name and (".fp16" in name) == (wanted is halves) for name in names)
-            kept = [name for name in wanted if bool(_part(name)) == in_parts]
-            if kept:
-                return kept
+    others = sorted({variant_of(name) for name in names if _WEIGHTS.fullmatch(name)} - {"", "fp16", "bf16"})
+    usual = ("fp16", "") if half else ("", "fp16")
+    for variants in (usual, ("bf16", *(others if len(others) == 1 else ()))):
+        for suffix in (".safetensors", ".bin"):
+            for variant in variants:
+                kept = _of_variant(names, suffix, variant)
+                if kept:
+                    return kept
     return []
+
+
+def _of_variant(names: Sequence[str], suffix: str, variant: str) -> list[str]:
+    indices = (_INDEX.fullmatch(name) for name in names if f"{suffix}.index" in name)
+    in_parts = any(found is not None and (found["variant"] or "") == variant for found in indices)
+    files = sorted(name for name in names if name.endswith(suffix) and _WEIGHTS.fullmatch(name) and variant_of(name) == variant)
+    return [name for name in files if bool(_part(name)) == in_parts]
+
+
+def variant_of(name: str) -> str:
+    """Return the variant of a weights file, such as "fp16"; "" for none."""
+    found = _WEIGHTS.fullmatch(name)
+    return (found["before"] or found["after"] or "") if found else ""
 
 
 def _part(name: str) -> str | None:

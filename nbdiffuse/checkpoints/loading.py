@@ -13,10 +13,11 @@ from ..devices.memory import tensors
 from ..errors import CheckpointError
 from ..recipes import lora
 from . import adapters, singles
+from .completeness import dispensable
 from .finding import Checkpoint
-from .layouts import chosen_weights, components_of, pipeline_class_of, shapes
+from .layouts import chosen_weights, components_of, pipeline_class_of, shapes, variant_of
 from .priors import combined_class
-from .trouble import explain
+from .trouble import explain, explain_local
 
 _ONE_AT_A_TIME = threading.Lock()
 """transformers and diffusers make models under settings of the whole process, which the workers of several GPUs share."""
@@ -53,7 +54,8 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     except (CheckpointError, torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # diffusers, transformers and safetensors raise unrelated classes
-        failure = CheckpointError(explain(error, checkpoint.name))
+        explained = explain_local if checkpoint.is_local else explain
+        failure = CheckpointError(explained(error, checkpoint.name))
     # Raised outside the `except`, so that the line does not hold what was half loaded.
     raise failure
 
@@ -91,6 +93,7 @@ def _load_own(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         modules[name] = _module(checkpoint, name, _class(library, class_name), dtype, weights[0].name)
     if "." in modules:
         return modules["."]
+    modules |= dict.fromkeys(dispensable(checkpoint.directory))
     pipeline = _class("diffusers", pipeline_class_of(checkpoint.directory)).from_pretrained(
         checkpoint.directory, dtype=dtype, local_files_only=True, use_safetensors=True, **modules
     )
@@ -117,7 +120,7 @@ def _module(checkpoint: Checkpoint, name: str, model_class: Any, dtype: torch.dt
         use_safetensors=weights.endswith(".safetensors"),
         output_loading_info=True,
         ignore_mismatched_sizes=True,
-        variant="fp16" if ".fp16" in weights else None,
+        variant=variant_of(weights) or None,
     )
     # Old text encoders carry their positions as a buffer, which is computed today.
     unexpected = [key for key in info["unexpected_keys"] if not key.endswith("position_ids")]

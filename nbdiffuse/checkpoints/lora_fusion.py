@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 
 from ..errors import CheckpointError
-from .contents import seems_to_be
+from ..families.contents import seems_to_be
 from .lora_layers import Layer, layers_by_name
 from .lora_products import IN_TRAINING, SPELLINGS, added, added_to_bias, expected_shapes, kind_of, refuse_shape
 

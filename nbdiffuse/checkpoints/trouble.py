@@ -42,6 +42,18 @@ def explain(error: BaseException, name: str) -> str:
     return f"The checkpoint {name} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
+def explain_local(error: BaseException, name: str) -> str:
+    """Say in one line what went wrong while a checkpoint of this disk was read; the hub has no part in it."""
+    if isinstance(error, SafetensorError):
+        return f"A weights file of {name} is damaged. Write or copy it again."
+    said = " ".join(str(error).split())
+    if re.search(_REMOTE_CODE, said):
+        return explain(error, name)
+    # What the libraries say after the first sentence is about the hub.
+    first = re.split(r"(?<=[.!?]) |If you were trying", said)[0][:300].rstrip(".")
+    return f"{name} cannot be read: {type(error).__name__}: {first}. Compare its folders with the original's, or copy it again."
+
+
 def no_space(name: str, needed: int | None = None) -> str:
     """Say that the hub's cache is too small for a checkpoint that needs so many bytes more."""
     wanted = (
@@ -83,8 +95,9 @@ _LINES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((httpx.TransportError, ConnectionError, TimeoutError), _NETWORK),
     ((SafetensorError,), "A weights file of {name} is damaged. Fetch it again."),
 )
+_REMOTE_CODE = r"[Rr]emote code"
 _WORDS = (
     (r"not fully cached locally|no file named|connection error", OFFLINE),
     (r"Consistency check failed", _NETWORK),
-    (r"[Rr]emote code", "{name} wants to run code of its own, and that is refused. Choose a checkpoint that needs none."),
+    (_REMOTE_CODE, "{name} wants to run code of its own, and that is refused. Choose a checkpoint that needs none."),
 )

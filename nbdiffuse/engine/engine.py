@@ -24,11 +24,12 @@ from ..checkpoints.spaces import vae_of
 from ..devices.rescue import DEAD_LINE, GuardedDecode, is_device_dead, is_out_of_memory, not_numbers, out_of_memory_line
 from ..devices.steps import StepHook
 from ..errors import DeviceMemoryError, ParameterError, RunError
+from ..families.recognition import recognise_directory
 from ..images.latents import Latents
 from ..images.masks import overlay
 from ..images.picture import Picture
 from ..pipelines.pipelines import Pipelines
-from ..recipes.completion import call_fields, resolve, weights_word
+from ..recipes.completion import call_fields, check_weights, resolve, weights_word
 from ..recipes.controlnets import controlnet_of
 from ..recipes.preset import Preset
 from ..recipes.presets import preset_of
@@ -164,6 +165,8 @@ class Engine:
         """Return the recipe's pipeline; loading and moving weights can run out of memory, too."""
         preset = preset_of(recipe.model)
         pipeline, extras = preset.pipeline(recipe), _extras(recipe, preset)
+        # What came from the hub a moment ago is looked at before any of it is loaded.
+        check_weights(recipe, preset, recognise_directory(self.pipelines.directory(weights_word(recipe))))
         try:
             return self.pipelines.acquire(weights_word(recipe), pipeline, str(recipe.scheduler), extras)
         except (RuntimeError, MemoryError) as error:

@@ -15,13 +15,23 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         for family in (
             Family(
                 key="stable-diffusion",
-                title="Stable Diffusion",
+                title="Stable Diffusion 1 or 2",
+                known_by_parts=True,
+                unet_channels=(4, 9),
                 modes=("txt2img", "img2img", "img2img+mask", "txt2img+controlnet", "img2img+controlnet"),
             ),
-            Family(key="stable-diffusion-xl", title="Stable Diffusion XL", left_out=_REFINER_ONLY),
+            Family(
+                key="stable-diffusion-xl",
+                title="Stable Diffusion XL",
+                known_by_parts=True,
+                unet_channels=(4, 9),
+                left_out=_REFINER_ONLY,
+            ),
             Family(
                 key="stable-diffusion-xl-refiner",
-                title="Stable Diffusion XL refiner",
+                title="the refiner of Stable Diffusion XL",
+                known_by_parts=True,
+                unet_channels=(4,),
                 modes=("img2img",),
                 classes={"img2img": "StableDiffusionXLImg2ImgPipeline"},
             ),
@@ -38,6 +48,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             Family(
                 key="kandinsky22",
                 title="Kandinsky 2.2",
+                saved_as=("KandinskyV22",),
+                unet_channels=(4,),
                 modes=("txt2img", "img2img"),
                 size_multiple=64,
                 # diffusers hands (width, height) to a function of (height, width): kandinsky2_2_img2img's preprocess.
@@ -48,7 +60,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             ),
             Family(
                 key="x2-upscaler",
-                title="x2 latent upscaler",
+                title="the x2 latent upscaler",
+                unet_channels=(8,),
                 modes=("img2img",),
                 classes={"img2img": "StableDiffusionLatentUpscalePipeline"},
                 steps="all",
@@ -58,7 +71,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             ),
             Family(
                 key="x4-upscaler",
-                title="x4 upscaler",
+                title="the x4 upscaler",
+                unet_channels=(7,),
                 modes=("img2img",),
                 classes={"img2img": "StableDiffusionUpscalePipeline"},
                 steps="all",

@@ -61,6 +61,12 @@ class Family:
         What its pipelines need of a scheduler: "generator" for one whose `step` takes a
         generator and whose latents go to the model as they are, "sigmas" for one that
         keeps its noise levels in `sigmas` and scales the latents by them, "" for nothing special.
+    known_by_parts
+        Whether its checkpoints are told by their components, since many pipelines are saved from the same ones.
+    saved_as
+        Beginnings of the pipeline classes that its checkpoints are saved from; those of `pipelines` when empty.
+    unet_channels
+        Channels that a UNet of it may take, those for inpainting among them; empty without a UNet.
     left_out
         Fields that its calls have and its models do not use.
     """
@@ -77,6 +83,9 @@ class Family:
     strength_is_start: bool = True
     scheduler: str = "noise"
     scheduler_needs: str = ""
+    known_by_parts: bool = False
+    saved_as: tuple[str, ...] = ()
+    unet_channels: tuple[int, ...] = ()
     left_out: frozenset[str] = frozenset()
 
     @cached_property

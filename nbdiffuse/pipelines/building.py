@@ -3,13 +3,54 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import diffusers
 
+from ..checkpoints.finding import Checkpoint
 from ..errors import CheckpointError
 from .resident import Resident
+
+
+def refuse_other_base(name: str, checkpoint: Checkpoint, base: Checkpoint) -> None:
+    """Refuse what cannot stand beside another checkpoint's UNet, by the configs of both, before either is loaded.
+
+    Raises
+    ------
+    CheckpointError
+        It is something else than its name says, or was made for another base.
+    """
+    own, theirs = (_config(file) for file in (checkpoint.directory / "config.json", base.directory / "unet" / "config.json"))
+    found = "a whole pipeline" if (checkpoint.directory / "model_index.json").exists() else own.get("_class_name")
+    if isinstance(found, str) and found != "ControlNetModel":
+        raise CheckpointError(f"{checkpoint.name} is {found}, not a ControlNet. Give `{name}` the directory or hub id of one.")
+    if set(_SHARED) <= set(own) & set(theirs):
+        _compare(name, checkpoint.name, base.name, own, theirs)
+
+
+def _config(file: Path) -> Mapping[str, Any]:
+    try:
+        said = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+_SHARED = ("cross_attention_dim", "in_channels", "block_out_channels")
+
+
+def _compare(name: str, word: str, base: str, own: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    for setting in _SHARED:
+        # A config read from a file has lists where one made in Python has tuples.
+        mine, other = (list(one) if isinstance(one, tuple) else one for one in (own[setting], theirs[setting]))
+        if mine != other:
+            raise CheckpointError(
+                f"{word} was made for another family than {base}: its `{setting}` is {mine}, "
+                f"not {other}. Give a `{name}` made for it."
+            )
 
 
 def fitting(name: str, resident: Resident, base: Resident) -> Any:
@@ -25,15 +66,7 @@ def fitting(name: str, resident: Resident, base: Resident) -> Any:
     if not isinstance(model, diffusers.ControlNetModel):
         found = type(model).__name__ if model is not None else "a whole pipeline"
         raise CheckpointError(f"{word} is {found}, not a ControlNet. Give `{name}` the directory or hub id of one.")
-    theirs = base.components["unet"].config
-    for setting in ("cross_attention_dim", "in_channels", "block_out_channels"):
-        # A config read from a file has lists where one made in Python has tuples.
-        own, other = (list(one) if isinstance(one, tuple) else one for one in (model.config[setting], theirs[setting]))
-        if own != other:
-            raise CheckpointError(
-                f"{word} was made for another family than {base.checkpoint.name}: its `{setting}` is {own}, "
-                f"not {other}. Give a `{name}` made for it."
-            )
+    _compare(name, word, base.checkpoint.name, model.config, base.components["unet"].config)
     return model
 
 

@@ -16,7 +16,7 @@ from ..devices.levers import Levers, pull
 from ..devices.memory import component_bytes, default_device, numbered
 from ..files.paths import here
 from ..quietness import quiet
-from .building import build, fitting
+from .building import build, fitting, refuse_other_base
 from .previews import measured
 from .resident import Resident, Row
 from .residents import Residents
@@ -70,6 +70,8 @@ class Pipelines:
             A checkpoint is missing, refused, or larger than the budget; nothing half loaded is kept.
         """
         found = [self._checkpoint(one) for one in (word, *extras.values())]
+        for name, one in zip(extras, found[1:], strict=True):
+            refuse_other_base(name, one, found[0])
         needed = frozenset(checkpoint.identity for checkpoint in found)
         base, *added = (self._resident(checkpoint, needed) for checkpoint in found)
         for resident in (base, *added):

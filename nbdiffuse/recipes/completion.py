@@ -13,20 +13,22 @@ from ..families import schedulers
 from ..families.arguments import ARGUMENTS
 from ..families.description import Description, describe
 from ..families.diffusers_classes import call_defaults
+from ..families.families import FAMILIES
 from ..families.family import ONLY_WITH_PICTURE
 from ..families.model_calls import steps_allowed
+from ..families.recognition import Recognised, recognise
 from ..files.paths import here
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..prompts import dialects
-from . import lora, prompt_loras
+from . import lora, other_family, prompt_loras
 from .chain import Chain
 from .controlnets import AUTO, CONTROLNETS, controlnet_of, depth_of
 from .fields import OF_PARTS, PARTS, SINGLE, names_of, numbered, of_first
 from .origins import source
 from .parts import ControlNet
 from .preset import Preset, way
-from .presets import preset_of
+from .presets import PRESETS, preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
 from .sizes import result_size, told_of_sizes
 from .strengths import no_steps, real_steps
@@ -70,6 +72,7 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     _check_control(recipe, preset)
     if recipe.mask is not None and recipe.mask.image is None:
         raise ParameterError("`mask_image` must be given with `mask_overlay`. Leave `mask_overlay` out where nothing is masked.")
+    check_weights(recipe, preset, _recognised(str(recipe.checkpoint), preset))
     described = describe(str(recipe.checkpoint))
     values: dict[str, Any] = {name: value for name, value in default_values(recipe, preset).items() if recipe.get(name) is None}
     if recipe.seed is None:
@@ -143,6 +146,22 @@ def with_weights(recipe: Recipe, preset: Preset) -> Recipe:
             f"`checkpoint` must be given for {preset.title}: a hub id or a directory. There are no weights of it here."
         )
     return recipe.replace(checkpoint=origin.checkpoint)
+
+
+def check_weights(recipe: Recipe, preset: Preset, recognised: Recognised | None) -> None:
+    """Refuse weights of another family than the preset's, or with a UNet that takes other inputs; see `recognition.check`."""
+    if recognised is not None:
+        other_family.check(recognised, preset.family, preset.name, str(recipe.checkpoint), recipe.mask is not None)
+
+
+def _recognised(word: str, preset: Preset) -> Recognised | None:
+    """Tell what a checkpoint is, where that costs nothing: its own preset's is what it says it is."""
+    if word in (preset.embedded, preset.original):
+        return None
+    other = next((one for one in PRESETS.values() if word == one.embedded), None)
+    found = None if other else recognise(word)
+    other = other or next((one for one in PRESETS.values() if found is None and word == one.original), None)
+    return Recognised(FAMILIES[other.family].title, other.family) if other else found
 
 
 def weights_word(recipe: Recipe) -> str:

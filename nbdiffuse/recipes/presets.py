@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from ..errors import ParameterError, did_you_mean
 from ..families.families import FAMILIES
 from ..families.hub_ids import MOVED as MOVED
+from ..families.recognition import Recognised, recognise
 from ..files.paths import here
 from .origins import Origin
 from .preset import Preset
@@ -104,24 +104,47 @@ def preset_of(model: str) -> Preset:
         if preset.hub and current == preset.hub.checkpoint:
             return preset
     directory = here(model)
-    family = _family_of(directory / "model_index.json") if directory else None
-    if family:
-        return family
-    advice = did_you_mean(model, PRESETS)
+    found = _recognised(model)
+    if found is not None and found.family and directory is not None and directory.is_dir():
+        return PRESETS.get(name_for(found.family)) or Preset(name=found.family, family=found.family)
+    raise ParameterError(f"`model` must name a preset, got {model!r}. {_advice(model, found)}")
+
+
+def name_for(family: str) -> str:
+    """Return the name by which `model` takes a family: its first preset's, else its own key."""
+    return next((preset.name for preset in PRESETS.values() if preset.family == family), family)
+
+
+def named(recognised: Recognised) -> str:
+    """Return what weights of a family that is run here are, with the family."""
+    title = FAMILIES[recognised.family].title
+    return recognised.what if title in recognised.what else f"{recognised.what}, of {title}"
+
+
+def runs_here() -> str:
+    """Say which families this version runs."""
+    return f"This version redraws with: {', '.join(f'{name_for(key)} ({one.title})' for key, one in FAMILIES.items())}."
+
+
+def _advice(model: str, found: Recognised | None) -> str:
+    if found is not None:
+        if not found.family:
+            return f"It is {found.what}. {runs_here()}"
+        return f"It is {named(found)}: write `--model {name_for(found.family)} --checkpoint {model}`."
     if "/" in model:
-        advice = f"For other weights of a family, give both: `--model sd15 --checkpoint {model}`."
-    raise ParameterError(f"`model` must name a preset, got {model!r}. {advice}")
+        first, second = PRESETS["sd15"], PRESETS["sdxl"]
+        ways = f"`--model {first.name} --checkpoint {model}` for {first.title}, `--model {second.name}` for {second.title}"
+        return f"Name the family of its weights too: {ways}; its page on the hub says which."
+    return did_you_mean(model, PRESETS)
 
 
-def _family_of(index: Path) -> Preset | None:
-    """Find the family of a local directory by the pipeline class that it names."""
-    if not os.path.isfile(index):
-        return None
-    try:
-        named = json.loads(index.read_text("utf-8")).get("_class_name")
-    except (OSError, ValueError, AttributeError):
-        raise ParameterError(f"`model` must be a checkpoint in diffusers' layout; {index} is no valid JSON.") from None
-    # The refiner and the base of SDXL share a class; the base comes with both ways to run.
-    found: Iterable[Preset] = (preset for preset in PRESETS.values() if named in preset.pipelines.values())
-    others = (Preset(name=key, family=key) for key, family in FAMILIES.items() if named in family.pipelines.values())
-    return next(iter(found), None) or next(others, None)
+def _recognised(model: str) -> Recognised | None:
+    """Tell the family of a local directory, a single file, or a hub id that is known by heart."""
+    directory = here(model)
+    index = directory / "model_index.json" if directory else None
+    if index is not None and os.path.isfile(index):
+        try:
+            json.loads(index.read_text("utf-8"))["_class_name"]
+        except (OSError, ValueError, TypeError, KeyError):
+            raise ParameterError(f"`model` must be a checkpoint in diffusers' layout; {index} is no valid JSON.") from None
+    return recognise(model)

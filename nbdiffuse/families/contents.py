@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+_MOST_HEADER = 100_000_000
+"""Bytes: the limit that safetensors itself has."""
 
 _MARKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("an OFT or BOFT file, which is not read here", (".oft_blocks", ".oft_diag", ".oft_R")),
@@ -14,9 +21,13 @@ _MARKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("a motion module of AnimateDiff", ("motion_modules.",)),
     ("a ControlNet", ("control_model.", "controlnet_cond_embedding.", "controlnet_down_blocks.", "zero_convs.")),
     ("a T2I-Adapter", ("adapter.body.", "body.0.resnets.")),
+)
+_TRANSFORMERS = (
     ("a Flux checkpoint or a part of one", ("double_blocks.", "single_transformer_blocks.")),
     ("a Stable Diffusion 3 checkpoint or a part of one", ("joint_blocks.",)),
 )
+PARTS = ("a checkpoint without a VAE", "a UNet in diffusers' layout", "a VAE", "a text encoder")
+"""What a file may seem to be that is a part of a checkpoint."""
 
 
 def seems_to_be(found: Mapping[str, Sequence[int]]) -> str:
@@ -35,19 +46,44 @@ def seems_to_be(found: Mapping[str, Sequence[int]]) -> str:
         return any(mark in key for mark in marks for key in keys)
 
     unet, vae = has("model.diffusion_model."), has("first_stage_model.")
-    if unet and vae:
+    transformer = next((what for what, marks in _TRANSFORMERS if has(*marks)), None)
+    if unet and vae and not transformer:
         return "a whole checkpoint; give it as `checkpoint`"
     for what, marks in _MARKS:
         if has(*marks):
             return what
+    if transformer:
+        return transformer
     if unet:
         return "a checkpoint without a VAE"
     if len(keys) <= 4 and has("emb_params", "string_to_param", "clip_l", "clip_g", "<"):
         return "a textual inversion"
-    if has("time_embedding.", "down_blocks.") and has("attn2.", "conv_in."):
-        return "a UNet or a VAE in diffusers' layout" if not has("attn2.", "time_embedding.") else "a UNet in diffusers' layout"
+    if has("time_embedding.") and has("down_blocks."):
+        return "a UNet in diffusers' layout"
     if has("decoder.up", "decoder.mid", "encoder.down"):
         return "a VAE"
     if has("text_model.", "self_attn.", "token_embedding."):
         return "a text encoder"
     return "something else"
+
+
+def header(file: Path) -> Mapping[str, list[int]] | None:
+    """Read the shapes in a .safetensors file by key, without torch; None where it is none that can be read."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return _header(file, found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+@lru_cache(maxsize=16)
+def _header(file: Path, size: int, changed: int, inode: int) -> Mapping[str, list[int]] | None:
+    try:
+        with file.open("rb") as opened:
+            (length,) = struct.unpack("<Q", opened.read(8))
+            if length > min(_MOST_HEADER, size):
+                return None
+            found = json.loads(opened.read(length))
+        return {key: list(map(int, entry["shape"])) for key, entry in found.items() if key != "__metadata__"}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError):
+        return None
