@@ -119,7 +119,7 @@ def read(source: str | os.PathLike[str] | bytes | Image.Image, name: str = "") -
 
 def read_if_said(source: str | os.PathLike[str] | bytes | Image.Image, name: str = "") -> Reading | None:
     """Read the same, or return None where the file says nothing of its making."""
-    found = image_files.read(source)
+    found = image_files.read(source, hidden=True)
     if found.provenance is not None:
         return _ours(found.provenance)
     if isinstance(source, (str, os.PathLike)):

@@ -133,14 +133,16 @@ def _embedded_text(kind: str, provenance: str, parameters: str) -> dict[str, Any
     return {**packed, **({"quality": 95} if kind == "JPEG" else {"lossless": True})}
 
 
-def read(source: str | os.PathLike[str] | bytes | Image.Image) -> Metadata:
+def read(source: str | os.PathLike[str] | bytes | Image.Image, hidden: bool = False) -> Metadata:
     """Read what a file says about its making; what it says is data and never trusted.
 
     Parameters
     ----------
     source
         A PNG, JPEG or WebP file, its bytes, or a PIL image that was opened from one.
-        Text may stand before the pixels, behind them, or in their lowest bits.
+        Text may stand before the pixels or behind them.
+    hidden
+        Whether to look for text in the lowest bits of the pixels, too, which decodes them.
 
     Returns
     -------
@@ -157,14 +159,14 @@ def read(source: str | os.PathLike[str] | bytes | Image.Image) -> Metadata:
     """
     shown = "The picture" if isinstance(source, (Image.Image, bytes)) else _shown(source)
     try:
-        found = texts.of(source)
+        found = texts.of(source, hidden)
     except UnidentifiedImageError:
         raise ImageInputError(f"{shown} cannot be read: its content is no PNG, JPEG or WebP picture.") from None
     except OSError as error:
         cause = os.strerror(error.errno) if error.errno else "its content is damaged"
         raise ImageInputError(f"{shown} cannot be read: {cause}.") from None
     except ValueError as error:
-        if "too large" in str(error) or "too much memory" in str(error):
+        if "too large" in str(error) or "Too much memory" in str(error):
             raise FileError(f"{shown}: its text is larger than 1 MB; it is not read.") from None
         raise ImageInputError(f"{shown} cannot be read: its content is damaged.") from None
     except Exception as error:  # Pillow's parsers raise many types on hostile bytes.
