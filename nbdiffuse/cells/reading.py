@@ -14,6 +14,7 @@ from ..images.picture import Picture
 from ..metadata import image_files, tools
 from ..metadata.a1111 import Parsed
 from ..metadata.carrying import visible as visible
+from ..metadata.image_files import ForeignTextError
 from ..metadata.provenance import Provenance
 from ..prompts import dialects
 from ..recipes import prompt_loras
@@ -131,7 +132,9 @@ def read_if_said(source: str | os.PathLike[str] | bytes | Image.Image, name: str
     try:
         return _theirs(tool, parse())
     except ValueError as error:
-        raise FileError(f"{_shown(source, name)} cannot be understood: its text from {tool} is {_reason(error)}.") from None
+        raise ForeignTextError(
+            f"{_shown(source, name)} cannot be understood: its text from {tool} is {_reason(error)}."
+        ) from None
 
 
 def _shown(source: str | os.PathLike[str] | bytes | Image.Image, name: str) -> str:

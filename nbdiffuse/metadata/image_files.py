@@ -28,6 +28,10 @@ _LARGEST_SEGMENT = 65_000
 """Bytes that EXIF and XMP of a JPEG may each take; the format's own limit is 65533 with their headers."""
 
 
+class ForeignTextError(FileError):
+    """Another tool's text that cannot be read; the picture that it stands in can be one all the same."""
+
+
 @dataclass(frozen=True)
 class Metadata:
     """What a file says of its making.
@@ -153,7 +157,8 @@ def read(source: str | os.PathLike[str] | bytes | Image.Image, hidden: bool = Fa
     Raises
     ------
     FileError
-        Our own text is there and damaged, or a text is larger than 1 MB.
+        Our own text is there and damaged, or a text is larger than 1 MB; a
+        `ForeignTextError` where it is another tool's.
     ImageInputError
         The file cannot be read.
     """
@@ -167,11 +172,13 @@ def read(source: str | os.PathLike[str] | bytes | Image.Image, hidden: bool = Fa
         raise ImageInputError(f"{shown} cannot be read: {cause}.") from None
     except ValueError as error:
         if "too large" in str(error) or "Too much memory" in str(error):
-            raise FileError(f"{shown}: its text is larger than 1 MB; it is not read.") from None
+            raise ForeignTextError(f"{shown}: its text is larger than 1 MB; it is not read.") from None
         raise ImageInputError(f"{shown} cannot be read: its content is damaged.") from None
     except Exception as error:  # Pillow's parsers raise many types on hostile bytes.
         raise ImageInputError(f"{shown} cannot be read: {type(error).__name__}.") from None
-    if any(len(text) > _LARGEST_TEXT for text in found.values()):
-        raise FileError(f"{shown}: its text is larger than 1 MB; it is not read.")
+    too_large = [name for name, text in found.items() if len(text) > _LARGEST_TEXT]
+    if too_large:
+        error = FileError if CHUNK in too_large else ForeignTextError
+        raise error(f"{shown}: its text is larger than 1 MB; it is not read.")
     ours, parameters = found.pop(CHUNK, None), found.pop("parameters", None)
     return Metadata(Provenance.from_json(ours) if ours else None, parameters, found)
