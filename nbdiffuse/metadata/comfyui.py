@@ -13,6 +13,8 @@ _SILENT = ("VAEDecode", "VAEDecodeTiled", "VAELoader", "CLIPLoader", "DualCLIPLo
 """Nodes that say nothing about the picture that a recipe would hold, or are told by what they give."""
 _MODEL_INPUTS = frozenset({"model", "clip", "vae", "positive", "negative", "noise", "sigmas", "sampler", "guider"})
 _JOINS = ("conditioning", "conditioning_1", "conditioning_to", "positive", "cond1")
+_CHECKPOINTS = ("ckpt_name", "unet_name", "model_name")
+_WIDTHS = ("width", "empty_latent_width")
 _SEEDS = ("seed", "noise_seed")
 
 
@@ -43,7 +45,7 @@ def parse(text: str, name: str = "") -> Parsed:
     Source: ComfyUI `execution.py`, and `nodes.py` for the inputs of each node.
     """
     graph = Graph(text)
-    last, count = graph.saved(name)
+    output, last, count = graph.saved(name)
     passes: list[_Pass] = []
     for sampler in graph.passes(last):
         passes.append(_Pass(graph, sampler, passes[-1] if passes else None))
@@ -52,15 +54,15 @@ def parse(text: str, name: str = "") -> Parsed:
         left.append(f"The graph saves {count} pictures that were made differently: this is what node {last} made.")
     used = {key for one in passes for key in one.used}
     whole = Carriage(passes[-1].carriage.values)
-    for key in _branch(graph, last):
-        if key not in used and graph.kind(key) not in _SILENT:
+    for key in _branch(graph, output or last):
+        if key not in (*used, output) and graph.kind(key) not in _SILENT:
             whole.leave(f"node {key}", graph.kind(key))
     return whole.parsed(tuple(left), tuple({"prompt": "", **one.carriage.values} for one in passes[:-1]))
 
 
-def _branch(graph: Graph, last: str) -> list[str]:
+def _branch(graph: Graph, end: str) -> list[str]:
     """Return what the saved picture depends on, in the graph's order."""
-    above = {last, *(key for value in graph.inputs(last).values() for key in graph.above(value))}
+    above = {end, *(key for value in graph.inputs(end).values() for key in graph.above(value))}
     return [key for key in graph.nodes if key in above]
 
 
@@ -114,7 +116,7 @@ class _Pass:
         start = graph.latents(self._sampler)
         path = list(graph.above(start, stop=lambda key: "pixels" in graph.inputs(key), skip=_MODEL_INPUTS))
         encoded = next((key for key in path if "pixels" in graph.inputs(key)), None)
-        empty = next((key for key in path if graph.kind(key).startswith("Empty") and "width" in graph.inputs(key)), None)
+        empty = next((key for key in path if any(side in graph.inputs(key) for side in _WIDTHS)), None)
         if encoded is not None:
             self.used.add(encoded)
             self._redraws()
@@ -122,8 +124,8 @@ class _Pass:
         elif empty is not None:
             self.used.add(empty)
             inputs = graph.inputs(empty)
-            carriage.take("width", graph.plain(inputs.get("width")), "width")
-            carriage.take("height", graph.plain(inputs.get("height")), "height")
+            for name in ("width", "height"):
+                carriage.take(name, graph.plain(inputs.get(name, inputs.get(f"empty_latent_{name}"))), name)
             batch = inputs.get("batch_size")
             if batch not in (None, 1):
                 carriage.leave("batch_size", batch, "the first picture's seed")
@@ -241,26 +243,27 @@ class _Pass:
                 self.carriage.take(target, text.strip(), name)
 
     def _model(self) -> None:
-        graph = self._graph
-        loras: list[tuple[str, Any]] = []
-        value, checkpoint = self._settings.get("model"), None
-        for _ in range(MOST_NODES):
-            key = graph.link(value)
-            if key is None:
-                break
+        graph, loras, found = self._graph, list[tuple[Any, Any]](), None
+        # The nearest first, so that those next to the checkpoint come last.
+        for key in graph.above(self._settings.get("model"), skip=frozenset({"clip", "vae"})):
             inputs = graph.inputs(key)
-            if isinstance(inputs.get("lora_name"), str):
-                self.used.add(key)
-                loras.insert(0, (inputs["lora_name"], graph.plain(inputs.get("strength_model", 1.0))))
-            checkpoint = inputs.get("ckpt_name", inputs.get("unet_name", checkpoint))
-            if checkpoint is not None:
-                self.used.add(key)
+            named = [(inputs["lora_name"], inputs.get("strength_model", 1.0))] if isinstance(inputs.get("lora_name"), str) else []
+            named += [
+                (one["lora"], one.get("strength", 1.0))
+                for one in inputs.values()
+                if isinstance(one, dict) and isinstance(one.get("lora"), str) and one.get("on")
+            ]
+            loras = [*named, *loras]
+            found = next((inputs[name] for name in _CHECKPOINTS if name in inputs), None)
+            self.used |= {key} if named or found is not None else set()
+            if found is not None:
                 break
-            value = inputs.get("model")
-        self.checkpoint = graph.plain(checkpoint)
+        found = found.get("content") if isinstance(found, dict) else graph.plain(found)
+        self.checkpoint = found if isinstance(found, str) else None
         before = self._before
         if before is not None and before.checkpoint == self.checkpoint and "model" in before.carriage.values:
             self.carriage.values["model"] = before.carriage.values["model"]
         self.carriage.take_model(self.checkpoint, family=self.family, said_as="checkpoint")
         for lora, weight in loras:
-            self.carriage.take_lora(lora, 1.0 if weight is None else weight)
+            number = graph.plain(weight)
+            self.carriage.take_lora(lora, 1.0 if number is None else number)

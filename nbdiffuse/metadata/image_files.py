@@ -178,7 +178,7 @@ def read(source: str | os.PathLike[str] | bytes | Image.Image, hidden: bool = Fa
         raise ImageInputError(f"{shown} cannot be read: {type(error).__name__}.") from None
     too_large = [name for name, text in found.items() if len(text) > _LARGEST_TEXT]
     if too_large:
-        error = FileError if CHUNK in too_large else ForeignTextError
-        raise error(f"{shown}: its text is larger than 1 MB; it is not read.")
+        kind = FileError if CHUNK in too_large else ForeignTextError
+        raise kind(f"{shown}: its text is larger than 1 MB; it is not read.")
     ours, parameters = found.pop(CHUNK, None), found.pop("parameters", None)
     return Metadata(Provenance.from_json(ours) if ours else None, parameters, found)
