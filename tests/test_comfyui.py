@@ -266,6 +266,19 @@ def test_a_node_that_goes_over_faces_is_no_pass_and_is_named(tmp_path: Path) -> 
     assert any("FaceDetailer" in line for line in reading.left_out)
 
 
+def test_another_decoder_and_a_skipped_layer_are_named(tmp_path: Path) -> None:
+    graph = {
+        **ONE,
+        "91": node("VAELoader", vae_name="vae-ft-mse.safetensors"),
+        "92": node("CLIPSetLastLayer", stop_at_clip_layer=-2, clip=["4", 1]),
+        "6": node("CLIPTextEncode", text="a red boat", clip=["92", 0]),
+        "8": node("VAEDecode", samples=["3", 0], vae=["91", 0]),
+    }
+    left = reading_of(tmp_path, graph).left_out
+    for words in ("VAELoader vae-ft-mse.safetensors", "CLIPSetLastLayer -2"):
+        assert any(words in line for line in left)
+
+
 def test_an_unnamed_checkpoint_is_told_by_the_size_of_the_first_pass(tmp_path: Path) -> None:
     graph = {**TWO, "4": node("CheckpointLoaderSimple", ckpt_name="mine.safetensors")}
     graph["5"] = node("EmptyLatentImage", width=1024, height=1024, batch_size=1)
