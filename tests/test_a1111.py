@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import strangers
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -319,6 +320,9 @@ def test_our_text_names_checkpoint_and_lora_as_automatic1111_does(checkpoint: st
     assert text.startswith("a boat <lora:ink, old:0.8> <lora:fog:1>\n")
     assert shown in text and "Model hash: 0123456789" in text and 'Lora hashes: "ink, old: 0123456789ab"' in text
     assert "/home" not in text and "Users" not in text
+    theirs = strangers.as_automatic1111_reads(text)
+    assert (theirs["Prompt"], theirs["Steps"]) == ("a boat <lora:ink, old:0.8> <lora:fog:1>", "2")
+    assert f"Model: {theirs['Model']}," in text and theirs["Lora hashes"] == "ink, old: 0123456789ab"
     parsed = parse(text)
     assert (parsed.values["prompt"], parsed.values["model"]) == ("a boat", "sd15")
     assert parsed.values["lora"] == "ink, old.safetensors:0.8 + org/repo/fog.safetensors"
