@@ -166,8 +166,8 @@ def read(source: str | os.PathLike[str] | bytes | Image.Image, hidden: bool = Fa
     shown = "The picture" if isinstance(source, (Image.Image, bytes)) else _shown(source)
     try:
         found = texts.of(source if isinstance(source, (Image.Image, bytes)) else path_of(source), hidden)
-    except FileError:
-        raise
+    except FileError as error:  # Its name is none that a file can have.
+        raise ImageInputError(f"{shown} cannot be read: {error}") from None
     except UnidentifiedImageError:
         raise ImageInputError(f"{shown} cannot be read: its content is no PNG, JPEG or WebP picture.") from None
     except OSError as error:
