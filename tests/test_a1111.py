@@ -330,6 +330,21 @@ def test_our_text_names_checkpoint_and_lora_as_automatic1111_does(checkpoint: st
     assert len(parsed.left_out) == (1 if comes_back is False else 0)
 
 
+@pytest.mark.parametrize(
+    ("lora", "said"),
+    [
+        ("org/name:0.5", "org/name:0.5"),
+        ("org/name/ink.safetensors", "org/name/ink.safetensors"),
+        ("ada/ink.safetensors:0.5", "ink.safetensors:0.5"),
+        ("C:\\Users\\ada\\ink.safetensors", "ink.safetensors"),
+        ("~/ink.safetensors + ./fog.safetensors:-1", "ink.safetensors + fog.safetensors:-1"),
+    ],
+)
+def test_a_lora_has_its_name_or_its_repository_in_a_text_and_no_folder(lora: str, said: str) -> None:
+    text = generation_text(Recipe(prompt="a", seed=1, num_inference_steps=2, lora=lora), "1")
+    assert parse(text).values["lora"] == said and parse(text).values["prompt"] == "a" and "ada" not in text
+
+
 @pytest.mark.parametrize("said", ["/etc/passwd", "~/x", "../x/y", "./x", "https://evil/x", "a/../b", "\\\\host\\x", "a\0/b"])
 def test_a_text_that_claims_to_be_ours_reaches_no_path(said: str) -> None:
     quoted = json.dumps(f"{said}.safetensors")

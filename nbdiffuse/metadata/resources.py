@@ -44,11 +44,13 @@ def entries(recipe: Recipe) -> dict[str, str]:
 
 def portable_lora(text: str) -> str:
     """Return a recipe's `lora` with hub ids as they are, and of everything else the file's name."""
-    names = (
-        (one, one.file if one.file.count("/") > 1 and is_on_hub(one.file) else PureWindowsPath(one.file).name)
-        for one in _read(text)
-    )
-    return lora.JOINT.join(str(lora.Lora(name, one.weight)) for one, name in names)
+    return lora.JOINT.join(str(lora.Lora(_portable(one.file), one.weight)) for one in _read(text))
+
+
+def _portable(file: str) -> str:
+    # "ada/ink.safetensors" is a file in a folder; a repository's id has no suffix, and its files stand behind it.
+    kept = is_on_hub(file) and (file.count("/") > 1 or not file.endswith(SUFFIXES))
+    return file if kept else PureWindowsPath(file).name
 
 
 def is_on_hub(word: str) -> bool:
