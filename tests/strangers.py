@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import html
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,21 @@ def a1111(prompt: str = "a cat", negative: str | None = None, **entries: Any) ->
     given = {key.replace("_", " "): value for key, value in entries.items()}
     last = ", ".join(f"{key}: {value}" for key, value in {**usual, **given}.items() if value is not None)
     return "\n".join([prompt, *([f"Negative prompt: {negative}"] if negative else []), last])
+
+
+def as_automatic1111_reads(text: str) -> dict[str, str]:
+    """Read generation text by the rules of AUTOMATIC1111's own reader, which takes the last line alone."""
+    *lines, last = text.strip().split("\n")
+    found = re.findall(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)', last)
+    if len(found) < 3:
+        lines, found = [*lines, last], []
+    read = {"Prompt": "", "Negative prompt": ""}
+    field = "Prompt"
+    for line in map(str.strip, lines):
+        if line.startswith("Negative prompt:"):
+            field, line = "Negative prompt", line[16:].strip()
+        read[field] += ("" if read[field] == "" else "\n") + line
+    return read | {key: json.loads(value) if value.startswith('"') else value for key, value in found}
 
 
 def comfy(denoise: float = 1.0, picture: bool = False, **sampler: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import strangers
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -319,11 +320,29 @@ def test_our_text_names_checkpoint_and_lora_as_automatic1111_does(checkpoint: st
     assert text.startswith("a boat <lora:ink, old:0.8> <lora:fog:1>\n")
     assert shown in text and "Model hash: 0123456789" in text and 'Lora hashes: "ink, old: 0123456789ab"' in text
     assert "/home" not in text and "Users" not in text
+    theirs = strangers.as_automatic1111_reads(text)
+    assert (theirs["Prompt"], theirs["Steps"]) == ("a boat <lora:ink, old:0.8> <lora:fog:1>", "2")
+    assert f"Model: {theirs['Model']}," in text and theirs["Lora hashes"] == "ink, old: 0123456789ab"
     parsed = parse(text)
     assert (parsed.values["prompt"], parsed.values["model"]) == ("a boat", "sd15")
     assert parsed.values["lora"] == "ink, old.safetensors:0.8 + org/repo/fog.safetensors"
     assert parsed.values.get("checkpoint") == (checkpoint if comes_back else None)
     assert len(parsed.left_out) == (1 if comes_back is False else 0)
+
+
+@pytest.mark.parametrize(
+    ("lora", "said"),
+    [
+        ("org/name:0.5", "org/name:0.5"),
+        ("org/name/ink.safetensors", "org/name/ink.safetensors"),
+        ("ada/ink.safetensors:0.5", "ink.safetensors:0.5"),
+        ("C:\\Users\\ada\\ink.safetensors", "ink.safetensors"),
+        ("~/ink.safetensors + ./fog.safetensors:-1", "ink.safetensors + fog.safetensors:-1"),
+    ],
+)
+def test_a_lora_has_its_name_or_its_repository_in_a_text_and_no_folder(lora: str, said: str) -> None:
+    text = generation_text(Recipe(prompt="a", seed=1, num_inference_steps=2, lora=lora), "1")
+    assert parse(text).values["lora"] == said and parse(text).values["prompt"] == "a" and "ada" not in text
 
 
 @pytest.mark.parametrize("said", ["/etc/passwd", "~/x", "../x/y", "./x", "https://evil/x", "a/../b", "\\\\host\\x", "a\0/b"])

@@ -25,7 +25,7 @@ ROOMS = {
     "captions prompt_loras completion",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "models resources infotext a1111 carrying flat png_text exif xmp stealth texts fingerprints provenance "
-    "image_files comfy_graph comfyui fooocus invokeai tools",
+    "image_files comfy_graph comfy_pass comfyui fooocus invokeai tools",
     "store": "entries store archive lineage",
     "results": "",
     "devices": "memory offload levers rescue worker lanes steps",

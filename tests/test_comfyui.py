@@ -237,6 +237,48 @@ def test_a_lora_is_carried_over_where_its_file_is_here(tmp_path: Path, monkeypat
     assert reading_of(tmp_path, graph).recipe.lora == f"{tmp_path / 'ink.safetensors'}:0.7"
 
 
+def test_nodes_of_others_are_read_as_far_as_they_say_it_plainly(tmp_path: Path) -> None:
+    loader = node(
+        "Efficient Loader",
+        ckpt_name={"content": "dreamXL.safetensors"},
+        positive="a red boat",
+        negative="fog",
+        empty_latent_width=832,
+        empty_latent_height=1216,
+    )
+    stack = node(
+        "Power Lora Loader", model=["4", 0], lora_1={"on": True, "lora": "ink.safetensors", "strength": 0.4}, lora_2={"on": False}
+    )
+    links = {"positive": ["4", 1], "negative": ["4", 2], "latent_image": ["4", 3], "model": ["80", 0]}
+    graph = {"4": loader, "80": stack, "3": {**sampler(42, "4", **links), "class_type": "KSampler (Efficient)"}, **saving("3")}
+    reading = reading_of(tmp_path, graph)
+    recipe = reading.recipe
+    assert (recipe.model, recipe.prompt, recipe.negative_prompt) == ("sdxl", "a red boat", "fog")
+    assert (recipe.width, recipe.height) == (832, 1216)
+    assert any("ink.safetensors:0.4" in line for line in reading.left_out)
+
+
+def test_a_node_that_goes_over_faces_is_no_pass_and_is_named(tmp_path: Path) -> None:
+    usual = {"seed": 5, "steps": 20, "cfg": 7.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 0.4}
+    detailer = node("FaceDetailer", image=["8", 0], model=["4", 0], positive=["6", 0], negative=["7", 0], **usual)
+    reading = reading_of(tmp_path, {**ONE, "90": detailer, "9": node("SaveImage", images=["90", 0])})
+    assert reading.recipe.seed == 42 and reading.earlier == ()
+    assert any("FaceDetailer" in line for line in reading.left_out)
+
+
+def test_another_decoder_and_a_skipped_layer_are_named(tmp_path: Path) -> None:
+    graph = {
+        **ONE,
+        "91": node("VAELoader", vae_name="vae-ft-mse.safetensors"),
+        "92": node("CLIPSetLastLayer", stop_at_clip_layer=-2, clip=["4", 1]),
+        "6": node("CLIPTextEncode", text="a red boat", clip=["92", 0]),
+        "8": node("VAEDecode", samples=["3", 0], vae=["91", 0]),
+    }
+    left = reading_of(tmp_path, graph).left_out
+    for words in ("VAELoader vae-ft-mse.safetensors", "CLIPSetLastLayer -2"):
+        assert any(words in line for line in left)
+
+
 def test_an_unnamed_checkpoint_is_told_by_the_size_of_the_first_pass(tmp_path: Path) -> None:
     graph = {**TWO, "4": node("CheckpointLoaderSimple", ckpt_name="mine.safetensors")}
     graph["5"] = node("EmptyLatentImage", width=1024, height=1024, batch_size=1)

@@ -13,6 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import strangers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
@@ -233,17 +234,14 @@ def test_the_home_folder_is_understood_when_writing_and_when_reading(tmp_path: P
 
 @pytest.mark.parametrize("prefix", [b"UNICODE\0", b"ASCII\0\0\0", b"\0" * 8])
 def test_a_comment_of_a_camera_is_no_generation_text(tmp_path: Path, prefix: bytes) -> None:
-    exif = Image.Exif()
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = prefix + "my holiday".encode("utf-16-be")
-    PICTURE.save(tmp_path / "a.jpg", exif=exif)
+    strangers.with_comment(tmp_path / "a.jpg", prefix + "my holiday".encode("utf-16-be"))
     assert image_files.read(tmp_path / "a.jpg") == image_files.Metadata(None, None)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-be", "utf-16-le"])
 def test_the_text_of_another_tool_is_read_in_either_byte_order(tmp_path: Path, encoding: str) -> None:
-    exif, text = Image.Exif(), "a cat\nSteps: 20, Sampler: DDIM, CFG scale: 7, Seed: 5"
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = b"UNICODE\0" + text.encode(encoding)
-    PICTURE.save(tmp_path / "a.webp", exif=exif)
+    text = "a cat\nSteps: 20, Sampler: DDIM, CFG scale: 7, Seed: 5"
+    strangers.with_comment(tmp_path / "a.webp", b"UNICODE\0" + text.encode(encoding))
     assert image_files.read(tmp_path / "a.webp") == image_files.Metadata(None, text)
 
 

@@ -71,6 +71,21 @@ def test_a_workflow_of_any_size_is_no_reason_to_refuse_the_rest(tmp_path: Path) 
     assert read(tmp_path / "a.png").tool == "ComfyUI"
 
 
+def test_a_picture_whose_only_text_is_a_huge_one_of_nobody_says_nothing(tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_itxt("workflow", "x" * 6_000_000, zip=True)
+    PICTURE.save(tmp_path / "a.png", pnginfo=info)
+    assert image_files.read(tmp_path / "a.png") == image_files.Metadata(None, None)
+
+
+def test_a_folder_is_searched_without_decoding_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    PICTURE.convert("RGBA").save(tmp_path / "a.png")
+    PICTURE.save(tmp_path / "b.webp")
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    for name in ("a.png", "b.webp"):
+        assert image_files.read(tmp_path / name) == image_files.Metadata(None, None)
+
+
 @pytest.mark.parametrize("size", [1_000_001, 5_000_000])
 @pytest.mark.parametrize("zipped", [False, True])
 def test_a_text_that_is_too_large_is_refused(tmp_path: Path, size: int, zipped: bool) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import diffusers
 import pytest
+import sd_parsers
+import strangers
 from hypothesis import given
 from hypothesis import strategies as st
 from test_lora import write_lora
@@ -13,6 +15,7 @@ from test_lora import write_lora
 from nbdiffuse import Recipe, Session, embedded, resolve
 from nbdiffuse.cells.options import parse_cell
 from nbdiffuse.errors import ParameterError
+from nbdiffuse.metadata import image_files, resources
 from nbdiffuse.prompts import dialects
 from nbdiffuse.prompts.extras import networks, read_as_words, without
 from nbdiffuse.recipes import prompt_loras
@@ -103,6 +106,13 @@ def test_the_pixels_are_those_of_the_option(folder: Path) -> None:
     named = session.run(plain.replace(prompt="a cat <lora:drawn:0.8>"))
     assert named.recipe == option.recipe and named.image.tobytes() == option.image.tobytes()
     assert option.image.tobytes() != session.run(plain).image.tobytes()
+    for suffix in (".png", ".jpg"):
+        text = image_files.read(named.save(folder / f"drawn{suffix}")).parameters
+        said = strangers.as_automatic1111_reads(text or "")
+        assert said["Prompt"] == "a cat <lora:drawn:0.8>"
+        assert said["Lora hashes"] == f"drawn: {resources.lora_hash(str(folder / 'here' / 'drawn.safetensors'))}"
+        parser = sd_parsers.ParserManager().parse(folder / f"drawn{suffix}")
+        assert parser is not None and parser.full_prompt == said["Prompt"]
     assert "lora" not in repr(session.tokens(plain.replace(prompt="a cat <lora:drawn:0.8>")))
 
 

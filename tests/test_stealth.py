@@ -36,7 +36,7 @@ def test_the_lowest_bits_of_novelai_are_read(tmp_path: Path) -> None:
 def test_a_text_that_is_longer_than_its_picture_is_refused(tmp_path: Path, size: tuple[int, int]) -> None:
     file = strangers.stealth(tmp_path / "a.png", TEXT * 20, b"stealth_pnginfo", size)
     try:
-        image_files.read(file)
+        image_files.read(file, hidden=True)
     except NbdiffuseError as error:
         assert "\n" not in str(error)
 
@@ -44,7 +44,7 @@ def test_a_text_that_is_longer_than_its_picture_is_refused(tmp_path: Path, size:
 def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     file = strangers.stealth(tmp_path / "a.png", "x" * 30_000_000, size=(600, 600))
     with pytest.raises(NbdiffuseError, match="larger than 1 MB"):
-        image_files.read(file)
+        image_files.read(file, hidden=True)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "LA", "1", "I;16"])

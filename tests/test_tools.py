@@ -143,6 +143,14 @@ def test_what_is_no_picture_brings_no_settings(content: bytes) -> None:
     assert arrival_of("a.png", content) is None
 
 
+@pytest.mark.parametrize("name", strangers.BROKEN)
+def test_a_picture_whose_settings_nobody_can_read_is_a_picture_all_the_same(tmp_path: Path, name: str) -> None:
+    file = strangers.png(tmp_path / "a.png", **strangers.BROKEN[name])
+    assert arrival_of("a.png", file.read_bytes()) is None
+    large = strangers.png(tmp_path / "b.png", prompt="x" * 1_000_001)
+    assert arrival_of("b.png", large.read_bytes()) is None
+
+
 def test_a_picture_without_a_word_brings_no_settings(tmp_path: Path) -> None:
     Image.effect_noise((64, 64), 60).convert("RGBA").save(tmp_path / "a.png")
     assert arrival_of("a.png", (tmp_path / "a.png").read_bytes()) is None

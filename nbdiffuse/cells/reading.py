@@ -14,6 +14,7 @@ from ..images.picture import Picture
 from ..metadata import image_files, tools
 from ..metadata.a1111 import Parsed
 from ..metadata.carrying import visible as visible
+from ..metadata.image_files import ForeignTextError
 from ..metadata.provenance import Provenance
 from ..prompts import dialects
 from ..recipes import prompt_loras
@@ -119,7 +120,7 @@ def read(source: str | os.PathLike[str] | bytes | Image.Image, name: str = "") -
 
 def read_if_said(source: str | os.PathLike[str] | bytes | Image.Image, name: str = "") -> Reading | None:
     """Read the same, or return None where the file says nothing of its making."""
-    found = image_files.read(source)
+    found = image_files.read(source, hidden=True)
     if found.provenance is not None:
         return _ours(found.provenance)
     if isinstance(source, (str, os.PathLike)):
@@ -131,7 +132,9 @@ def read_if_said(source: str | os.PathLike[str] | bytes | Image.Image, name: str
     try:
         return _theirs(tool, parse())
     except ValueError as error:
-        raise FileError(f"{_shown(source, name)} cannot be understood: its text from {tool} is {_reason(error)}.") from None
+        raise ForeignTextError(
+            f"{_shown(source, name)} cannot be understood: its text from {tool} is {_reason(error)}."
+        ) from None
 
 
 def _shown(source: str | os.PathLike[str] | bytes | Image.Image, name: str) -> str:

@@ -13,6 +13,7 @@ MOST_NODES = 2000
 _MOST_PASSES = 20
 _PLAIN = ("value", "seed", "noise_seed", "int", "float", "number", "Number", "Value")
 _TEXTS = ("text", "value", "string", "prompt", "populated_text", "wildcard_text", "String", "Text", "text_0")
+_LATENTS = ("latent_image", "latent", "samples")
 _PARTS_OF_SAMPLERS = ("noise", "sigmas", "sampler", "guider")
 
 
@@ -93,7 +94,7 @@ class Graph:
     def latents(self, sampler: str) -> Any:
         """Return the input that a sampler's latents come in by."""
         inputs = self.inputs(sampler)
-        return next((inputs[name] for name in ("latent_image", "latent", "samples") if name in inputs), None)
+        return next((inputs[name] for name in _LATENTS if name in inputs), None)
 
     def settings(self, sampler: str) -> dict[str, Any]:
         """Return a sampler's inputs, with those of the nodes that are parts of it."""
@@ -134,8 +135,8 @@ class Graph:
             value = next((inputs[key] for key in _TEXTS if key in inputs), None)
         return (value if isinstance(value, str) else None), used
 
-    def saved(self, name: str = "") -> tuple[str, int]:
-        """Return the last sampler of the picture that was saved, and how many pictures the graph saves.
+    def saved(self, name: str = "") -> tuple[str | None, str, int]:
+        """Return the node that saved a picture, None where none did; its last sampler; and how many pictures the graph saves.
 
         Parameters
         ----------
@@ -146,12 +147,12 @@ class Graph:
         outputs = outputs or [key for key in self.nodes if "preview" in self.kind(key).lower()]
         made = {key: sampler for key in outputs if (sampler := self._sampler_above(key)) is not None}
         if not made:
-            return self._last(), 1
+            return None, self._last(), 1
         named = [key for key in made if _begins(name, self.inputs(key).get("filename_prefix"))]
         candidates = named or list(made)
         # Of several it is rather the one that most went into.
         chosen = max(candidates, key=lambda key: len(self.passes(made[key])))
-        return made[chosen], 1 if len(named) == 1 else len(set(made.values()))
+        return chosen, made[chosen], 1 if len(named) == 1 else len(set(made.values()))
 
     def _sampler_above(self, output: str) -> str | None:
         return next((key for value in self.inputs(output).values() for key in self.above(value) if key in self.samplers), None)
@@ -175,6 +176,8 @@ def _is_node(node: Any) -> bool:
 
 
 def _is_sampler(node: Node) -> bool:
-    inputs = node["inputs"]
-    known = node["class_type"] in ("KSampler", "KSamplerAdvanced")
-    return known or {"sampler_name", "steps", "cfg"} <= set(inputs) or {"sampler", "sigmas", "latent_image"} <= set(inputs)
+    """Whether a node denoises a whole picture: nodes that go over faces or tiles take no latents."""
+    inputs = set(node["inputs"])
+    if node["class_type"] in ("KSampler", "KSamplerAdvanced"):
+        return True
+    return bool(inputs & set(_LATENTS)) and ({"sampler_name", "steps", "cfg"} <= inputs or {"sampler", "sigmas"} <= inputs)

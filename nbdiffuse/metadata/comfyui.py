@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 from .a1111 import Parsed
 from .carrying import Carriage
-from .comfy_graph import MOST_NODES, Graph
+from .comfy_graph import Graph
+from .comfy_pass import Pass
 
-_SILENT = ("VAEDecode", "VAEDecodeTiled", "VAELoader", "CLIPLoader", "DualCLIPLoader", "Reroute", "CLIPSetLastLayer")
+_SILENT = ("VAEDecode", "VAEDecodeTiled", "CLIPLoader", "DualCLIPLoader", "UpscaleModelLoader", "ControlNetLoader", "Reroute")
 """Nodes that say nothing about the picture that a recipe would hold, or are told by what they give."""
-_MODEL_INPUTS = frozenset({"model", "clip", "vae", "positive", "negative", "noise", "sigmas", "sampler", "guider"})
-_JOINS = ("conditioning", "conditioning_1", "conditioning_to", "positive", "cond1")
-_SEEDS = ("seed", "noise_seed")
 
 
 def parse(text: str, name: str = "") -> Parsed:
@@ -43,224 +38,36 @@ def parse(text: str, name: str = "") -> Parsed:
     Source: ComfyUI `execution.py`, and `nodes.py` for the inputs of each node.
     """
     graph = Graph(text)
-    last, count = graph.saved(name)
-    passes: list[_Pass] = []
+    output, last, count = graph.saved(name)
+    passes: list[Pass] = []
     for sampler in graph.passes(last):
-        passes.append(_Pass(graph, sampler, passes[-1] if passes else None))
+        passes.append(Pass(graph, sampler, passes[-1] if passes else None))
     left = _left(passes)
     if count > 1:
         left.append(f"The graph saves {count} pictures that were made differently: this is what node {last} made.")
     used = {key for one in passes for key in one.used}
     whole = Carriage(passes[-1].carriage.values)
-    for key in _branch(graph, last):
-        if key not in used and graph.kind(key) not in _SILENT:
-            whole.leave(f"node {key}", graph.kind(key))
+    for key in _branch(graph, output or last):
+        if key not in (*used, output) and graph.kind(key) not in _SILENT:
+            whole.leave(f"node {key}", _named(graph, key))
     return whole.parsed(tuple(left), tuple({"prompt": "", **one.carriage.values} for one in passes[:-1]))
 
 
-def _branch(graph: Graph, last: str) -> list[str]:
+def _named(graph: Graph, key: str) -> str:
+    """Return a node's class, with the first of its own values: the name of a file, or a number."""
+    values = [str(value) for value in graph.inputs(key).values() if isinstance(value, (str, int, float))]
+    return " ".join([graph.kind(key), *values[:1]])
+
+
+def _branch(graph: Graph, end: str) -> list[str]:
     """Return what the saved picture depends on, in the graph's order."""
-    above = {last, *(key for value in graph.inputs(last).values() for key in graph.above(value))}
+    above = {end, *(key for value in graph.inputs(end).values() for key in graph.above(value))}
     return [key for key in graph.nodes if key in above]
 
 
-def _left(passes: list[_Pass]) -> list[str]:
+def _left(passes: list[Pass]) -> list[str]:
     """Return what stays behind of each pass; what does of all of them once."""
     said = [one.carriage.parsed().left_out for one in passes]
     common = [line for line in said[0] if all(line in other for other in said)]
     numbered = enumerate(said, start=1)
     return common + [f"Pass {number}: {line}" for number, lines in numbered for line in lines if line not in common]
-
-
-class _Pass:
-    """One sampler of a graph, and what it depends on."""
-
-    def __init__(self, graph: Graph, sampler: str, before: _Pass | None) -> None:
-        self._graph, self._sampler, self._before = graph, sampler, before
-        self._settings = graph.settings(sampler)
-        self.used = {sampler, *graph.parts(sampler)}
-        self.carriage = carriage = Carriage()
-        for field, names in (("num_inference_steps", ("steps",)), ("guidance_scale", ("cfg",)), ("seed", _SEEDS)):
-            self._number(field, names)
-        carriage.take_sampler(self._value("sampler_name"), "sampler_name")
-        carriage.take_schedule(self._value("scheduler"))
-        if before is None:
-            self._first_latents()
-        else:
-            self._later_latents(before)
-        self.family = ""
-        for field, name in (("prompt", "positive"), ("negative_prompt", "negative")):
-            self._prompt(field, name)
-        self._model()
-
-    def _value(self, name: str) -> Any:
-        value = self._settings.get(name)
-        linked = self._graph.link(value)
-        if linked is not None:
-            self.used.add(linked)
-        found = self._graph.plain(value)
-        if found is None and linked is not None:
-            self.carriage.leave(name, self._graph.kind(linked), f"node {linked} gives it")
-        return found
-
-    def _number(self, field: str, names: tuple[str, ...]) -> None:
-        for name in names:
-            if name in self._settings:
-                self.carriage.take(field, self._value(name), name)
-                return
-
-    def _first_latents(self) -> None:
-        carriage, graph = self.carriage, self._graph
-        start = graph.latents(self._sampler)
-        path = list(graph.above(start, stop=lambda key: "pixels" in graph.inputs(key), skip=_MODEL_INPUTS))
-        encoded = next((key for key in path if "pixels" in graph.inputs(key)), None)
-        empty = next((key for key in path if graph.kind(key).startswith("Empty") and "width" in graph.inputs(key)), None)
-        if encoded is not None:
-            self.used.add(encoded)
-            self._redraws()
-            self._picture(encoded)
-        elif empty is not None:
-            self.used.add(empty)
-            inputs = graph.inputs(empty)
-            carriage.take("width", graph.plain(inputs.get("width")), "width")
-            carriage.take("height", graph.plain(inputs.get("height")), "height")
-            batch = inputs.get("batch_size")
-            if batch not in (None, 1):
-                carriage.leave("batch_size", batch, "the first picture's seed")
-        for name in ("start_at_step", "end_at_step"):
-            if self._settings.get(name) not in (None, 0) and not self._runs_to_the_end(name):
-                carriage.leave(name, self._settings[name])
-
-    def _runs_to_the_end(self, name: str) -> bool:
-        end, steps = self._settings.get("end_at_step"), self.carriage.values.get("num_inference_steps")
-        return name == "end_at_step" and isinstance(end, int) and steps is not None and end >= steps
-
-    def _picture(self, encoded: str) -> None:
-        graph, carriage = self._graph, self.carriage
-        above = list(graph.above([encoded, 0], skip=frozenset({"mask"})))
-        loader = next((key for key in above if graph.kind(key).startswith("LoadImage")), None)
-        self.used |= {loader} if loader else set()
-        carriage.leave("image", graph.inputs(loader).get("image") if loader else "another node's picture", "no pixels")
-        masked = [key for key in (encoded, *graph.above(graph.latents(self._sampler))) if "mask" in graph.inputs(key)]
-        if masked:
-            self.used.update(masked)
-            carriage.leave("mask", graph.kind(masked[0]), "no pixels")
-
-    def _redraws(self) -> None:
-        """Take the strength: ComfyUI's denoise makes a longer schedule and runs its end, so all of `steps` are run."""
-        carriage, start = self.carriage, self._settings.get("start_at_step")
-        steps = carriage.values.get("num_inference_steps")
-        if isinstance(start, int) and steps and 0 < start < steps:
-            carriage.take("strength", (steps - start) / steps, "start_at_step")
-            carriage.leave("start_at_step", start, f"here a pass of strength {(steps - start) / steps:g} adds noise of its own")
-            return
-        carriage.take("strength", self._value("denoise") if "denoise" in self._settings else 1.0, "denoise")
-        strength = carriage.values.get("strength")
-        if steps and strength:
-            carriage.take("num_inference_steps", math.ceil(round(steps / strength, 6)), "steps")
-
-    def _later_latents(self, before: _Pass) -> None:
-        """Take the strength and the size of a pass that redraws what the one before made."""
-        graph, carriage = self._graph, self.carriage
-        self._redraws()
-        factor, size = 1.0, (before.carriage.values.get("width"), before.carriage.values.get("height"))
-        stop = before._sampler
-        for key in graph.above(graph.latents(self._sampler), stop=lambda key: key == stop, skip=_MODEL_INPUTS):
-            inputs = graph.inputs(key)
-            if key == stop:
-                continue
-            self.used |= {key} if {"width", "scale_by", "samples", "pixels"} & set(inputs) else set()
-            sides = graph.plain(inputs.get("width")), graph.plain(inputs.get("height"))
-            by = graph.plain(inputs.get("scale_by"))
-            if isinstance(by, (int, float)) and math.isfinite(by):
-                factor *= by
-            elif all(isinstance(side, int) and side > 0 for side in sides):
-                size = sides
-                break
-            elif "upscale_model" in inputs or "megapixels" in inputs:
-                self.used.add(key)
-                carriage.leave(
-                    f"node {key}", graph.kind(key), "it makes the picture larger by an amount that the graph does not say"
-                )
-        for name, side in zip(("width", "height"), size, strict=True):
-            if isinstance(side, int) and abs(side * factor) < 1e6:
-                carriage.take(name, round(side * factor / 8) * 8, name)
-
-    def _prompt(self, field: str, name: str) -> None:
-        start = self._settings.get(name, self._settings.get("conditioning") if name == "positive" else None)
-        if start is None:
-            return
-        found, zeroed = self._conditioning(start, name)
-        if zeroed:
-            self.carriage.leave(name, "ConditioningZeroOut", "zeros stand there in the place of words; here it is left open")
-        elif found is None:
-            self.carriage.leave(name, "the node that it comes from", "no plain text")
-        else:
-            self._texts(field, name, found)
-
-    def _conditioning(self, start: Any, name: str) -> tuple[str | None, bool]:
-        """Return the node whose text a conditioning comes from, and whether it was zeroed on the way."""
-        graph, value = self._graph, start
-        for _ in range(MOST_NODES):
-            key = graph.link(value)
-            if key is None:
-                return None, False
-            if graph.kind(key) == "ConditioningZeroOut":
-                self.used.add(key)
-                return None, True
-            inputs = graph.inputs(key)
-            if "TextEncode" in graph.kind(key) or isinstance(inputs.get(name), str):
-                return key, False
-            # A node with both hands each through; others join several, of which the first is read.
-            value = inputs.get(name) if {"positive", "negative"} <= set(inputs) else None
-            value = value if value is not None else next((inputs[one] for one in _JOINS if one in inputs), None)
-            if value is None:
-                return next((one for one in graph.above([key, 0]) if "TextEncode" in graph.kind(one)), None), False
-        return None, False
-
-    def _texts(self, field: str, name: str, key: str) -> None:
-        graph, inputs = self._graph, self._graph.inputs(key)
-        self.used.add(key)
-        self.family += graph.kind(key).removeprefix("CLIPTextEncode")
-        # The second encoder of SDXL is the one that ComfyUI calls g.
-        for target, names in (
-            (field, ("text_l", "text", name, "prompt", "t5xxl", "clip_l", "text_g")),
-            (f"{field}_2", ("text_g",)),
-        ):
-            said = next((inputs[one] for one in names if one in inputs), None)
-            if said is None:
-                continue
-            text, used = graph.text(said)
-            self.used.update(used)
-            if text is None:
-                self.carriage.leave(name, "the node that it comes from", "no plain text")
-            elif target.endswith("_2"):
-                if text.strip() and text.strip() != self.carriage.values.get(field, ""):
-                    self.carriage.take(target, text.strip(), "text_g")
-            elif text.strip() or field == "prompt":
-                self.carriage.take(target, text.strip(), name)
-
-    def _model(self) -> None:
-        graph = self._graph
-        loras: list[tuple[str, Any]] = []
-        value, checkpoint = self._settings.get("model"), None
-        for _ in range(MOST_NODES):
-            key = graph.link(value)
-            if key is None:
-                break
-            inputs = graph.inputs(key)
-            if isinstance(inputs.get("lora_name"), str):
-                self.used.add(key)
-                loras.insert(0, (inputs["lora_name"], graph.plain(inputs.get("strength_model", 1.0))))
-            checkpoint = inputs.get("ckpt_name", inputs.get("unet_name", checkpoint))
-            if checkpoint is not None:
-                self.used.add(key)
-                break
-            value = inputs.get("model")
-        self.checkpoint = graph.plain(checkpoint)
-        before = self._before
-        if before is not None and before.checkpoint == self.checkpoint and "model" in before.carriage.values:
-            self.carriage.values["model"] = before.carriage.values["model"]
-        self.carriage.take_model(self.checkpoint, family=self.family, said_as="checkpoint")
-        for lora, weight in loras:
-            self.carriage.take_lora(lora, 1.0 if weight is None else weight)

@@ -29,6 +29,10 @@ _LARGEST_SEGMENT = 65_000
 """Bytes that EXIF and XMP of a JPEG may each take; the format's own limit is 65533 with their headers."""
 
 
+class ForeignTextError(FileError):
+    """Another tool's text that cannot be read; the picture that it stands in can be one all the same."""
+
+
 @dataclass(frozen=True)
 class Metadata:
     """What a file says of its making.
@@ -134,14 +138,16 @@ def _embedded_text(kind: str, provenance: str, parameters: str) -> dict[str, Any
     return {**packed, **({"quality": 95} if kind == "JPEG" else {"lossless": True})}
 
 
-def read(source: str | os.PathLike[str] | bytes | Image.Image) -> Metadata:
+def read(source: str | os.PathLike[str] | bytes | Image.Image, hidden: bool = False) -> Metadata:
     """Read what a file says about its making; what it says is data and never trusted.
 
     Parameters
     ----------
     source
         A PNG, JPEG or WebP file, its bytes, or a PIL image that was opened from one.
-        Text may stand before the pixels, behind them, or in their lowest bits.
+        Text may stand before the pixels or behind them.
+    hidden
+        Whether to look for text in the lowest bits of the pixels, too, which decodes them.
 
     Returns
     -------
@@ -152,27 +158,30 @@ def read(source: str | os.PathLike[str] | bytes | Image.Image) -> Metadata:
     Raises
     ------
     FileError
-        Our own text is there and damaged, or a text is larger than 1 MB.
+        Our own text is there and damaged, or a text is larger than 1 MB; a
+        `ForeignTextError` where it is another tool's.
     ImageInputError
         The file cannot be read.
     """
     shown = "The picture" if isinstance(source, (Image.Image, bytes)) else _shown(source)
     try:
-        found = texts.of(source if isinstance(source, (Image.Image, bytes)) else path_of(source))
-    except FileError:
-        raise
+        found = texts.of(source if isinstance(source, (Image.Image, bytes)) else path_of(source), hidden)
+    except FileError as error:  # Its name is none that a file can have.
+        raise ImageInputError(f"{shown} cannot be read: {error}") from None
     except UnidentifiedImageError:
         raise ImageInputError(f"{shown} cannot be read: its content is no PNG, JPEG or WebP picture.") from None
     except OSError as error:
         cause = os.strerror(error.errno) if error.errno else "its content is damaged"
         raise ImageInputError(f"{shown} cannot be read: {cause}.") from None
     except ValueError as error:
-        if "too large" in str(error) or "too much memory" in str(error):
-            raise FileError(f"{shown}: its text is larger than 1 MB; it is not read.") from None
+        if "too large" in str(error) or "Too much memory" in str(error):
+            raise ForeignTextError(f"{shown}: its text is larger than 1 MB; it is not read.") from None
         raise ImageInputError(f"{shown} cannot be read: its content is damaged.") from None
     except Exception as error:  # Pillow's parsers raise many types on hostile bytes.
         raise ImageInputError(f"{shown} cannot be read: {type(error).__name__}.") from None
-    if any(len(text) > LARGEST_TEXT for text in found.values()):
-        raise FileError(f"{shown}: its text is larger than 1 MB; it is not read.")
+    too_large = [name for name, text in found.items() if len(text) > LARGEST_TEXT]
+    if too_large:
+        kind = FileError if CHUNK in too_large else ForeignTextError
+        raise kind(f"{shown}: its text is larger than 1 MB; it is not read.")
     ours, parameters = found.pop(CHUNK, None), found.pop("parameters", None)
     return Metadata(Provenance.from_json(ours) if ours else None, parameters, found)

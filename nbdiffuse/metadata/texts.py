@@ -6,7 +6,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image
 
@@ -36,13 +36,15 @@ _LARGEST = 4_000_000
 _MAX_PIXELS = 40_000_000
 
 
-def of(source: str | os.PathLike[str] | bytes | Image.Image) -> dict[str, str]:
+def of(source: str | os.PathLike[str] | bytes | Image.Image, hidden: bool = False) -> dict[str, str]:
     """Return the texts in a file that say how its picture was made, by name: `OURS`, `PARAMETERS`, and those of `OTHERS`.
 
     Parameters
     ----------
     source
         A PNG, JPEG or WebP file, its bytes, or a PIL image that was opened from one.
+    hidden
+        Whether to look into the lowest bits of the pixels, too, where there is no other text.
 
     Raises
     ------
@@ -51,29 +53,43 @@ def of(source: str | os.PathLike[str] | bytes | Image.Image) -> dict[str, str]:
         parsers raise other types, too.
     """
     if isinstance(source, Image.Image):
-        return _of_image(source)
+        return _of_image(source, hidden)
     with io.BytesIO(source) if isinstance(source, bytes) else path_of(source).open("rb") as file:
         if file.read(len(png_text.SIGNATURE)) == png_text.SIGNATURE:
             chunks, block = png_text.read(file, _WANTED)
-            found = _chosen(chunks, block, chunks.get(_XMP))
-            if found:
-                return found
+            return _chosen(chunks, block, chunks.get(_XMP)) or _of_pixels(file, hidden)
         file.seek(0)
         with open_header(file, FORMATS) as image:
-            return _of_image(image)
+            return _of_image(image, hidden)
 
 
-def _of_image(image: Image.Image) -> dict[str, str]:
+def _of_pixels(file: BinaryIO, hidden: bool) -> dict[str, str]:
+    """Return what a PNG without any text has in its pixels; it is opened in any case, to tell whether it is a picture."""
+    file.seek(0)
+    try:
+        with open_header(file, FORMATS) as image:
+            if not hidden or image.width * image.height > _MAX_PIXELS:
+                return {}
+            image.load()
+            text = stealth.read(image)
+    except ValueError as error:
+        if str(error).startswith(("Decompressed data", "Too much memory")):
+            return {}  # Of a text that nobody asks for, Pillow says that it is too large.
+        raise
+    return _hidden(text)
+
+
+def _of_image(image: Image.Image, hidden: bool) -> dict[str, str]:
     found = _chosen(image.info, image.info.get("exif", b""), image.info.get("xmp", image.info.get(_XMP)))
-    if not found and image.format in ("PNG", "WEBP") and image.width * image.height <= _MAX_PIXELS:
-        image.load()
-        # Of a PNG, what stands behind the pixels comes with them.
-        found = _chosen(image.info, b"", None) or _hidden(image)
+    if not found and image.format == "PNG" and image.width * image.height <= _MAX_PIXELS:
+        image.load()  # What stands behind the pixels comes with them.
+        found = _chosen(image.info, b"", None)
+    if not found and hidden and image.format in ("PNG", "WEBP") and image.width * image.height <= _MAX_PIXELS:
+        return _hidden(stealth.read(image))
     return found
 
 
-def _hidden(image: Image.Image) -> dict[str, str]:
-    text = stealth.read(image)
+def _hidden(text: str | None) -> dict[str, str]:
     return {} if text is None else _chosen({"comment": text}, b"", None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from . import a1111, comfyui, flat, fooocus, infotext, invokeai
@@ -62,5 +63,5 @@ def _of_parameters(text: str) -> tuple[str, Callable[[], Parsed]]:
     version = said.get("Version", "")
     if version.startswith("Fooocus"):
         return "Fooocus", lambda: fooocus.parse(text)
-    tool = "SD.Next" if said.get("App") == "SD.Next" else "Forge" if version.startswith("f") else "AUTOMATIC1111"
+    tool = "SD.Next" if said.get("App") == "SD.Next" else "Forge" if re.match(r"f\d", version) else "AUTOMATIC1111"
     return tool, lambda: a1111.parse(text)

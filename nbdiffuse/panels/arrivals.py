@@ -9,6 +9,7 @@ from ..cells.reading import Reading, read_if_said
 from ..errors import FileError, ImageInputError, NbdiffuseError, breaks_rule
 from ..images.latents import Latents
 from ..images.picture import Picture
+from ..metadata.image_files import ForeignTextError
 from ..metadata.provenance import Provenance
 from ..recipes.completion import open_fields, settable
 from ..recipes.presets import PRESETS
@@ -49,11 +50,12 @@ def arrival_of(name: str, content: bytes) -> Arrival | None:
     Raises
     ------
     FileError, ParameterError, ImageInputError
-        There are settings, and they cannot be used.
+        There are settings of ours, and they cannot be used.
     """
     try:
         reading = read_if_said(content, name)
-    except ImageInputError:  # That it is no picture is told when it is taken in.
+    except (ImageInputError, ForeignTextError):
+        # That it is no picture is told when it is taken in; one with settings that nobody can read is a picture.
         return None
     if reading is None:
         return None
