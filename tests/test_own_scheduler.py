@@ -18,6 +18,7 @@ from nbdiffuse import Recipe, Session, resolve
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.replays.program import script_of
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 PROMPT = "a red cat in the snow"
 ZERO_SNR = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "prediction_type": "v_prediction"}
 SCHEDULERS: dict[str, dict[str, Any]] = {

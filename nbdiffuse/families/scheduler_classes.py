@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -127,8 +128,8 @@ def _defaults(init: ast.FunctionDef) -> dict[str, Any]:
     for argument, default in zip(arguments, init.args.defaults, strict=True):
         try:
             values[argument.arg] = ast.literal_eval(default)
-        except ValueError:
-            values[argument.arg] = None  # an expression, such as another module's constant
+        except ValueError:  # an expression: the one there is stands for "no bound"
+            values[argument.arg] = -math.inf if ast.unparse(default) == "-float('inf')" else None
     return values
 
 
