@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import runpy
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,11 @@ from PIL import Image
 
 from nbdiffuse import Recipe, Session, resolve
 from nbdiffuse.errors import ParameterError
+from nbdiffuse.families.description import describe
+from nbdiffuse.recipes.strengths import steps_line
 from nbdiffuse.replays.program import script_of
+from nbdiffuse.runs.grid import Grid
+from nbdiffuse.sweeps.sweep import Sweep
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 PROMPT = "a red cat in the snow"
@@ -197,3 +203,51 @@ def test_what_a_checkpoint_names_and_diffusers_lacks_is_one_line(base: Path, tmp
     with pytest.raises(ParameterError, match=r"got 'Newest'\. Name another, such as DDIM or EulerDiscrete\.$"):
         resolve(Recipe(prompt=PROMPT, image=picture, model=str(tmp_path / "new")))
     assert resolve(Recipe(prompt=PROMPT, image=picture, model=str(tmp_path / "new"), scheduler="DDIM")).scheduler == "DDIM"
+
+
+def test_a_checkpoint_that_is_only_on_the_hub_is_asked_when_it_runs_and_not_before(
+    checkpoints: Checkpoints, hub: Any, picture: Image.Image
+) -> None:
+    hub.add("artist/lcm", checkpoints("LCM"))
+    recipe = Recipe(prompt=PROMPT, image=picture, model="sd15", checkpoint="artist/lcm", seed=7, num_inference_steps=4)
+    open_yet = resolve(recipe)
+    assert open_yet.scheduler is None and steps_line(open_yet) == "strength 0.8 × 4 → 3 steps"
+    assert "pipeline.scheduler" not in script_of(open_yet).text and hub.log == []
+    own = Session()
+    result = own.run(open_yet)
+    assert (result.recipe.scheduler, result.fingerprint["scheduler"]) == ("LCM", "LCMScheduler")
+    asked = len(hub.log)
+    assert resolve(recipe).scheduler == "LCM" and len(hub.log) == asked, "now it is on this disk"
+    grid = Grid(Sweep(open_yet, {"guidance_scale": [1.0, 2.0]}), own).run()
+    assert {one.recipe.scheduler for one in grid} == {"LCM"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "null", '{"_class_name": 3}', '{"scheduler": "x"}', '{"scheduler": ["a", null]}', "[" * 100_000, "\ud800", "{"],
+)
+def test_small_files_that_say_nothing_are_taken_for_saying_nothing(content: str, base: Path, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "odd")
+    for name in ("model_index.json", "scheduler/scheduler_config.json", "unet/config.json"):
+        (tmp_path / "odd" / name).write_bytes(content.encode("utf-8", "surrogatepass"))
+    said = describe(str(tmp_path / "odd"))
+    assert said is not None and (said.scheduler, said.in_channels, said.pipeline_class) == (None, None, None)
+
+
+def test_a_description_is_read_again_when_its_file_changes(base: Path, tmp_path: Path, picture: Image.Image) -> None:
+    shutil.copytree(base, tmp_path / "edited")
+    recipe = Recipe(prompt=PROMPT, image=picture, model=str(tmp_path / "edited"))
+    assert resolve(recipe).scheduler == "PNDM"
+    index = json.loads((tmp_path / "edited" / "model_index.json").read_text())
+    (tmp_path / "edited" / "model_index.json").write_text(json.dumps({**index, "scheduler": ["diffusers", "DDIMScheduler"]}))
+    assert resolve(recipe).scheduler == "DDIM"
+
+
+def test_describing_a_checkpoint_imports_no_heavy_library() -> None:
+    code = (
+        "import sys; from nbdiffuse import Recipe, resolve;"
+        "assert resolve(Recipe(prompt='a cat')).scheduler == 'PNDM';"
+        "print(sorted({'torch', 'diffusers', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

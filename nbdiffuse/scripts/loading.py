@@ -98,7 +98,7 @@ def _schedule(listing: Listing, word: str, scheduler: str | None) -> None:
     if scheduler is None or (scheduler == own and not marks):
         return
     listing.use("diffusers", f"{scheduler}Scheduler")
-    settings = [f"{name}={value!r}" for name, value in marks.items()]
+    settings = [f"{name}={literal(value)}" for name, value in marks.items()]
     listing.assign("pipeline.scheduler", f"{scheduler}Scheduler.from_config", ["pipeline.scheduler.config", *settings])
 
 
