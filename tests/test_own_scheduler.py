@@ -22,6 +22,7 @@ from nbdiffuse.families.description import describe
 from nbdiffuse.recipes.strengths import steps_line
 from nbdiffuse.replays.program import script_of
 from nbdiffuse.runs.grid import Grid
+from nbdiffuse.sweeps.axes import Axis
 from nbdiffuse.sweeps.sweep import Sweep
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -213,13 +214,14 @@ def test_a_checkpoint_that_is_only_on_the_hub_is_asked_when_it_runs_and_not_befo
     open_yet = resolve(recipe)
     assert open_yet.scheduler is None and steps_line(open_yet) == "strength 0.8 × 4 → 3 steps"
     assert "pipeline.scheduler" not in script_of(open_yet).text and hub.log == []
-    own = Session()
+    axes = (Axis("guidance_scale", (1.0, 2.0)),)
+    own, sweep = Session(), Sweep(open_yet, axes)
     result = own.run(open_yet)
     assert (result.recipe.scheduler, result.fingerprint["scheduler"]) == ("LCM", "LCMScheduler")
     asked = len(hub.log)
     assert resolve(recipe).scheduler == "LCM" and len(hub.log) == asked, "now it is on this disk"
-    grid = Grid(Sweep(open_yet, {"guidance_scale": [1.0, 2.0]}), own).run()
-    assert {one.recipe.scheduler for one in grid} == {"LCM"}
+    assert {cell.recipe.scheduler for cell in sweep.cells()} == {None}
+    assert {one.recipe.scheduler for one in Grid(sweep, own).run()} == {"LCM"}
 
 
 @pytest.mark.parametrize(

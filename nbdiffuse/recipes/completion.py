@@ -190,7 +190,8 @@ def default_values(recipe: Recipe, preset: Preset) -> dict[str, Any]:
     The scheduler is the checkpoint's own. Where the checkpoint is not on this disk yet it
     stays open, unless the preset knows it; it is filled in when the checkpoint is there.
     """
-    values, word = preset.values_for(recipe), str(with_weights(recipe, preset).checkpoint)
+    values = preset.values_for(recipe)
+    word = recipe.checkpoint or (recipe.model if recipe.model != preset.name else preset.origin(source()).checkpoint)
     described = describe(word)
     if described is not None:
         return {**values, "scheduler": described.scheduler or values.get("scheduler")}
