@@ -19,7 +19,7 @@ ROOMS = {
     "images": "samples conversion intake fitting colors picture latents lettering contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel dialects alternatives tokens",
     "families": "hub_ids scheduler_names scheduler_classes schedulers model_calls single_file description",
-    "recipes": "parameters chain recipe lora strengths origins controlnets preset presets sizes captions completion",
+    "recipes": "parameters chain recipe lora strengths origins controlnets preset presets defaults sizes captions completion",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "provenance a1111 image_files carrying comfyui fooocus invokeai",
     "store": "entries store archive lineage",

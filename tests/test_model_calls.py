@@ -103,7 +103,7 @@ def test_every_scheduler_that_is_offered_is_one_that_fits_and_every_other_that_f
     from nbdiffuse.families.scheduler_classes import names, scheduler_class
 
     found = {name: scheduler_class(name) for name in names()}
-    fitting = {name for name, one in found.items() if one is not None and one.kind == "noise"}
+    fitting = {name for name, one in found.items() if one is not None and one.serves("")}
     assert set(SCHEDULERS) <= fitting
     assert fitting - set(SCHEDULERS) == {"CogVideoXDDIM", "DDIMParallel", "DDPMParallel", "DPMSolverSDE"}
 

@@ -88,15 +88,15 @@ def check(name: str, *, needs: str = "", prediction: str | None = None, pipeline
     pipeline
         What the line calls the model.
     own
-        Whether the checkpoint names it, and not a person.
+        Whether it is the checkpoint's own: that may be any which its pipeline can drive.
     """
     way_out = "Name another, such as DDIM or EulerDiscrete." if not needs else "See the schedulers that the panel offers."
     found = scheduler_class(name)
     if found is None:
         rule = "a scheduler class of the installed diffusers"
         raise ParameterError(breaks_rule("scheduler", rule, name, way_out if own else _advice(name)))
-    if found.kind != "noise" or not found.serves(needs):
-        why = {"flow": "is for flow matching", "other": "is not for pipelines of this kind"}
+    if not (found.driven if own else found.serves(needs)):
+        why = {"flow": "is for flow matching", "other": "is only for weights that were made for it"}
         reason = why.get(found.kind, "lacks what this pipeline needs of a scheduler")
         raise ParameterError(f"`scheduler` must fit {pipeline}, got {name!r}, which {reason}. {way_out}")
     if prediction and found.predictions and prediction not in found.predictions:

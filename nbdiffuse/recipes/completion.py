@@ -10,14 +10,12 @@ from typing import Any
 from PIL import Image
 
 from ..errors import ParameterError, did_you_mean
-from ..families import schedulers
-from ..families.description import Description, describe
-from ..families.model_calls import steps_allowed
 from ..images.picture import Picture
 from ..prompts import dialects
 from . import lora
 from .chain import Chain
 from .controlnets import CONTROL_FIELDS, CONTROLNETS, SECOND
+from .defaults import check_scheduler, default_values
 from .origins import source
 from .preset import Preset
 from .presets import preset_of
@@ -55,7 +53,6 @@ def resolve(recipe: Recipe) -> Recipe:
     recipe = with_weights(recipe, preset)
     _refuse_what_it_does_not_take(recipe, preset)
     _check_control(recipe, preset)
-    described = describe(str(recipe.checkpoint))
     values: dict[str, Any] = {
         name: value for name, value in default_values(recipe, preset).items() if getattr(recipe, name) is None
     }
@@ -63,7 +60,7 @@ def resolve(recipe: Recipe) -> Recipe:
         values["seed"] = secrets.randbelow(2**32)
     values["width"], values["height"] = result_size(recipe, preset, preset.origin_of(str(recipe.checkpoint)))
     complete = recipe.replace(**values)
-    _check_scheduler(complete, preset, described, named=recipe.scheduler is not None)
+    check_scheduler(complete, preset)
     _check_choices(complete, preset)
     _check_weighting(complete)
     if complete.lora is not None:
@@ -182,40 +179,6 @@ def _check_one_control(recipe: Recipe, preset: Preset, fields: Mapping[str, str]
 def _may_be_a_checkpoint(word: str) -> bool:
     """Tell a hub id or a directory from a name that is misspelt; whether it is there is found out when it is loaded."""
     return "/" in word or Path(word).expanduser().is_dir()
-
-
-def default_values(recipe: Recipe, preset: Preset) -> dict[str, Any]:
-    """Return the values for what a recipe leaves open: the checkpoint's where it says one, else the preset's.
-
-    The scheduler is the checkpoint's own. Where the checkpoint is not on this disk yet it
-    stays open, unless the preset knows it; it is filled in when the checkpoint is there.
-    """
-    values = preset.values_for(recipe)
-    word = recipe.checkpoint or (recipe.model if recipe.model != preset.name else preset.origin(source()).checkpoint)
-    described = describe(word)
-    if described is not None:
-        return {**values, "scheduler": described.scheduler or values.get("scheduler")}
-    return values if word in (preset.tiny.checkpoint, preset.hub.checkpoint) else {**values, "scheduler": None}
-
-
-def _check_scheduler(complete: Recipe, preset: Preset, described: Description | None, named: bool) -> None:
-    if complete.scheduler is None:
-        return
-    schedulers.check(
-        complete.scheduler,
-        needs=preset.scheduler_needs,
-        prediction=described.prediction_type if described and named else None,
-        pipeline=preset.name,
-        own=not named,
-    )
-    steps, (low, high) = (
-        complete.num_inference_steps or 1,
-        steps_allowed(complete.scheduler, described.scheduler_config if described else {}),
-    )
-    if not low <= steps <= high:
-        limit = f"at least {low}" if steps < low else f"at most {high}"
-        way_out = "Or name another scheduler, such as DDIM."
-        raise ParameterError(f"`num_inference_steps` must be {limit} for {complete.scheduler}, got {steps}. {way_out}")
 
 
 def _check_choices(complete: Recipe, preset: Preset) -> None:

@@ -81,7 +81,7 @@ class Preset:
     def takes_scheduler(self, name: str) -> bool:
         """Tell whether its pipelines can be driven by a scheduler class of diffusers."""
         found = scheduler_class(name)
-        return found is not None and found.kind == "noise" and found.serves(self.scheduler_needs)
+        return found is not None and found.serves(self.scheduler_needs)
 
     def origin(self, source: str) -> Origin:
         """Return its weights in this package ("tiny") or on the hub ("hub")."""
