@@ -17,9 +17,9 @@ from safetensors.numpy import save_file
 
 from nbdiffuse import Recipe, resolve
 from nbdiffuse.errors import ParameterError
+from nbdiffuse.families.schedulers import SCHEDULERS
 from nbdiffuse.metadata import resources
-from nbdiffuse.metadata.a1111 import SAMPLERS, generation_text, looks_like_generation_text, parse
-from nbdiffuse.recipes.preset import SCHEDULERS
+from nbdiffuse.metadata.a1111 import generation_text, looks_like_generation_text, parse
 from nbdiffuse.recipes.recipe import PARAMS
 
 IMAGE = Image.new("RGB", (64, 64), "teal")
@@ -31,9 +31,9 @@ PROMPTS = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_siz
     negative=PROMPTS,
     strength=st.floats(0.1, 1),
     guidance=st.floats(0, 100),
-    steps=st.integers(10, 1000),
+    steps=st.integers(10, 50),
     seed=st.integers(0, 2**53),
-    scheduler=st.sampled_from(sorted({*SAMPLERS.values()} & {*SCHEDULERS})),
+    scheduler=st.sampled_from(sorted(SCHEDULERS)),
 )
 def test_what_is_written_is_read_back(
     prompt: str, negative: str, strength: float, guidance: float, steps: int, seed: int, scheduler: str

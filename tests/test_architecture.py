@@ -21,8 +21,8 @@ ROOMS = {
     "prompts": "weights a1111 compel extras dialects alternatives tokens",
     "families": "parameters diffusers_classes arguments step_rules family families hub_ids scheduler_names scheduler_classes "
     "schedulers model_calls contents single_file description well_known recognition",
-    "recipes": "chain parts lora fields recipe format_1 origins controlnets preset presets other_family strengths portable sizes "
-    "captions prompt_loras completion",
+    "recipes": "chain parts lora fields recipe format_1 origins controlnets preset presets other_family defaults strengths "
+    "portable sizes captions prompt_loras completion",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "models resources infotext a1111 carrying flat png_text exif xmp stealth texts fingerprints provenance "
     "image_files comfy_graph comfy_pass comfyui fooocus invokeai tools",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import runpy
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,14 @@ from PIL import Image
 
 from nbdiffuse import Recipe, Session, resolve
 from nbdiffuse.errors import ParameterError
+from nbdiffuse.families.description import describe
+from nbdiffuse.recipes.strengths import steps_line
 from nbdiffuse.replays.program import script_of
+from nbdiffuse.runs.grid import Grid
+from nbdiffuse.sweeps.axes import Axis
+from nbdiffuse.sweeps.sweep import Sweep
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 PROMPT = "a red cat in the snow"
 ZERO_SNR = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing", "prediction_type": "v_prediction"}
 SCHEDULERS: dict[str, dict[str, Any]] = {
@@ -32,6 +40,7 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
     "v-prediction": {"_class_name": "EulerDiscrete", "prediction_type": "v_prediction"},
     "HeunDiscrete": {"timestep_spacing": "linspace"},
     "SASolver": {"steps_offset": 1},
+    "Playground's": {"_class_name": "EDMDPMSolverMultistep", "sigma_data": 0.5},
 }
 """Settings of each checkpoint's scheduler; the class is the key where `_class_name` does not say it."""
 
@@ -65,7 +74,7 @@ def checkpoints(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpo
     folder = tmp_path_factory.mktemp("schedulers")
 
     def copy(key: str) -> Path:
-        target = folder / key.replace(" ", "-")
+        target = folder / key.replace(" ", "-").replace("'", "")
         if not target.exists():
             shutil.copytree(base, target)
             settings = {**tiny._BETAS, "steps_offset": 1, **SCHEDULERS[key]}
@@ -163,7 +172,8 @@ def test_other_settings_that_are_lost_are_said_too(
         ("DPM fast", r"No scheduler of diffusers does the same as DPM fast\.$"),
         ("HeunDiscret", r"Did you mean 'HeunDiscrete'\?$"),
         ("FlowMatchEulerDiscrete", r"which is for flow matching"),
-        ("DDIMInverse", r"which is not for pipelines of this kind"),
+        ("EDMEuler", r"which is only for weights that were made for it"),
+        ("DDIMInverse", r"which is only for weights that were made for it"),
     ],
 )
 def test_a_name_that_is_no_scheduler_here_is_answered_with_what_to_type(name: str, line: str) -> None:
@@ -196,3 +206,52 @@ def test_what_a_checkpoint_names_and_diffusers_lacks_is_one_line(base: Path, tmp
     with pytest.raises(ParameterError, match=r"got 'Newest'\. Name another, such as DDIM or EulerDiscrete\.$"):
         resolve(Recipe(prompt=PROMPT, image=picture, model=str(tmp_path / "new")))
     assert resolve(Recipe(prompt=PROMPT, image=picture, model=str(tmp_path / "new"), scheduler="DDIM")).scheduler == "DDIM"
+
+
+def test_a_checkpoint_that_is_only_on_the_hub_is_asked_when_it_runs_and_not_before(
+    checkpoints: Checkpoints, hub: Any, picture: Image.Image
+) -> None:
+    hub.add("artist/lcm", checkpoints("LCM"))
+    recipe = Recipe(prompt=PROMPT, image=picture, model="sd15", checkpoint="artist/lcm", seed=7, num_inference_steps=4)
+    open_yet = resolve(recipe)
+    assert open_yet.scheduler is None and steps_line(open_yet) == "strength 0.8 × 4 → 3 steps"
+    assert "pipeline.scheduler" not in script_of(open_yet).text and hub.log == []
+    axes = (Axis("guidance_scale", (1.0, 2.0)),)
+    own, sweep = Session(), Sweep(open_yet, axes)
+    result = own.run(open_yet)
+    assert (result.recipe.scheduler, result.fingerprint["scheduler"]) == ("LCM", "LCMScheduler")
+    asked = len(hub.log)
+    assert resolve(recipe).scheduler == "LCM" and len(hub.log) == asked, "now it is on this disk"
+    assert {cell.recipe.scheduler for cell in sweep.cells()} == {None}
+    assert {one.recipe.scheduler for one in Grid(sweep, own).run()} == {"LCM"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "null", '{"_class_name": 3}', '{"scheduler": "x"}', '{"scheduler": ["a", null]}', "[" * 100_000, "\ud800", "{"],
+)
+def test_small_files_that_say_nothing_are_taken_for_saying_nothing(content: str, base: Path, tmp_path: Path) -> None:
+    shutil.copytree(base, tmp_path / "odd")
+    for name in ("model_index.json", "scheduler/scheduler_config.json", "unet/config.json"):
+        (tmp_path / "odd" / name).write_bytes(content.encode("utf-8", "surrogatepass"))
+    said = describe(str(tmp_path / "odd"))
+    assert said is not None and (said.scheduler, said.in_channels, said.pipeline_class) == (None, None, None)
+
+
+def test_a_description_is_read_again_when_its_file_changes(base: Path, tmp_path: Path, picture: Image.Image) -> None:
+    shutil.copytree(base, tmp_path / "edited")
+    recipe = Recipe(prompt=PROMPT, image=picture, model=str(tmp_path / "edited"))
+    assert resolve(recipe).scheduler == "PNDM"
+    index = json.loads((tmp_path / "edited" / "model_index.json").read_text())
+    (tmp_path / "edited" / "model_index.json").write_text(json.dumps({**index, "scheduler": ["diffusers", "DDIMScheduler"]}))
+    assert resolve(recipe).scheduler == "DDIM"
+
+
+def test_describing_a_checkpoint_imports_no_heavy_library() -> None:
+    code = (
+        "import sys; from nbdiffuse import Recipe, resolve;"
+        "assert resolve(Recipe(prompt='a cat')).scheduler == 'PNDM';"
+        "print(sorted({'torch', 'diffusers', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

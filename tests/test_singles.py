@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,13 @@ from hub import Hub
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from nbdiffuse import embedded
+from nbdiffuse import Recipe, embedded, run
 from nbdiffuse.checkpoints import finding, loading
 from nbdiffuse.checkpoints.finding import find
 from nbdiffuse.errors import CheckpointError
+from nbdiffuse.families.hub_ids import MOVED
 from nbdiffuse.pipelines.pipelines import Pipelines
+from nbdiffuse.replays.program import script_of
 
 
 @pytest.fixture
@@ -158,3 +161,102 @@ def test_a_damaged_single_file_is_one_line(single: Path, configs_hub: Hub) -> No
         with pytest.raises(CheckpointError, match=r"is damaged") as caught:
             find(str(single))
         assert "\n" not in str(caught.value)
+
+
+SD2_NORM = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
+
+
+def second(file: Path, metadata: dict[str, str] | None = None, **tensors: torch.Tensor) -> Path:
+    """Write a file with the keys and shapes by which SD 2.x is told."""
+    unet = "model.diffusion_model.input_blocks."
+    state = {
+        f"{unet}0.0.weight": torch.zeros(320, 4, 3, 3),
+        f"{unet}2.1.transformer_blocks.0.attn2.to_k.weight": torch.zeros(2, 1024),
+        "first_stage_model.a": torch.zeros(1),
+        "cond_stage_model.a": torch.zeros(1),
+        **tensors,
+    }
+    save_file(state, file, metadata)
+    return file
+
+
+SPREAD = torch.tensor([0.2, -0.2] * 8)
+SD2: dict[str, tuple[dict[str, str] | None, dict[str, torch.Tensor], str, str]] = {
+    "v by its weights": (None, {SD2_NORM: SPREAD}, "2-1", "by its weights the one for 768 pixels, v-prediction"),
+    "v in half": (None, {SD2_NORM: SPREAD.half()}, "2-1", "768 pixels"),
+    "v in bfloat16": (None, {SD2_NORM: SPREAD.bfloat16()}, "2-1", "768 pixels"),
+    "base by its weights": (None, {SD2_NORM: SPREAD / 10}, "2-1-base", "by its weights the one for 512 pixels, epsilon"),
+    "base in bfloat16": (None, {SD2_NORM: SPREAD.bfloat16() / 10}, "2-1-base", "512 pixels"),
+    "base by its metadata": ({"modelspec.architecture": "stable-diffusion-v2-512"}, {SD2_NORM: SPREAD}, "2-1-base", ""),
+    "epsilon by its metadata": ({"modelspec.prediction_type": "epsilon"}, {}, "2-1-base", ""),
+    "v by its metadata": ({"modelspec.prediction_type": "v"}, {}, "2-1", "prediction_type='v_prediction'"),
+    "no way to tell": (None, {}, "2-1", "does not tell whether for 512 or 768 pixels; 768 is taken"),
+}
+
+
+@pytest.mark.parametrize("case", SD2)
+def test_sd_2_for_512_and_for_768_pixels_are_told_apart_and_that_is_said(case: str, tmp_path: Path, hub: Hub) -> None:
+    metadata, tensors, ending, line = SD2[case]
+    repo = f"sd2-community/stable-diffusion-{ending}"
+    hub.add(repo, embedded.path("sd15"))
+    file = second(tmp_path / "second.safetensors", metadata, **tensors)
+    found = find(str(file))
+    assert found.identity.split("+")[1].startswith(f"{repo}@")
+    assert line in " ".join(found.notices) and (line or not found.notices)
+
+
+def test_a_directory_beside_it_decides_what_an_sd_2_file_is(tmp_path: Path, hub: Hub) -> None:
+    file = second(tmp_path / "second.safetensors")
+    shutil.copytree(embedded.path("sd15"), file.with_suffix(""), ignore=shutil.ignore_patterns("*.safetensors"))
+    assert find(str(file)).notices == () and hub.log == []
+
+
+@pytest.mark.parametrize("gone", sorted(MOVED))
+def test_ids_that_are_gone_lead_to_where_the_weights_are_now(gone: str, hub: Hub) -> None:
+    hub.add(MOVED[gone], embedded.path("sd15"))
+    found = find(gone)
+    assert found.identity.startswith(f"{MOVED[gone]}@") and found.notices == (f"{gone} has moved to {MOVED[gone]}.",)
+
+
+@pytest.mark.parametrize(
+    ("marks", "settings"),
+    [
+        (("v_pred",), {"prediction_type": "v_prediction"}),
+        (("v_pred", "ztsnr"), {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}),
+    ],
+)
+def test_marks_in_a_single_file_set_how_it_is_sampled(
+    marks: tuple[str, ...], settings: dict[str, Any], single: Path, raw: Callable[[str], Any], tmp_path: Path, scene: Any
+) -> None:
+    from diffusers import EulerDiscreteScheduler
+
+    configs = single.with_suffix("")
+    shutil.copytree(embedded.path("sd15"), configs, ignore=shutil.ignore_patterns("*.safetensors"))
+    # As the configs of SDXL do, these name Euler.
+    index = json.loads((configs / "model_index.json").read_text())
+    (configs / "model_index.json").write_text(json.dumps({**index, "scheduler": ["diffusers", "EulerDiscreteScheduler"]}))
+    changed(single, lambda state: state.update({mark: torch.zeros(0) for mark in marks}))
+    arguments: dict[str, Any] = {"num_inference_steps": 4, "strength": 0.75, "image": scene.image}
+    recipe = Recipe(prompt="a cat", model="sd15", checkpoint=str(single), seed=1, width=128, height=128, **arguments)
+    mine = run(recipe)
+    assert mine.recipe.scheduler == "EulerDiscrete"
+    shown = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+    assert mine.notices == (f"style.safetensors says how it is sampled, by its tensors {' and '.join(marks)}: {shown}.",)
+
+    pipeline = raw("StableDiffusionImg2ImgPipeline")
+    own = pipeline.scheduler
+    pipeline.scheduler = EulerDiscreteScheduler.from_config(own.config, **settings)
+    theirs = pipeline("a cat", generator=torch.Generator("cpu").manual_seed(1), **arguments).images[0]
+    pipeline.scheduler = own
+    assert mine.image.tobytes() == theirs.tobytes()
+
+    line = 'EulerDiscreteScheduler.from_config(pipeline.scheduler.config,prediction_type="v_prediction"'
+    assert line in "".join(script_of(mine).text.split())
+    named = run(recipe.replace(scheduler="HeunDiscrete"))
+    assert ("rescale_betas_zero_snr=True, which HeunDiscrete" in " ".join(named.notices)) == ("ztsnr" in marks)
+
+
+def test_a_file_made_for_edm_sampling_is_refused_in_one_line(single: Path, configs_hub: Hub) -> None:
+    file = changed(single, lambda state: state.update({"edm_vpred.sigma_max": torch.ones(1)}))
+    with pytest.raises(CheckpointError, match=r"is made for EDM sampling, by its tensors, which is not taken\."):
+        find(file)

@@ -97,5 +97,7 @@ def load(file: Path, configs: Path, dtype: torch.dtype) -> Any:
     if said is not None and said.settings:
         # As a plain mapping, so that a setting which this class has no argument for stays in the config for another one.
         config = {**pipeline.scheduler.config, **said.settings}
+        # What stands in this list is taken for not set.
+        config["_use_default_values"] = [name for name in config.get("_use_default_values", ()) if name not in said.settings]
         pipeline.scheduler = type(pipeline.scheduler).from_config(config)
     return pipeline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,9 +29,11 @@ class SchedulerClass:
         Model calls of a step; None where the class does not say.
     predictions
         Values of `prediction_type` that its `step` knows.
+    driven
+        Whether the pipelines of Stable Diffusion and its kin can drive it at all.
     kind
         "noise" for the discrete noise schedules of Stable Diffusion and its kin, "flow"
-        for flow matching, "other" for what no pipeline here can drive.
+        for flow matching, "other" for what weights must have been made for.
     takes_generator
         Whether its `step` takes a generator.
     scales_input
@@ -43,13 +46,18 @@ class SchedulerClass:
     settings: Mapping[str, Any]
     order: int | None
     predictions: frozenset[str]
+    driven: bool
     kind: str
     takes_generator: bool
     scales_input: bool
     has_sigmas: bool
 
-    def serves(self, needs: str) -> bool:
-        """Tell whether a pipeline that needs something special can use it, see `Preset.scheduler_needs`."""
+    def serves(self, needs: str, kind: str = "noise") -> bool:
+        """Tell whether it may stand in for a checkpoint's own in a pipeline of this kind that needs this, see `Family`."""
+        if kind != "noise":
+            return self.kind == kind
+        if not self.driven or self.kind != "noise":
+            return False
         if needs == "generator":
             return self.takes_generator and not self.scales_input and self.order == 1
         return needs != "sigmas" or (self.has_sigmas and self.scales_input)
@@ -92,7 +100,8 @@ def scheduler_class(name: str) -> SchedulerClass | None:
         settings=settings,
         order=order.value if isinstance(order, ast.Constant) and isinstance(order.value, int) else None,
         predictions=frozenset(_predictions(found)),
-        kind=_kind(name, settings, methods, "order" in assigned),
+        driven=_driven(methods) and "order" in assigned,
+        kind=_kind(name, settings),
         takes_generator="generator" in _arguments(methods.get("step")),
         scales_input="scale_model_input" in methods and not _returns_its_argument(methods["scale_model_input"]),
         has_sigmas=any(isinstance(node, ast.Attribute) and ast.unparse(node) == "self.sigmas" for node in ast.walk(found)),
@@ -111,14 +120,17 @@ def _files() -> Mapping[str, Path]:
     return {name: file for file, text in found for name in re.findall(rf"^class (\w+){SUFFIX}\(", text, re.MULTILINE)}
 
 
-def _kind(name: str, settings: Mapping[str, Any], methods: Mapping[str, ast.FunctionDef], ordered: bool) -> str:
-    if "shift" in settings or "FlowM" in name:
-        return "flow"
+def _driven(methods: Mapping[str, ast.FunctionDef]) -> bool:
     step = methods.get("step")
     required = len(step.args.args) - len(step.args.defaults) if step else 0
-    driven = {"add_noise", "scale_model_input", "set_timesteps"} <= set(methods) and required == 4  # self and three more
+    return {"add_noise", "scale_model_input", "set_timesteps"} <= set(methods) and required == 4  # self and three more
+
+
+def _kind(name: str, settings: Mapping[str, Any]) -> str:
+    if "shift" in settings or "FlowM" in name:
+        return "flow"
     noise = {"beta_schedule", "prediction_type", "num_train_timesteps"} <= set(settings)
-    return "noise" if noise and driven and ordered and "Inverse" not in name else "other"
+    return "noise" if noise and "Inverse" not in name else "other"
 
 
 def _defaults(init: ast.FunctionDef) -> dict[str, Any]:
@@ -127,8 +139,8 @@ def _defaults(init: ast.FunctionDef) -> dict[str, Any]:
     for argument, default in zip(arguments, init.args.defaults, strict=True):
         try:
             values[argument.arg] = ast.literal_eval(default)
-        except ValueError:
-            values[argument.arg] = None  # an expression, such as another module's constant
+        except ValueError:  # an expression: the one there is stands for "no bound"
+            values[argument.arg] = -math.inf if ast.unparse(default) == "-float('inf')" else None
     return values
 
 

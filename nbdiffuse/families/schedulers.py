@@ -94,7 +94,7 @@ def check(
     pipeline
         What the line calls the model.
     own
-        Whether the checkpoint names it, and not a person.
+        Whether it is the checkpoint's own: that may be any which its pipeline can drive.
     """
     examples = " or ".join((SCHEDULERS[1:4:2] if kind == "noise" else FLOW_SCHEDULERS)[:2])
     way_out = f"Name another, such as {examples}." if not needs else "See the schedulers that the panel offers."
@@ -102,10 +102,14 @@ def check(
     if found is None:
         rule = "a scheduler class of the installed diffusers"
         raise ParameterError(breaks_rule("scheduler", rule, name, way_out if own else _advice(name)))
-    if found.kind != kind or not found.serves(needs):
-        why = {"flow": "is for flow matching", "noise": "is for noise schedules", "other": "is not for pipelines of this kind"}
+    if not (found.serves(needs, kind) or (own and found.driven and kind == "noise")):
+        why = {
+            "flow": "is for flow matching",
+            "noise": "is for noise schedules",
+            "other": "is only for weights that were made for it",
+        }
         lacking = "lacks what this pipeline needs of a scheduler"
-        reason = lacking if found.kind == kind else why.get(found.kind, lacking)
+        reason = lacking if found.kind == kind else why.get(found.kind, "is only for weights that were made for it")
         raise ParameterError(f"`scheduler` must fit {pipeline}, got {name!r}, which {reason}. {way_out}")
     if prediction and found.predictions and prediction not in found.predictions:
         known = ", ".join(sorted(found.predictions))

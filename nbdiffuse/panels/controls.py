@@ -9,7 +9,8 @@ import ipywidgets as widgets
 
 from ..errors import NbdiffuseError, ParameterError
 from ..images.picture import Picture
-from ..recipes.completion import BLANK, default_values, resolve, settable
+from ..recipes.completion import BLANK, resolve, settable
+from ..recipes.defaults import default_values
 from ..recipes.fields import of_first
 from ..recipes.presets import PRESETS, preset_of
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe

@@ -9,13 +9,10 @@ from typing import Any
 from PIL import Image
 
 from ..errors import ParameterError, did_you_mean
-from ..families import schedulers
 from ..families.arguments import ARGUMENTS
-from ..families.description import Description, describe
 from ..families.diffusers_classes import call_defaults
 from ..families.families import FAMILIES
 from ..families.family import ONLY_WITH_PICTURE
-from ..families.model_calls import steps_allowed
 from ..families.recognition import Recognised, recognise
 from ..files.paths import here
 from ..images.latents import Latents
@@ -24,6 +21,7 @@ from ..prompts import dialects
 from . import lora, other_family, prompt_loras
 from .chain import Chain
 from .controlnets import AUTO, CONTROLNETS, controlnet_of, depth_of
+from .defaults import check_scheduler, default_values
 from .fields import OF_PARTS, PARTS, SINGLE, names_of, numbered, of_first
 from .origins import source
 from .parts import ControlNet
@@ -73,13 +71,12 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     if recipe.mask is not None and recipe.mask.image is None:
         raise ParameterError("`mask_image` must be given with `mask_overlay`. Leave `mask_overlay` out where nothing is masked.")
     check_weights(recipe, preset, _recognised(str(recipe.checkpoint), preset))
-    described = describe(str(recipe.checkpoint))
     values: dict[str, Any] = {name: value for name, value in default_values(recipe, preset).items() if recipe.get(name) is None}
     if recipe.seed is None:
         values["seed"] = secrets.randbelow(2**32)
     values["width"], values["height"] = result_size(recipe, preset, preset.origin_of(str(recipe.checkpoint)))
     complete = recipe.replace(**values)
-    _check_scheduler(complete, preset, described, named=recipe.scheduler is not None)
+    check_scheduler(complete, preset)
     if recipe.image is not BLANK:
         complete = told_of_sizes(recipe, complete)
     _check_choices(complete, preset)
@@ -270,40 +267,6 @@ def _check_estimation(recipe: Recipe, net: str, field: str) -> None:
 def _may_be_a_checkpoint(word: str) -> bool:
     """Tell a hub id or a directory from a name that is misspelt; whether it is there is found out when it is loaded."""
     return "/" in word or here(word) is not None
-
-
-def default_values(recipe: Recipe, preset: Preset) -> dict[str, Any]:
-    """Return the values for what a recipe leaves open: the checkpoint's where it says one, else the preset's.
-
-    The scheduler is the checkpoint's own. Where the checkpoint is not on this disk yet it
-    stays open, unless the preset knows it; it is filled in when the checkpoint is there.
-    """
-    values, word = preset.values_for(recipe), str(with_weights(recipe, preset).checkpoint)
-    described = describe(word)
-    if described is not None:
-        return {**values, "scheduler": described.scheduler or values.get("scheduler")}
-    return values if word in (preset.embedded, preset.original) else {**values, "scheduler": None}
-
-
-def _check_scheduler(complete: Recipe, preset: Preset, described: Description | None, named: bool) -> None:
-    if complete.scheduler is None:
-        return
-    schedulers.check(
-        complete.scheduler,
-        kind=preset.scheduler_kind,
-        needs=preset.scheduler_needs,
-        prediction=described.prediction_type if described and named else None,
-        pipeline=preset.name,
-        own=not named,
-    )
-    steps, (low, high) = (
-        complete.num_inference_steps or 1,
-        steps_allowed(complete.scheduler, described.scheduler_config if described else {}),
-    )
-    if not low <= steps <= high:
-        limit = f"at least {low}" if steps < low else f"at most {high}"
-        way_out = "Or name another scheduler, such as DDIM."
-        raise ParameterError(f"`num_inference_steps` must be {limit} for {complete.scheduler}, got {steps}. {way_out}")
 
 
 def _check_choices(complete: Recipe, preset: Preset) -> None:

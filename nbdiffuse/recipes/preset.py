@@ -114,7 +114,7 @@ class Preset:
     def takes_scheduler(self, name: str) -> bool:
         """Tell whether its pipelines can be driven by a scheduler class of diffusers."""
         found = scheduler_class(name)
-        return found is not None and found.kind == self._family.scheduler and found.serves(self.scheduler_needs)
+        return found is not None and found.serves(self.scheduler_needs, self.scheduler_kind)
 
     @property
     def embedded(self) -> str | None:

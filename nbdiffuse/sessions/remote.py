@@ -21,6 +21,7 @@ from PIL import Image
 from .. import errors
 from ..devices.worker import detached
 from ..errors import NbdiffuseError, ParameterError, RunError
+from ..families.scheduler_classes import names
 from ..images.intake import PILLOW_LIMIT
 from ..images.latents import Latents
 from ..images.picture import Picture
@@ -129,12 +130,17 @@ def unpacked(answer: Answer, recipe: Recipe) -> Result | NbdiffuseError:
         header, images = json.loads(answer[0]), answer[1]
         if "error" in header:
             return _error(header)
+        found = fingerprints.checked(header["fingerprint"])
+        ran = str(found.get("scheduler")).removesuffix("Scheduler")
+        if recipe.scheduler is None and ran in names():
+            # Only the checkpoint's files say it, and they are where the worker is.
+            recipe = recipe.replace(scheduler=ran)
         return Result(
             recipe=recipe,
             images=tuple(_picture(png) for png in images),
             initial=fitted_pictures(recipe).get("image"),
             seconds=float(header["seconds"]),
-            fingerprint=fingerprints.checked(header["fingerprint"]),
+            fingerprint=found,
             notices=tuple(map(str, header["notices"])),
         )
     except Exception as error:  # what was sent may be anything
