@@ -15,7 +15,7 @@ ROOMS = {
     "errors": "",
     "version": "",
     "quietness": "",
-    "files": "drafts folders downloads hashes",
+    "files": "drafts folders downloads hashes snapshots",
     "images": "samples conversion intake fitting colors picture latents lettering contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel dialects alternatives tokens",
     "recipes": "parameters chain recipe lora strengths origins controlnets preset presets sizes captions completion",
@@ -25,11 +25,14 @@ ROOMS = {
     "results": "",
     "devices": "memory offload levers rescue worker lanes steps",
     "checkpoints": "layouts trouble singles priors hub finding adapters loading spaces signatures",
-    "pipelines": "resident residents building previews pipelines depth scorers",
+    "pipelines": "resident residents lookups building previews pipelines depth scorers",
     "engine": "calls encodings conditioning tokenization progress notices engine sharing batches",
     "scripts": "statements listing calls loading weighting writing checking loopbacks sweeps",
     "sessions": "remote session runners",
-    "runs": "ledger exhibits measures records heatmaps grid chain_step handover chain_run loopback chain_grid sweeping",
+    "runs": (
+        "consistency ledger exhibits measures records heatmaps grid chain_step handover chain_run"
+        " loopback chain_grid sweeping"
+    ),
     "cells": "flags options chains loopbacks reference transcripts reading variables",
     "replays": "comparison timeline replays verification program",
     "magics": "inquiries live commands names tabs magics",

@@ -92,7 +92,9 @@ class Engine:
         made_room: list[str] = []
         while True:
             try:
-                result = self._once(recipe, on_progress, stop, prepare)
+                # All that is said of the run is said of the same files, whatever is written meanwhile.
+                with self.pipelines.held():
+                    result = self._once(recipe, on_progress, stop, prepare)
                 return dataclasses.replace(result, notices=(*result.notices, *made_room))
             except DeviceMemoryError as error:
                 shortage = error

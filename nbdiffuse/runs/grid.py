@@ -21,6 +21,7 @@ from ..store.store import Store
 from ..sweeps.cell import SweepCell
 from ..sweeps.difference import difference
 from ..sweeps.sweep import Sweep
+from .consistency import changed_files
 from .exhibits import save, sheet
 from .heatmaps import Heatmap
 from .ledger import Failed, Fingerprints, Ledger
@@ -81,7 +82,7 @@ class Grid:
         outcomes = [self._outcome(group[0]) for group in self.sweep.distinct()]
         lines = Counter(str(outcome.error) for outcome in outcomes if isinstance(outcome, Failed))
         failures = [f"{count} of {len(outcomes)} distinct images failed: {line}" for line, count in lines.items()]
-        return (*self._ledger.notices, *failures)
+        return (*self._ledger.notices, *changed_files([one for one in outcomes if isinstance(one, Result)]), *failures)
 
     @property
     def missing(self) -> int:
@@ -108,6 +109,7 @@ class Grid:
     def _work(self, while_waiting: Callable[[], None], together: int) -> Iterator[Sequence[tuple[SweepCell, ...]]]:
         """Settle the distinct images, so many at a time, and yield the groups of cells that have been tried."""
         store = self._ledger.store
+        self._ledger.look_again()
         if store is not None and self._unfinished:
             store.remember(self._unfinished, str(self.sweep.base.seed))
         groups = self.sweep.distinct()
@@ -145,6 +147,7 @@ class Grid:
     def __getitem__(self, index: int) -> Result | Failed:
         cell = self.sweep.cells()[index]
         if self._outcome(cell) is None:
+            self._ledger.look_again()
             self._settle([self.sweep.group_of(cell)], _nothing)
         return self._own(cell)
 

@@ -85,6 +85,10 @@ class Ledger:
         self.running: dict[str, Progress | None] = {}
         self._fingerprints = fingerprints or self.runner.fingerprint
 
+    def look_again(self) -> None:
+        """Take the files that checkpoints stand for now; what is settled until the next call is of the same files."""
+        self.runner.look_again()
+
     def settle(self, groups: Sequence[Sequence[SweepCell]], while_waiting: Callable[[], None]) -> None:
         """Find or run cells, in groups that are the same image; what fails is held as `Failed`.
 

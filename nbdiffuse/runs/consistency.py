@@ -1,0 +1,40 @@
+"""Consistency: whether results that stand side by side were made with the same files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..recipes.captions import weights_label
+from ..results import Result
+
+WEIGHTS = ("checkpoint", "controlnet", "controlnet_2")
+"""Parts of a fingerprint that identify weights."""
+
+
+def changed_files(results: Sequence[Result]) -> tuple[str, ...]:
+    """Say which weights changed on disk between results that name the same ones, one line for each.
+
+    Parameters
+    ----------
+    results
+        In any order; the newest of them has the files as they are now.
+    """
+    found: dict[tuple[str, object], list[Result]] = {}
+    for result in sorted(results, key=lambda one: one.when):
+        recipe = result.recipe
+        words = {
+            "checkpoint": (recipe.checkpoint, recipe.lora),
+            "controlnet": recipe.controlnet,
+            "controlnet_2": recipe.controlnet_2,
+        }
+        for part in WEIGHTS:
+            if words[part] and part in result.fingerprint:
+                found.setdefault((part, words[part]), []).append(result)
+    lines = []
+    for (part, word), group in found.items():
+        older = sum(one.fingerprint[part] != group[-1].fingerprint[part] for one in group)
+        if older:
+            name = weights_label(group[-1].recipe) if part == "checkpoint" else str(word)
+            were = f"{older} of {len(group)} images {'was' if older == 1 else 'were'} made before"
+            lines.append(f"The files of {name} changed on disk: {were}. A new sweep makes all of them with the new files.")
+    return tuple(lines)
