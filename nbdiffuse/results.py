@@ -11,12 +11,13 @@ from typing import Any
 
 from PIL import Image
 
+from .errors import SafetyCheckerError
 from .images.contact_sheets import Cell, contact_sheet, png_bytes
 from .images.latents import Latents
 from .images.picture import Picture
 from .metadata import image_files
 from .metadata.provenance import Provenance
-from .recipes.captions import weights_label
+from .recipes.captions import safety_line, weights_label
 from .recipes.chain import Chain
 from .recipes.recipe import Recipe
 from .recipes.sizes import fitted_pictures, initial_size
@@ -41,7 +42,8 @@ class Result:
     fingerprint
         What else can change the pixels: versions, device, dtype, checkpoint.
     notices
-        Lines a person should read, such as words that did not fit the text encoder.
+        Lines a person should read: what was done to the pictures that went in, words
+        that did not fit the text encoder, what the run needed help with.
     latents
         The first picture before it was decoded, for the next step of a chain; None for
         a result that was read from a file, and for inpainting.
@@ -49,6 +51,9 @@ class Result:
         The chain up to this result, where it is a step of one.
     when
         Time at which it was made, in seconds since 1970 (UTC).
+    nsfw_content_detected
+        For each picture whether the checkpoint's safety checker flagged it and made it
+        black; empty where there is no checker.
     """
 
     recipe: Recipe
@@ -60,9 +65,16 @@ class Result:
     latents: Latents | None = None
     chain: Chain | None = None
     when: float = field(default_factory=time.time)
+    nsfw_content_detected: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
-        archive.remember(self)
+        if self.problem is None:
+            archive.remember(self)
+
+    @property
+    def problem(self) -> SafetyCheckerError | None:
+        """Why it is no finished result and is kept nowhere, or None: the safety checker flagged one of its pictures."""
+        return SafetyCheckerError(safety_line(self.recipe)) if any(self.nsfw_content_detected) else None
 
     @property
     def version(self) -> str:
@@ -81,7 +93,11 @@ class Result:
         ------
         FileError
             The suffix is not one of these, or the file cannot be written.
+        SafetyCheckerError
+            The picture was made black by the safety checker.
         """
+        if self.problem is not None:
+            raise self.problem
         image_files.write(self.image, path, self.provenance)
         return Path(path)
 
@@ -111,7 +127,10 @@ class Result:
 
     def cells(self) -> list[Cell]:
         """Return what a contact sheet shows of this result."""
-        return given_cells(self.recipe) + [Cell(image, result_label(self.recipe)) for image in self.images]
+        label = result_label(self.recipe)
+        flagged = self.nsfw_content_detected or (False,) * len(self.images)
+        labels = [f"black: flagged by the safety checker\n{label}" if black else label for black in flagged]
+        return given_cells(self.recipe) + [Cell(image, text) for image, text in zip(self.images, labels, strict=True)]
 
     def __repr__(self) -> str:
         return summary(self.recipe)

@@ -122,7 +122,8 @@ class Engine:
         guard = GuardedDecode(vae_of(pipeline.components))
         try:
             with _hooks(pipeline, watcher), guard, self.encodings.reuse(pipeline, self.pipelines.scope(word)):
-                pixels = pipeline(**self._arguments(recipe, pipeline, pictures), output_type="np").images
+                output = pipeline(**self._arguments(recipe, pipeline, pictures), output_type="np")
+                pixels = output.images
         except (RuntimeError, MemoryError) as error:
             failure = self._explained(error, recipe)
         finally:
@@ -134,14 +135,16 @@ class Engine:
         if not np.isfinite(pixels).all():
             raise not_numbers("The decoded pixels are not numbers", self.pipelines.dtype)
         images = tuple(VaeImageProcessor.numpy_to_pil(pixels))
+        flagged = tuple(map(bool, getattr(output, "nsfw_content_detected", None) or ()))
         return Result(
             recipe=recipe,
             images=images,
             initial=pictures.get("image"),
             seconds=time.perf_counter() - started,
             fingerprint=self.fingerprint(recipe),
-            notices=notices(pipeline, recipe, guard),
-            latents=self._latents(recipe, watcher.latents, images[0]),
+            notices=notices(pipeline, recipe, guard, flagged),
+            latents=None if any(flagged) else self._latents(recipe, watcher.latents, images[0]),
+            nsfw_content_detected=flagged,
         )
 
     def _acquired(self, recipe: Recipe) -> Any:
@@ -149,7 +152,11 @@ class Engine:
         preset = preset_of(recipe.model)
         pipeline, extras = preset.pipeline(recipe), _extras(recipe, preset)
         try:
-            return self.pipelines.acquire(weights_word(recipe), pipeline, str(recipe.scheduler), extras)
+            made = self.pipelines.acquire(weights_word(recipe), pipeline, str(recipe.scheduler), extras)
+            if recipe.safety_checker is not None and hasattr(made, "safety_checker"):
+                # As `from_pretrained(..., safety_checker=None)` leaves it.
+                made.safety_checker = None
+            return made
         except (RuntimeError, MemoryError) as error:
             failure = self._explained(error, recipe)
         raise failure

@@ -5,14 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from ..devices.rescue import GuardedDecode
+from ..recipes.captions import safety_line
 from ..recipes.recipe import Recipe
 from . import conditioning
 
 
-def notices(pipeline: Any, recipe: Recipe, guard: GuardedDecode) -> tuple[str, ...]:
-    """Return what a person should know of a finished run: words that were not seen, a decoder that had to be helped."""
+def notices(pipeline: Any, recipe: Recipe, guard: GuardedDecode, flagged: tuple[bool, ...]) -> tuple[str, ...]:
+    """Return what a person should know of a finished run.
+
+    Parameters
+    ----------
+    pipeline
+        What ran.
+    recipe
+        Complete.
+    guard
+        How its VAE had to be helped.
+    flagged
+        For each picture whether the safety checker flagged it.
+    """
     prompts = (conditioning.notices if recipe.weighs else _unseen_words)(pipeline, recipe)
-    return prompts + ((f"The picture was {guard.rung}.",) if guard.rung else ())
+    black = (safety_line(recipe),) if any(flagged) else ()
+    return prompts + ((f"The picture was {guard.rung}.",) if guard.rung else ()) + black
 
 
 def _unseen_words(pipeline: Any, recipe: Recipe) -> tuple[str, ...]:

@@ -23,6 +23,12 @@ def notices(recipe: Recipe) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def safety_line(recipe: Recipe) -> str:
+    """Say that the safety checker made a complete recipe's picture black, and the ways out."""
+    way_out = 'Write `--safety-checker none` (in Python `safety_checker="none"`) to run without it, or try another seed.'
+    return f"The safety checker of {weights_label(recipe)} flagged the picture and made it black, so it is not kept. {way_out}"
+
+
 def weights_label(recipe: Recipe) -> str:
     """Name the weights of a complete recipe for people, such as "sd15 (embedded)" or a hub id."""
     checkpoint = _checkpoint_label(recipe)

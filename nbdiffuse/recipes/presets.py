@@ -30,7 +30,14 @@ _SD15 = Preset(
         "txt2img+controlnet": "StableDiffusionControlNetPipeline",
         "img2img+controlnet": "StableDiffusionControlNetImg2ImgPipeline",
     },
-    defaults={**_WEIGHED, "strength": 0.8, "guidance_scale": 7.5, "num_inference_steps": 50, "scheduler": "PNDM"},
+    defaults={
+        **_WEIGHED,
+        "safety_checker": None,
+        "strength": 0.8,
+        "guidance_scale": 7.5,
+        "num_inference_steps": 50,
+        "scheduler": "PNDM",
+    },
     defaults_of={
         "img2img+mask": {"strength": 1.0},
         "txt2img+controlnet": {"controlnet_conditioning_scale": 1.0, **WHOLE_RUN},
@@ -137,6 +144,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 pipelines={"img2img": "StableDiffusionUpscalePipeline"},
                 defaults={
                     **_WEIGHED,
+                    "safety_checker": None,
                     "guidance_scale": 9.0,
                     "num_inference_steps": 75,
                     "noise_level": 20,

@@ -85,6 +85,9 @@ class Recipe(Link):
     weighting
         Dialect in which the prompts weigh words: "compel" (`jungle++`), "a1111"
         (`(jungle:1.3)`), or "none".
+    safety_checker
+        "none" runs without the safety checker that the checkpoint brings; where it is
+        left out, pictures that the checker flags come out black, and no picture of them is kept.
 
     Raises
     ------
@@ -133,6 +136,9 @@ class Recipe(Link):
     noise_level: int | None = declared(None, Param(int, "noise the x4 upscaler adds to its picture", 0, 350, 1))
     lora: str | None = declared(None, Param(str, "LoRA over the weights, such as style.safetensors:0.8"))
     weighting: str | None = declared(None, Param(str, "how prompts weigh words", choices=tuple(dialects.READERS)))
+    safety_checker: str | None = declared(
+        None, Param(str, "none runs without the safety checker that the checkpoint brings", choices=("none",))
+    )
 
     def __post_init__(self) -> None:
         for name, param in PARAMS.items():

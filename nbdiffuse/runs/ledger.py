@@ -129,6 +129,8 @@ class Ledger:
 
         def take_over(index: int, outcome: Result | NbdiffuseError) -> None:
             self.running = {key: progress for key, progress in self.running.items() if key != keys[index]}
+            if isinstance(outcome, Result) and outcome.problem is not None:
+                outcome = outcome.problem
             if isinstance(outcome, NbdiffuseError):
                 self._hold(keys[index], Failed(cells[index].recipe, outcome.with_traceback(None)), "failed")
             else:

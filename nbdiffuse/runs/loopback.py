@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from ..errors import FileError, Interrupted, ParameterError, breaks_rule, did_you_mean
+from ..errors import FileError, Interrupted, ParameterError, SafetyCheckerError, breaks_rule, did_you_mean
 from ..images.colors import mean_color, toward
 from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, png_bytes
 from ..images.picture import Picture
@@ -125,6 +125,8 @@ class Loopback:
                 break
             finally:
                 self.progress = None
+            if result.problem is not None:
+                raise SafetyCheckerError(f"Pass {number + 1}: {result.problem}")
             self.results.append(result)
             corrected = self.color_correction == "lab"
             self.pictures.append(toward(result.image, self._first()) if corrected else result.image)

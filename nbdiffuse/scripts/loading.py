@@ -50,6 +50,7 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
     dtype = machine.get("dtype", "float32")
     typed = [f"dtype=torch.{dtype}"] if dtype != "float32" else []
     more = [*typed, *(["add_watermarker=False"] if "XL" in pipeline else [])]
+    more += ["safety_checker=None"] if recipe.safety_checker is not None else []
     nets = {name: net for name in ("controlnet", "controlnet_2") if (net := getattr(recipe, name))}
     for name, net in nets.items():
         listing.use("diffusers", "ControlNetModel")

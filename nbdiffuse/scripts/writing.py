@@ -34,7 +34,9 @@ TITLES = {
 
 WEIGHTS = ("checkpoint", "controlnet", "controlnet_2")
 """Parts of a fingerprint that say whose weights were used."""
-WRITTEN = frozenset({"model", *WEIGHTS, "lora", "scheduler", "weighting", "seed", "width", "height", "resize_mode"})
+WRITTEN = frozenset(
+    {"model", *WEIGHTS, "lora", "safety_checker", "scheduler", "weighting", "seed", "width", "height", "resize_mode"}
+)
 """Fields that a program says elsewhere than in the call."""
 
 
@@ -102,7 +104,14 @@ class Step:
         """What has to be loaded for it."""
         recipe = self.recipe
         nets = recipe.controlnet, recipe.controlnet_2
-        return preset_of(recipe.model).pipeline(recipe), recipe.checkpoint, recipe.lora, *nets, recipe.scheduler
+        return (
+            preset_of(recipe.model).pipeline(recipe),
+            recipe.checkpoint,
+            recipe.lora,
+            *nets,
+            recipe.scheduler,
+            recipe.safety_checker,
+        )
 
 
 def of_steps(steps: Sequence[Step], *, own_folder: bool = False, name: str = "result") -> Script:

@@ -108,7 +108,12 @@ def run(text: str, pictures: Mapping[str, bytes]) -> Answer:
 
     def work(engine: Engine, recipe: Recipe) -> Answer:
         result = engine.run(recipe, lambda progress: None, threading.Event())
-        header = {"seconds": result.seconds, "fingerprint": dict(result.fingerprint), "notices": result.notices}
+        header = {
+            "seconds": result.seconds,
+            "fingerprint": dict(result.fingerprint),
+            "notices": result.notices,
+            "nsfw_content_detected": result.nsfw_content_detected,
+        }
         return json.dumps(header), [_png(image) for image in result.images]
 
     return _at_work(work, text, pictures)
@@ -131,6 +136,7 @@ def unpacked(answer: Answer, recipe: Recipe) -> Result | NbdiffuseError:
         seconds=float(header["seconds"]),
         fingerprint=header["fingerprint"],
         notices=tuple(header["notices"]),
+        nsfw_content_detected=tuple(map(bool, header["nsfw_content_detected"])),
     )
 
 

@@ -156,7 +156,11 @@ class Session:
 
     def _recorder(self) -> Callable[[Result], None]:
         """Return what a job that is submitted now does with its results; asked on the thread that submits."""
-        return self.history.append if _RECORDED.get() else _forget
+        return self._record if _RECORDED.get() else _forget
+
+    def _record(self, result: Result) -> None:
+        if result.problem is None:
+            self.history.append(result)
 
     def fingerprint(self, recipe: Recipe, snapshot: Snapshot | None = None) -> dict[str, str]:
         """Return, before a complete recipe runs, the fingerprint that its result will have; waits for the run under way."""

@@ -36,6 +36,8 @@ class Remembered(Protocol):
     def notices(self) -> tuple[str, ...]: ...
     @property
     def when(self) -> float: ...
+    @property
+    def problem(self) -> Exception | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,12 @@ def remember(result: Remembered) -> None:
 
 
 def keep(result: Remembered, store: Store | None = None) -> str | None:
-    """Put a finished result into the store, so that other kernels know it too; return a line when that failed."""
+    """Put a finished result into the store, so that other kernels know it too; return a line when that failed.
+
+    One that a safety checker made black is none.
+    """
+    if result.problem is not None:
+        return None
     try:
         (store or Store()).put(result.image, result.provenance, result.seconds, result.notices)
     except FileError as error:
