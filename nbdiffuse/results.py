@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from .errors import SafetyCheckerError
-from .images.contact_sheets import Cell, contact_sheet, png_bytes
+from .images.contact_sheets import Cell, contact_sheet, noted, png_bytes
 from .images.latents import Latents
 from .images.picture import Picture
 from .metadata import image_files
 from .metadata.provenance import Provenance
 from .recipes.captions import safety_line, weights_label
 from .recipes.chain import Chain
+from .recipes.notices import before_run
 from .recipes.recipe import Recipe
 from .recipes.sizes import fitted_pictures, initial_size
 from .store import archive
@@ -132,10 +133,24 @@ class Result:
         labels = [f"black: flagged by the safety checker\n{label}" if black else label for black in flagged]
         return given_cells(self.recipe) + [Cell(image, text) for image, text in zip(self.images, labels, strict=True)]
 
+    @property
+    def run_notices(self) -> tuple[str, ...]:
+        """The notices that only the run could tell; the others are of the recipe's prompts and pictures."""
+        told = before_run(self.recipe)
+        return tuple(line for line in self.notices if line not in told)
+
+    def under(self, recipe: Recipe) -> Result:
+        """Return this result under a recipe that makes the same pictures, with what is to be said of that one's pictures."""
+        return replace(self, recipe=recipe, notices=(*before_run(recipe), *self.run_notices))
+
     def __repr__(self) -> str:
         return summary(self.recipe)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return noted(self.bundle(), self.notices)
+
+    def bundle(self) -> dict[str, Any]:
+        """Return what a notebook shows of it, without its notices."""
         # The text names no model, time or size: notebooks then compare equal on every checkpoint.
         return {"image/png": png_bytes(contact_sheet(self.cells())), "text/plain": repr(self)}
 

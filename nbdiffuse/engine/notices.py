@@ -6,6 +6,7 @@ from typing import Any
 
 from ..devices.rescue import GuardedDecode
 from ..recipes.captions import safety_line
+from ..recipes.notices import before_run
 from ..recipes.recipe import Recipe
 from . import conditioning
 
@@ -26,7 +27,7 @@ def notices(pipeline: Any, recipe: Recipe, guard: GuardedDecode, flagged: tuple[
     """
     prompts = (conditioning.notices if recipe.weighs else _unseen_words)(pipeline, recipe)
     black = (safety_line(recipe),) if any(flagged) else ()
-    return prompts + ((f"The picture was {guard.rung}.",) if guard.rung else ()) + black
+    return before_run(recipe) + prompts + ((f"The picture was {guard.rung}.",) if guard.rung else ()) + black
 
 
 def _unseen_words(pipeline: Any, recipe: Recipe) -> tuple[str, ...]:

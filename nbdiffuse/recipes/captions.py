@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..prompts import dialects
 from . import lora
+from .notices import before_run
 from .presets import preset_of
-from .recipe import PROMPTS, Recipe
+from .recipe import Recipe
 from .strengths import steps_line
 
 
 def notices(recipe: Recipe) -> tuple[str, ...]:
     """Return what a person should know before a complete recipe runs, one line each."""
-    preset = preset_of(recipe.model)
-    lines = [steps_line(recipe)]
-    if preset.trigger and preset.trigger.lower() not in recipe.prompt.lower():
-        lines.append(f'{preset.name} draws its style where the prompt says "{preset.trigger}", and this one does not.')
-    if recipe.weighting is not None:
-        hints = (dialects.hint(recipe.weighting, getattr(recipe, name) or "") for name in PROMPTS)
-        lines += dict.fromkeys(line for line in hints if line)
-    return tuple(lines)
+    return (steps_line(recipe), *before_run(recipe))
 
 
 def safety_line(recipe: Recipe) -> str:

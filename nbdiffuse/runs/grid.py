@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Interrupted, ParameterError
+from ..images.contact_sheets import noted
 from ..images.metrics import metric_of
+from ..recipes.notices import before_run
 from ..recipes.strengths import real_steps
 from ..results import Result
 from ..sessions.runners import ExecutorRunner
@@ -26,6 +28,7 @@ from .exhibits import save, sheet
 from .heatmaps import Heatmap
 from .ledger import Failed, Fingerprints, Ledger
 from .measures import Measures, checked
+from .notices import counted
 from .records import frame, records
 
 
@@ -78,11 +81,18 @@ class Grid:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Lines that a person should read: that the store cannot be written, and why cells failed."""
+        """Lines that a person should read, once each: of pictures, prompts and runs, of the store, and why cells failed."""
         outcomes = [self._outcome(group[0]) for group in self.sweep.distinct()]
+        made = [outcome for outcome in outcomes if isinstance(outcome, Result)]
         lines = Counter(str(outcome.error) for outcome in outcomes if isinstance(outcome, Failed))
         failures = [f"{count} of {len(outcomes)} distinct images failed: {line}" for line, count in lines.items()]
-        return (*self._ledger.notices, *changed_files([one for one in outcomes if isinstance(one, Result)]), *failures)
+        told = counted([outcome.notices for outcome in made], "images")
+        return (*told, *self._ledger.notices, *changed_files(made), *failures)
+
+    @property
+    def before_run(self) -> tuple[str, ...]:
+        """Those of the notices that are known before anything runs."""
+        return counted([before_run(group[0].recipe) for group in self.sweep.distinct()], "images")
 
     @property
     def missing(self) -> int:
@@ -157,7 +167,9 @@ class Grid:
     def _own(self, cell: SweepCell) -> Result | Failed:
         """Return a cell's outcome under its own recipe, which makes the same image."""
         outcome = self._ledger.outcomes[cell.picture_key]
-        return outcome if outcome.recipe == cell.recipe else dataclasses.replace(outcome, recipe=cell.recipe)
+        if isinstance(outcome, Failed):
+            return dataclasses.replace(outcome, recipe=cell.recipe)
+        return outcome if outcome.recipe == cell.recipe else outcome.under(cell.recipe)
 
     def sel(self, **coordinates: Any) -> Grid:
         """Return the part of the grid at some values, see `Sweep.sel`; nothing runs again."""
@@ -271,13 +283,17 @@ class Grid:
         FileError
             A file cannot be written.
         """
-        return save(repr(self), self.sweep, self._ledger, Path(folder).expanduser())
+        return save(repr(self), self.sweep, self._ledger, Path(folder).expanduser(), self.notices)
 
     def __repr__(self) -> str:
         # No model, time or size: notebooks then compare equal on every checkpoint.
         return "sweep: " + (" x ".join(axis.name for axis in self.sweep.axes) or "one cell")
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return noted(self.bundle(), self.notices)
+
+    def bundle(self) -> dict[str, Any]:
+        """Return what a notebook shows of it, without its notices."""
         return {"image/png": sheet(self.sweep, self._ledger), "text/plain": repr(self)}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from ..errors import FileError, Interrupted, NbdiffuseError
+from ..recipes.notices import before_run
 from ..recipes.recipe import Recipe
 from ..recipes.sizes import fitted_pictures
 from ..results import Result
@@ -169,7 +170,7 @@ class Ledger:
                     initial=fitted_pictures(recipe).get("image"),
                     seconds=kept.seconds,
                     fingerprint=kept.fingerprint,
-                    notices=kept.notices,
+                    notices=(*before_run(recipe), *kept.notices),
                 )
         return None
 
@@ -177,7 +178,7 @@ class Ledger:
         if self.store is None or len(result.images) != 1:
             return
         try:
-            self.store.put(result.image, result.provenance, result.seconds, result.notices)
+            self.store.put(result.image, result.provenance, result.seconds, result.run_notices)
         except FileError as error:
             # The image is there all the same; one line is enough for all cells.
             if str(error) not in self.notices:

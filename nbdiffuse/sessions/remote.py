@@ -24,6 +24,7 @@ from ..errors import NbdiffuseError, ParameterError, RunError
 from ..images.intake import PILLOW_LIMIT
 from ..images.latents import Latents
 from ..images.picture import Picture
+from ..recipes.notices import before_run
 from ..recipes.recipe import Recipe
 from ..recipes.sizes import fitted_pictures
 from ..results import Result
@@ -111,7 +112,7 @@ def run(text: str, pictures: Mapping[str, bytes]) -> Answer:
         header = {
             "seconds": result.seconds,
             "fingerprint": dict(result.fingerprint),
-            "notices": result.notices,
+            "notices": result.run_notices,
             "nsfw_content_detected": result.nsfw_content_detected,
         }
         return json.dumps(header), [_png(image) for image in result.images]
@@ -135,7 +136,8 @@ def unpacked(answer: Answer, recipe: Recipe) -> Result | NbdiffuseError:
         initial=fitted_pictures(recipe).get("image"),
         seconds=float(header["seconds"]),
         fingerprint=header["fingerprint"],
-        notices=tuple(header["notices"]),
+        # What was done to the pictures that went in is known here: they travel as plain PNG.
+        notices=(*before_run(recipe), *header["notices"]),
         nsfw_content_detected=tuple(map(bool, header["nsfw_content_detected"])),
     )
 

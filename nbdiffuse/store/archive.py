@@ -33,7 +33,7 @@ class Remembered(Protocol):
     @property
     def seconds(self) -> float: ...
     @property
-    def notices(self) -> tuple[str, ...]: ...
+    def run_notices(self) -> tuple[str, ...]: ...
     @property
     def when(self) -> float: ...
     @property
@@ -75,7 +75,7 @@ def keep(result: Remembered, store: Store | None = None) -> str | None:
     if result.problem is not None:
         return None
     try:
-        (store or Store()).put(result.image, result.provenance, result.seconds, result.notices)
+        (store or Store()).put(result.image, result.provenance, result.seconds, result.run_notices)
     except FileError as error:
         return str(error)
     return None
