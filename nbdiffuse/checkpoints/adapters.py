@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from ..errors import CheckpointError
 from .layouts import shapes
@@ -39,6 +40,7 @@ def fuse(pipeline: Any, file: Path, weight: float, name: str) -> None:
     Source: diffusers `StableDiffusionLoraLoaderMixin`.
     """
     shapes(file)
+    refuse_what_is_not_finite(file)
     failure: CheckpointError | None = None
     try:
         given = {"weight_name": file.name, "use_safetensors": True, "local_files_only": True}
@@ -59,6 +61,15 @@ def fuse(pipeline: Any, file: Path, weight: float, name: str) -> None:
         )
     pipeline.fuse_lora(components=[part for part in PARTS if _has(pipeline, part)], lora_scale=weight)
     pipeline.unload_lora_weights()
+
+
+def refuse_what_is_not_finite(file: Path) -> None:
+    """Raise `CheckpointError` where a file has values that are no numbers: added to weights they would spoil every picture."""
+    with safe_open(file, "pt") as opened:
+        for key in opened.keys():  # noqa: SIM118  (it is no mapping)
+            tensor = opened.get_tensor(key)
+            if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
+                raise CheckpointError(f"The LoRA {file.name} has values that are no numbers in {key}. Fetch or train it again.")
 
 
 def _has(pipeline: Any, part: str) -> bool:

@@ -20,7 +20,7 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
 from ..checkpoints.spaces import vae_of
-from ..devices.rescue import DEAD_LINE, GuardedDecode, is_device_dead, is_out_of_memory, not_numbers, out_of_memory_line
+from ..devices.rescue import DEAD_LINE, GuardedVae, is_device_dead, is_out_of_memory, not_numbers, out_of_memory_line
 from ..devices.steps import StepHook
 from ..errors import DeviceMemoryError, ParameterError, RunError
 from ..images.latents import Latents
@@ -119,7 +119,7 @@ class Engine:
         watcher = Watcher(recipe, on_progress, stop, self.pipelines.latent_rgb(word))
         watcher.check_stop()
         started = time.perf_counter()
-        guard = GuardedDecode(vae_of(pipeline.components))
+        guard = GuardedVae(vae_of(pipeline.components))
         try:
             with _hooks(pipeline, watcher), guard, self.encodings.reuse(pipeline, self.pipelines.scope(word)):
                 output = pipeline(**self._arguments(recipe, pipeline, pictures), output_type="np")
@@ -129,6 +129,9 @@ class Engine:
         finally:
             pipeline.maybe_free_model_hooks()
             self.pipelines.rest()
+        if guard.encoder_rung:
+            # What was kept of it would be used without a word the next time.
+            self.encodings.clear()
         if failure is not None:
             # Raised outside the `except`, so that the line does not hold the failed run's tensors.
             raise failure

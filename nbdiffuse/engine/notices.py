@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..devices.rescue import GuardedDecode
+from ..devices.rescue import GuardedVae
 from ..recipes.captions import safety_line
 from ..recipes.notices import before_run
 from ..recipes.recipe import Recipe
 from . import conditioning
 
 
-def notices(pipeline: Any, recipe: Recipe, guard: GuardedDecode, flagged: tuple[bool, ...]) -> tuple[str, ...]:
+def notices(pipeline: Any, recipe: Recipe, guard: GuardedVae, flagged: tuple[bool, ...]) -> tuple[str, ...]:
     """Return what a person should know of a finished run.
 
     Parameters
@@ -27,7 +27,8 @@ def notices(pipeline: Any, recipe: Recipe, guard: GuardedDecode, flagged: tuple[
     """
     prompts = (conditioning.notices if recipe.weighs else _unseen_words)(pipeline, recipe)
     black = (safety_line(recipe),) if any(flagged) else ()
-    return before_run(recipe) + prompts + ((f"The picture was {guard.rung}.",) if guard.rung else ()) + black
+    helped = (("The initial picture", guard.encoder_rung), ("The picture", guard.rung))
+    return before_run(recipe) + prompts + tuple(f"{what} was {rung}." for what, rung in helped if rung) + black
 
 
 def _unseen_words(pipeline: Any, recipe: Recipe) -> tuple[str, ...]:
