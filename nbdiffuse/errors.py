@@ -58,6 +58,10 @@ class NonFiniteError(RunError):
     """Latents or pixels stopped being numbers."""
 
 
+class SafetyCheckerError(RunError):
+    """A checkpoint's safety checker made a picture black."""
+
+
 class Words(str):
     """Text that an error shows without quotes."""
 

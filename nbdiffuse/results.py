@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from .images.contact_sheets import Cell, contact_sheet, png_bytes
+from .errors import SafetyCheckerError
+from .images.contact_sheets import Cell, contact_sheet, noted, png_bytes
 from .images.latents import Latents
 from .images.picture import Picture
 from .metadata import image_files
 from .metadata.provenance import Provenance
-from .recipes.captions import weights_label
+from .recipes.captions import safety_line, weights_label
 from .recipes.chain import Chain
+from .recipes.notices import before_run
 from .recipes.recipe import Recipe
 from .recipes.sizes import fitted_pictures, initial_size
 from .store import archive
@@ -41,7 +43,8 @@ class Result:
     fingerprint
         What else can change the pixels: versions, device, dtype, checkpoint.
     notices
-        Lines a person should read, such as words that did not fit the text encoder.
+        Lines a person should read: what was done to the pictures that went in, words
+        that did not fit the text encoder, what the run needed help with.
     latents
         The first picture before it was decoded, for the next step of a chain; None for
         a result that was read from a file, and for inpainting.
@@ -52,6 +55,9 @@ class Result:
     claimed_fingerprint
         What a file says in the place of a fingerprint, for people to see; None for a result that was
         made here. A result that was read from a file has an empty `fingerprint`.
+    nsfw_content_detected
+        For each picture whether the checkpoint's safety checker flagged it and made it
+        black; empty where there is no checker.
     """
 
     recipe: Recipe
@@ -64,9 +70,16 @@ class Result:
     chain: Chain | None = None
     when: float = field(default_factory=time.time)
     claimed_fingerprint: Mapping[str, str] | None = None
+    nsfw_content_detected: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
-        archive.remember(self)
+        if self.problem is None:
+            archive.remember(self)
+
+    @property
+    def problem(self) -> SafetyCheckerError | None:
+        """Why it is no finished result and is kept nowhere, or None: the safety checker flagged one of its pictures."""
+        return SafetyCheckerError(safety_line(self.recipe)) if any(self.nsfw_content_detected) else None
 
     @property
     def shown_fingerprint(self) -> Mapping[str, str]:
@@ -90,7 +103,11 @@ class Result:
         ------
         FileError
             The suffix is not one of these, or the file cannot be written.
+        SafetyCheckerError
+            The picture was made black by the safety checker.
         """
+        if self.problem is not None:
+            raise self.problem
         image_files.write(self.image, path, self.provenance)
         return Path(path)
 
@@ -120,12 +137,29 @@ class Result:
 
     def cells(self) -> list[Cell]:
         """Return what a contact sheet shows of this result."""
-        return given_cells(self.recipe) + [Cell(image, result_label(self.recipe)) for image in self.images]
+        label = result_label(self.recipe)
+        flagged = self.nsfw_content_detected or (False,) * len(self.images)
+        labels = [f"black: flagged by the safety checker\n{label}" if black else label for black in flagged]
+        return given_cells(self.recipe) + [Cell(image, text) for image, text in zip(self.images, labels, strict=True)]
+
+    @property
+    def run_notices(self) -> tuple[str, ...]:
+        """The notices that only the run could tell; the others are of the recipe's prompts and pictures."""
+        told = before_run(self.recipe)
+        return tuple(line for line in self.notices if line not in told)
+
+    def under(self, recipe: Recipe) -> Result:
+        """Return this result under a recipe that makes the same pictures, with what is to be said of that one's pictures."""
+        return replace(self, recipe=recipe, notices=(*before_run(recipe), *self.run_notices))
 
     def __repr__(self) -> str:
         return summary(self.recipe)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return noted(self.bundle(), self.notices)
+
+    def bundle(self) -> dict[str, Any]:
+        """Return what a notebook shows of it, without its notices."""
         # The text names no model, time or size: notebooks then compare equal on every checkpoint.
         return {"image/png": png_bytes(contact_sheet(self.cells())), "text/plain": repr(self)}
 

@@ -15,14 +15,14 @@ ROOMS = {
     "errors": "",
     "version": "",
     "quietness": "",
-    "files": "paths drafts folders downloads hashes",
+    "files": "paths drafts folders downloads hashes snapshots",
     "images": "samples stripping layers conversion intake fitting colors picture masks latents lettering "
     "contact_sheets sheets gallery metrics",
-    "prompts": "weights a1111 compel extras dialects alternatives tokens",
+    "prompts": "weights a1111 compel extras dialects alternatives tokens unknown_words",
     "families": "parameters diffusers_classes arguments step_rules family families hub_ids scheduler_names scheduler_classes "
     "schedulers model_calls contents single_file description well_known recognition",
     "recipes": "chain parts lora fields recipe format_1 origins controlnets preset presets other_family defaults strengths "
-    "portable sizes captions prompt_loras completion",
+    "portable sizes notices captions prompt_loras completion",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "models resources infotext a1111 carrying flat png_text exif xmp stealth texts fingerprints provenance "
     "image_files comfy_graph comfy_pass comfyui fooocus invokeai tools",
@@ -33,11 +33,14 @@ ROOMS = {
         "layouts completeness trouble singles priors lora_families hub finding lora_layers lora_products lora_fusion adapters"
         " loading spaces signatures"
     ),
-    "pipelines": "resident residents building previews pipelines depth scorers",
+    "pipelines": "resident residents lookups building previews pipelines depth scorers",
     "engine": "calls encodings conditioning tokenization progress notices engine sharing batches",
     "scripts": "statements listing calls loading weighting writing checking loopbacks sweeps",
     "sessions": "remote session runners",
-    "runs": "ledger exhibits measures records heatmaps grid chain_step handover chain_run loopback chain_grid sweeping",
+    "runs": (
+        "notices consistency ledger exhibits measures records heatmaps grid chain_step handover chain_run"
+        " loopback chain_grid sweeping"
+    ),
     "cells": "flags options chains loopbacks reference transcripts reading variables",
     "replays": "comparison timeline consent replays verification program",
     "magics": "inquiries live commands names tabs magics extension",

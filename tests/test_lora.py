@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from hub import Hub
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from nbdiffuse import Recipe, Session, embedded, resolve
 from nbdiffuse.checkpoints import finding
@@ -104,6 +105,24 @@ def test_what_is_no_lora_is_refused_before_anything_is_loaded(text: str, recipe:
     with pytest.raises(ParameterError, match=r"^`lora` must be") as caught:
         resolve(recipe.replace(lora=text))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(torch.nan, torch.float32), (torch.inf, torch.float16), (-torch.inf, torch.bfloat16)]
+)
+def test_a_lora_with_values_that_are_no_numbers_is_refused_and_the_tensor_named(
+    value: float, dtype: torch.dtype, files: Path, recipe: Recipe, session: Session, tmp_path: Path
+) -> None:
+    state = {key: tensor.to(dtype) for key, tensor in load_file(files / "ink.safetensors").items()}
+    key = sorted(state)[5]
+    state[key].view(-1)[3] = value
+    save_file(state, tmp_path / "broken.safetensors")
+    before = session.run(recipe)
+    with pytest.raises(
+        CheckpointError, match=rf"^The LoRA broken.safetensors has values that are no numbers in {re.escape(key)}\."
+    ):
+        session.run(recipe.replace(lora=str(tmp_path / "broken.safetensors")))
+    assert session.run(recipe).image.tobytes() == before.image.tobytes()
 
 
 def test_a_drive_letter_is_no_weight() -> None:

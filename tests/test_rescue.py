@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from nbdiffuse import Recipe, Session
-from nbdiffuse.devices.rescue import GuardedDecode, is_device_dead, is_out_of_memory
+from nbdiffuse.devices.rescue import GuardedVae, is_device_dead, is_out_of_memory
 from nbdiffuse.errors import NonFiniteError, RunError
 
 SPELLINGS = [
@@ -106,12 +108,147 @@ def test_a_half_precision_decode_that_gives_no_numbers_is_done_once_in_float32()
             return made
 
         vae.decode = overflowing
-        guard = GuardedDecode(vae)
+        guard = GuardedVae(vae)
         # What a guard finds is restored by the one who put it there.
         with guard:
             made = vae.decode(latents).sample
     assert guard.rung.startswith("decoded in float32") and vae.dtype == torch.bfloat16
     assert np.array_equal(made.numpy(), true.numpy())
+
+
+@pytest.mark.parametrize("kind", ["kl", "vq"])
+def test_a_half_precision_encode_that_gives_no_numbers_is_done_once_in_float32(kind: str) -> None:
+    from diffusers import AutoencoderKL, VQModel
+
+    from nbdiffuse import embedded
+
+    name, model = {"kl": ("sd15/vae", AutoencoderKL), "vq": ("kandinsky22/movq", VQModel)}[kind]
+    vae: Any = model.from_pretrained(embedded.path(name.split("/")[0]) / name.split("/")[1]).to(torch.bfloat16)
+    picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)).clamp(-1, 1).to(torch.bfloat16)
+
+    def seen(encoded: Any) -> Any:
+        return getattr(encoded, "parameters", encoded)
+
+    with torch.no_grad():
+        true = seen(vae.to(torch.float32).encode(picture.float())[0]).to(torch.bfloat16)
+        vae.to(torch.bfloat16)
+        layer = vae.encoder.conv_out
+        overflow = layer.register_forward_hook(
+            lambda module, inputs, output: torch.full_like(output, torch.inf) if output.dtype == torch.bfloat16 else None
+        )
+        for as_output in (True, False):
+            guard = GuardedVae(vae)
+            with guard:
+                made = vae.encode(picture, return_dict=as_output)
+            assert guard.encoder_rung.startswith("encoded in float32, since bfloat16") and guard.rung == ""
+            assert vae.dtype == torch.bfloat16 and "encode" not in vars(vae) and "decode" not in vars(vae)
+            assert type(made) is (tuple if not as_output else type(vae.encode(picture)))
+            assert seen(made[0]).dtype == torch.bfloat16 and torch.equal(seen(made[0]), true)
+        overflow.remove()
+        guard = GuardedVae(vae)
+        with guard:
+            vae.encode(picture)
+        assert guard.encoder_rung == ""
+
+
+def test_an_encoder_that_had_to_be_helped_is_said(scene: Any) -> None:
+    own = Session()
+    own.with_pipelines(lambda pipelines: pipelines.move_lever("dtype", "bfloat16"))
+    asked = Recipe(prompt="a cat", image=scene.image, num_inference_steps=1, strength=1.0, seed=1)
+    assert own.run(asked).notices == ()
+    assert own._engine is not None
+    own._engine.encodings.clear()
+    vae = own._engine.pipelines.components("sd15")["vae"]
+    vae.encoder.conv_out.register_forward_hook(
+        lambda module, inputs, output: torch.full_like(output, torch.nan) if output.dtype == torch.bfloat16 else None
+    )
+    made = own.run(asked)
+    line = "The initial picture was encoded in float32, since bfloat16 gave values that are no numbers."
+    assert made.notices == (line,) and np.asarray(made.image).std() > 0
+    assert own.run(asked).notices == (line,), "what was kept of it would hide it"
+
+
+def tensors(parts: Any) -> str:
+    """Hash every weight and the state that a rescue changes."""
+    digest = hashlib.sha256()
+    for name in ("unet", "vae", "text_encoder"):
+        for key, tensor in parts[name].state_dict().items():
+            digest.update(f"{name} {key} {tensor.dtype}".encode() + tensor.numpy().tobytes())
+        digest.update(f"{sorted(vars(parts[name]))} {parts[name].training}".encode())
+    return f"{digest.hexdigest()} {parts['vae'].use_tiling} {parts['vae'].use_slicing}"
+
+
+@contextmanager
+def spoiled(module: Any, call: int, value: float) -> Iterator[list[int]]:
+    """Let one number of a module's output at its n-th call, from 0, be none; yield the count of calls."""
+    calls = [0]
+
+    def spoil(owner: Any, inputs: Any, output: Any) -> None:
+        tensor = output if isinstance(output, torch.Tensor) else output[0]
+        if calls[0] == call:
+            tensor[(0,) * tensor.ndim] = value
+        calls[0] += 1
+
+    hook = module.register_forward_hook(spoil)
+    try:
+        yield calls
+    finally:
+        hook.remove()
+
+
+PLACES = [*(("unet", call) for call in range(4)), ("vae.encoder.conv_out", 0), ("vae.decoder.conv_out", 0)]
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf], ids=str)
+def test_a_value_that_is_no_number_is_caught_wherever_it_comes_from_and_nothing_stays(
+    value: float, session: Session, parts: Any, scene: Any
+) -> None:
+    redraw = Recipe(prompt="a cat", image=scene.image, num_inference_steps=4, strength=1.0, scheduler="DDIM", seed=3)
+    plain, before = session.run(redraw), tensors(parts)
+    assert session._engine is not None
+    for place, call in PLACES:
+        session._engine.encodings.clear()
+        name, _, path = place.partition(".")
+        with spoiled(parts[name].get_submodule(path), call, value) as calls, pytest.raises(NonFiniteError) as caught:
+            session.run(redraw)
+        assert calls[0] == call + 1, "nothing runs on after it"
+        what = {"unet": f"step {call + 1} of 4", "vae.encoder.conv_out": "encoded initial picture"}.get(place, "decoded pixels")
+        assert what in str(caught.value) and "Try another seed" in str(caught.value)
+        assert tensors(parts) == before and session.run(redraw).image.tobytes() == plain.image.tobytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["sd15", "sdxl", "sdxl-refiner", "kandinsky22", "x2-upscaler", "x4-upscaler"])
+def test_every_family_catches_it_at_every_call_of_every_model(model: str, session: Session, scene: Any) -> None:
+    asked = Recipe(prompt="a cat", image=scene.image, model=model, num_inference_steps=2, seed=3)
+    asked = asked.replace(strength=1.0) if "upscaler" not in model else asked
+    plain = session.run(asked)
+    assert session._engine is not None
+    parts = session._engine.pipelines.components(model)
+    vae = parts.get("vae") or parts["movq"]
+    modules = {"unet": parts["unet"], "encoder": vae.encoder.conv_out, "decoder": vae.decoder.conv_out}
+    for name, module in modules.items():
+        session._engine.encodings.clear()
+        with spoiled(module, -1, torch.nan) as calls:
+            session.run(asked)
+        assert calls[0] > 0 or (name, model) == ("encoder", "x4-upscaler"), "the x4 upscaler encodes nothing"
+        for call in range(calls[0]):
+            session._engine.encodings.clear()
+            with spoiled(module, call, torch.nan), pytest.raises(NonFiniteError):
+                session.run(asked)
+    assert session.run(asked).image.tobytes() == plain.image.tobytes()
+
+
+@pytest.mark.parametrize("color", ["black", "white"])
+def test_pictures_of_one_colour_are_no_false_alarm(color: str, session: Session, parts: Any) -> None:
+    level = -3.0 if color == "black" else 3.0
+    hook = parts["vae"].decoder.register_forward_hook(lambda module, inputs, output: torch.full_like(output, level))
+    try:
+        start = Image.new("RGB", (128, 128), color)
+        made = session.run(Recipe(prompt="a cat", image=start, num_inference_steps=2, strength=1.0, seed=5))
+    finally:
+        hook.remove()
+    assert made.image.getextrema() == start.getextrema() and made.notices == ()
 
 
 def test_latents_that_are_no_numbers_are_not_decoded_twice(session: Session, parts: Any) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from ..errors import CheckpointError
 from .layouts import shapes
@@ -42,6 +43,7 @@ def fuse(pipeline: Any, file: Path, weight: float, name: str) -> None:
     Source: diffusers `StableDiffusionLoraLoaderMixin`; what that drops, see `lora_products`.
     """
     found = shapes(file)
+    refuse_what_is_not_finite(file)
     failure: CheckpointError | None = None
     try:
         refuse_unknown_keys(found)
@@ -72,6 +74,15 @@ def _missing(pipeline: Any, found: Iterable[str]) -> str:
     named = {key.removesuffix(end) for key in found for end in ends if key.endswith(end)}
     absent = sorted(named - set(layers_by_name(pipeline)))
     return not_there(absent, len(named)) if absent else ""
+
+
+def refuse_what_is_not_finite(file: Path) -> None:
+    """Raise `CheckpointError` where a file has values that are no numbers: added to weights they would spoil every picture."""
+    with safe_open(file, "pt") as opened:
+        for key in opened.keys():  # noqa: SIM118  (it is no mapping)
+            tensor = opened.get_tensor(key)
+            if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
+                raise CheckpointError(f"The LoRA {file.name} has values that are no numbers in {key}. Fetch or train it again.")
 
 
 def _has(pipeline: Any, part: str) -> bool:

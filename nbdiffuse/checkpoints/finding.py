@@ -63,6 +63,9 @@ class Checkpoint:
         Checkpoints whose components complete this one, by the prefix that they get.
     lora
         Files of LoRA that are added to the weights, each with its weight.
+    watched
+        Files and directories of this disk that it was read from and that may change. What
+        this package and the hub published does not.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Checkpoint:
     file: Path | None = None
     connected: Mapping[str, Checkpoint] = field(default_factory=dict)
     lora: tuple[tuple[Path, float], ...] = ()
+    watched: tuple[Path, ...] = ()
 
     @property
     def is_local(self) -> bool:
@@ -80,7 +84,7 @@ class Checkpoint:
         return "@" not in self.identity.partition("+")[0]
 
 
-def find(word: str, half: bool = False) -> Checkpoint:
+def find(word: str, half: bool = False, base: Checkpoint | None = None) -> Checkpoint:
     """Find a checkpoint, fetch what is missing from the hub, and check its files.
 
     Parameters
@@ -91,15 +95,17 @@ def find(word: str, half: bool = False) -> Checkpoint:
         behind the last two where one is meant, and with LoRA as in `lora.word`.
     half
         Prefer files with half-precision weights where there are both.
+    base
+        What the word without its LoRA stands for, where that is known.
 
     Raises
     ------
     CheckpointError
         There is none, it cannot be fetched, or its files are damaged or refused.
     """
-    base, added = lora.parted(word)
-    located = _located(base, half)
-    found = located if located.file else _joined(located, half)
+    plain, added = lora.parted(word)
+    found = base or _located(plain, half)
+    found = found if base or found.file else _joined(found, half)
     return replace(_with_lora(found, added), name=word) if added else found
 
 
@@ -124,6 +130,7 @@ def _with_lora(found: Checkpoint, added: tuple[lora.Lora, ...]) -> Checkpoint:
         word = one.file
         path = here(word) or Path(word)
         asked = None if path.exists() else HUB_WORD.fullmatch(word)
+        watched = () if asked else (path.absolute(),)
         notices = found.notices
         if path.is_dir() or (asked and not asked["file"] and path.suffix != ".safetensors"):
             path = _only_lora(path, asked)
@@ -135,7 +142,13 @@ def _with_lora(found: Checkpoint, added: tuple[lora.Lora, ...]) -> Checkpoint:
             raise CheckpointError(f"The LoRA {one.file} is no file here, and no ORG/NAME/FILE.safetensors on the hub.")
         refuse_other_family(path, found.directory, found.name)
         identity = f"{found.identity}+{sha256_of(path)}:{one.weight:g}"
-        found = replace(found, identity=identity, lora=(*found.lora, (path, one.weight)), notices=notices)
+        found = replace(
+            found,
+            identity=identity,
+            lora=(*found.lora, (path, one.weight)),
+            notices=notices,
+            watched=(*found.watched, *watched),
+        )
     return found
 
 
@@ -152,9 +165,11 @@ def _located(word: str, half: bool) -> Checkpoint:
         return Checkpoint(word, embedded.path(word), embedded.identity(word), verified=True)
     path = here(word)
     if path is not None and path.is_dir():
-        return Checkpoint(word, path, _identity_of(path, half), verified=False, notices=_taken_for(word, path))
+        identity, notices = _identity_of(path, half), _taken_for(word, path)
+        return Checkpoint(word, path, identity, verified=False, notices=notices, watched=(path.absolute(),))
     if path is not None and path.is_file():
-        return _with_configs(Checkpoint(word, path.parent, sha256_of(path), verified=False, file=path))
+        watched = (path.absolute(), path.absolute().with_suffix(""))
+        return _with_configs(Checkpoint(word, path.parent, sha256_of(path), verified=False, file=path, watched=watched))
     return _on_hub(word, half)
 
 
@@ -224,6 +239,7 @@ def _joined(found: Checkpoint, half: bool) -> Checkpoint:
         verified=all(one.verified for one in (found, *others)),
         notices=notices + tuple(line for one in others for line in one.notices + _pickled(one, half)),
         connected=connected,
+        watched=tuple(path for one in (found, *others) for path in one.watched),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import gc
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -58,42 +60,72 @@ def not_numbers(what: str, dtype: torch.dtype) -> NonFiniteError:
 DEAD_LINE = "The GPU stopped working in this process. Restart the kernel; what was saved or stored is safe."
 
 
-class GuardedDecode:
-    """Watch over a VAE's `decode` for the duration of one call.
+class GuardedVae:
+    """Watch over a VAE's `encode` and `decode` for the duration of one call.
 
     Out of memory: the same latents are decoded once more, in tiles. Numbers that are
-    none from a half-precision decoder: once more in float32. `rung` says which was
-    needed, or is empty. The VAE is afterwards as it was.
+    none from a half-precision encoder or decoder: once more in float32. `rung` says what
+    the decoder needed and `encoder_rung` what the encoder did, or they are empty. The
+    VAE is afterwards as it was.
 
     Parameters
     ----------
     vae
         An `AutoencoderKL` or `VQModel`; None does nothing.
+
+    Raises
+    ------
+    NonFiniteError
+        What is encoded or decoded is no number, although what went in was.
     """
 
     def __init__(self, vae: Any) -> None:
         self._vae = vae
-        self._found: Any = None
-        self.rung = ""
+        self._found: dict[str, Any] = {}
+        self.rung = self.encoder_rung = ""
 
-    def __enter__(self) -> GuardedDecode:
+    def __enter__(self) -> GuardedVae:
         if self._vae is not None:
-            original = self._vae.decode
-            self._found = vars(self._vae).get("decode")
-
-            @functools.wraps(original)
-            def decode(latents: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-                made = self._decoded(original, latents, args, kwargs)
-                return self._finite(original, made, latents, args, kwargs)
-
-            self._vae.decode = decode
+            for name, make in (("decode", self._decode), ("encode", self._encode)):
+                original = getattr(self._vae, name, None)
+                if original is not None:
+                    self._found[name] = vars(self._vae).get(name)
+                    setattr(self._vae, name, functools.wraps(original)(functools.partial(make, original)))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._vae is not None:
-            del self._vae.decode
-            if self._found is not None:
-                self._vae.decode = self._found
+        for name, found in self._found.items():
+            delattr(self._vae, name)
+            if found is not None:
+                setattr(self._vae, name, found)
+
+    def _decode(self, original: Any, latents: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        made = self._decoded(original, latents, args, kwargs)
+        return self._finite(original, made, latents, args, kwargs)
+
+    def _encode(self, original: Any, x: torch.Tensor, return_dict: bool = True) -> Any:
+        made, dtype = original(x, return_dict=return_dict), self._vae.dtype
+        if torch.isfinite(_numbers_of(made[0])).all():
+            return made
+        if dtype != torch.float32:
+            self.encoder_rung = _in_float32("encoded", dtype)
+            with self._as_float32():
+                made = original(x.float(), return_dict=return_dict)
+            # The denoiser goes on in the dtype that it has.
+            seen = _in_dtype(made[0], x.dtype)
+            made = type(made)(seen) if return_dict else (seen,)
+        if not torch.isfinite(_numbers_of(made[0])).all():
+            raise not_numbers("The encoded initial picture is not numbers", dtype)
+        return made
+
+    @contextmanager
+    def _as_float32(self) -> Iterator[None]:
+        dtype = self._vae.dtype
+        try:
+            self._vae.to(dtype=torch.float32)
+            yield
+        finally:
+            self._vae.to(dtype=dtype)
 
     def _decoded(self, original: Any, latents: torch.Tensor, args: Any, kwargs: Any) -> Any:
         try:
@@ -111,16 +143,32 @@ class GuardedDecode:
             self._vae.disable_tiling()
 
     def _finite(self, original: Any, made: Any, latents: torch.Tensor, args: Any, kwargs: Any) -> Any:
-        sample = made[0]
-        if torch.isfinite(sample).all() or self._vae.dtype == torch.float32 or not torch.isfinite(latents).all():
+        if torch.isfinite(made[0]).all():
             return made
         dtype = self._vae.dtype
-        self.rung = f"decoded in float32, since {str(dtype).removeprefix('torch.')} gave values that are no numbers"
-        try:
-            self._vae.to(dtype=torch.float32)
-            return original(latents.float(), *args, **kwargs)
-        finally:
-            self._vae.to(dtype=dtype)
+        if dtype != torch.float32 and torch.isfinite(latents).all():
+            self.rung = _in_float32("decoded", dtype)
+            with self._as_float32():
+                made = original(latents.float(), *args, **kwargs)
+        # Said here: what comes after would cut what is infinite to white or black.
+        if not torch.isfinite(made[0]).all():
+            raise not_numbers("The decoded pixels are not numbers", dtype)
+        return made
+
+
+def _in_float32(done: str, dtype: torch.dtype) -> str:
+    return f"{done} in float32, since {str(dtype).removeprefix('torch.')} gave values that are no numbers"
+
+
+def _numbers_of(encoded: Any) -> torch.Tensor:
+    """Return the tensor of what an encoder gives: a distribution's parameters, or latents as they are."""
+    numbers: torch.Tensor = getattr(encoded, "parameters", encoded)
+    return numbers
+
+
+def _in_dtype(encoded: Any, dtype: torch.dtype) -> Any:
+    numbers = _numbers_of(encoded).to(dtype)
+    return numbers if encoded is _numbers_of(encoded) else type(encoded)(numbers)
 
 
 def free_caches() -> None:

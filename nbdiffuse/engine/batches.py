@@ -22,6 +22,7 @@ from ..devices.lanes import Lane
 from ..devices.memory import free_bytes
 from ..devices.rescue import free_caches, is_out_of_memory
 from ..errors import Interrupted, NbdiffuseError
+from ..files.snapshots import Snapshot
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..results import Result
@@ -60,6 +61,8 @@ class Batch:
         When set, the calls under way are the last.
     pause
         Tells whether other work waits for the device: then nothing more is begun.
+    snapshot
+        Which files words stand for already; those that they stand for now when not given.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Batch:
         on_outcome: Callable[[int, Outcome], None],
         stop: threading.Event,
         pause: Callable[[], bool] = lambda: False,
+        snapshot: Snapshot | None = None,
     ) -> None:
         self._engine = engine
         self._recipes = recipes
@@ -77,6 +81,7 @@ class Batch:
         self._on_outcome = on_outcome
         self._stop = stop
         self._pause = pause
+        self._snapshot = snapshot
         self._begun = 0
         self._interrupted = False
         self._lanes: dict[int, Lane[Result]] = {}
@@ -93,7 +98,7 @@ class Batch:
             `stop` was set; what was finished before has its outcome.
         """
         # Lanes that leave `no_grad` in another order than they entered it find it as it is here.
-        with torch.no_grad():
+        with torch.no_grad(), self._engine.pipelines.held(self._snapshot):
             try:
                 while not self._stop.is_set() and self._fill():
                     for indices in self._alike():

@@ -62,11 +62,12 @@ class Encodings:
             What the encodings depend on besides their input: checkpoint, dtype, device.
         """
         vae = getattr(pipeline, "vae", None) or getattr(pipeline, "movq", None)
-        wrapped: list[tuple[Any, str]] = []
+        wrapped: list[tuple[Any, str, Any]] = []
 
         def wrap(owner: Any, name: str, made: Callable[..., Any]) -> None:
+            # A guard may stand there already.
+            wrapped.append((owner, name, vars(owner).get(name)))
             setattr(owner, name, made)
-            wrapped.append((owner, name))
 
         try:
             for owner, name in _text_calls(pipeline):
@@ -76,8 +77,10 @@ class Encodings:
                 wrap(vae, "encode", self._picture(vae, scope))
             yield
         finally:
-            for owner, name in wrapped:
+            for owner, name, found in wrapped:
                 delattr(owner, name)
+                if found is not None:
+                    setattr(owner, name, found)
 
     def _text(self, original: Callable[..., Any], scope: str) -> Callable[..., Any]:
         """Wrap `encode_prompt` so that a prompt and a negative prompt are kept each for itself.

@@ -21,7 +21,7 @@ from PIL import Image
 
 from ..checkpoints import finding
 from ..checkpoints.spaces import vae_of
-from ..devices.rescue import DEAD_LINE, GuardedDecode, is_device_dead, is_out_of_memory, not_numbers, out_of_memory_line
+from ..devices.rescue import DEAD_LINE, GuardedVae, is_device_dead, is_out_of_memory, not_numbers, out_of_memory_line
 from ..devices.steps import StepHook
 from ..errors import DeviceMemoryError, ParameterError, RunError
 from ..families.recognition import recognise_directory
@@ -30,7 +30,7 @@ from ..images.masks import overlay
 from ..images.picture import Picture
 from ..pipelines.pipelines import Pipelines
 from ..recipes.completion import call_fields, check_weights, resolve, weights_word
-from ..recipes.controlnets import controlnet_of
+from ..recipes.controlnets import controlnet_of, extra_name
 from ..recipes.preset import Preset
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
@@ -97,7 +97,9 @@ class Engine:
         made_room: list[str] = []
         while True:
             try:
-                result = self._once(recipe, on_progress, stop, prepare)
+                # All that is said of the run is said of the same files, whatever is written meanwhile.
+                with self.pipelines.held():
+                    result = self._once(recipe, on_progress, stop, prepare)
                 return dataclasses.replace(result, notices=(*result.notices, *made_room))
             except DeviceMemoryError as error:
                 shortage = error
@@ -122,26 +124,31 @@ class Engine:
         watcher = Watcher(recipe, on_progress, stop, self.pipelines.latent_rgb(word))
         watcher.check_stop()
         started = time.perf_counter()
-        guard = GuardedDecode(vae_of(pipeline.components))
+        guard = GuardedVae(vae_of(pipeline.components))
         try:
             with (
                 _hooks(pipeline, watcher, skipped_steps(recipe)),
                 guard,
                 self.encodings.reuse(pipeline, self.pipelines.scope(word)),
             ):
-                pixels = pipeline(**self._arguments(recipe, pipeline, pictures), output_type="np").images
+                output = pipeline(**self._arguments(recipe, pipeline, pictures), output_type="np")
+                pixels = output.images
         except (RuntimeError, MemoryError) as error:
             failure = self._explained(error, recipe)
         finally:
             pipeline.maybe_free_model_hooks()
             self.pipelines.rest()
+        if guard.encoder_rung:
+            # What was kept of it would be used without a word the next time.
+            self.encodings.clear()
         if failure is not None:
             # Raised outside the `except`, so that the line does not hold the failed run's tensors.
             raise failure
         if not np.isfinite(pixels).all():
             raise not_numbers("The decoded pixels are not numbers", self.pipelines.dtype)
         images = tuple(VaeImageProcessor.numpy_to_pil(pixels))
-        if recipe.keeps_pixels:
+        flagged = tuple(map(bool, getattr(output, "nsfw_content_detected", None) or ()))
+        if recipe.keeps_pixels and not any(flagged):
             images = tuple(overlay(image, pictures["image"], pictures["mask_image"]) for image in images)
         return Result(
             recipe=recipe,
@@ -149,8 +156,9 @@ class Engine:
             initial=pictures.get("image"),
             seconds=time.perf_counter() - started,
             fingerprint=self.fingerprint(recipe),
-            notices=(*self.pipelines.notices(word), *self._said_of_files(recipe), *notices(pipeline, recipe, guard)),
-            latents=self._latents(recipe, watcher.latents, images[0]),
+            notices=(*self._said_of_files(recipe), *notices(pipeline, recipe, guard, flagged)),
+            latents=None if any(flagged) else self._latents(recipe, watcher.latents, images[0]),
+            nsfw_content_detected=flagged,
         )
 
     def _completed(self, recipe: Recipe) -> Recipe:
@@ -168,7 +176,11 @@ class Engine:
         # What came from the hub a moment ago is looked at before any of it is loaded.
         check_weights(recipe, preset, recognise_directory(self.pipelines.directory(weights_word(recipe))))
         try:
-            return self.pipelines.acquire(weights_word(recipe), pipeline, str(recipe.scheduler), extras)
+            made = self.pipelines.acquire(weights_word(recipe), pipeline, str(recipe.scheduler), extras)
+            if recipe.safety_checker is not None and hasattr(made, "safety_checker"):
+                # As `from_pretrained(..., safety_checker=None)` leaves it.
+                made.safety_checker = None
+            return made
         except (RuntimeError, MemoryError) as error:
             failure = self._explained(error, recipe)
         raise failure
@@ -250,7 +262,7 @@ def _threads(device: str) -> dict[str, str]:
 def _extras(recipe: Recipe, preset: Preset) -> dict[str, str]:
     """Return the checkpoints of components that the base checkpoint does not hold."""
     nets = [controlnet_of(str(net.checkpoint)).checkpoint(str(recipe.checkpoint), preset) for net in recipe.controlnets]
-    return {"controlnet" if number == 1 else f"controlnet_{number}": net for number, net in enumerate(nets, start=1)}
+    return {extra_name(number): net for number, net in enumerate(nets, start=1)}
 
 
 @contextmanager

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..devices.rescue import GuardedDecode
+from ..devices.rescue import GuardedVae
 from ..families.description import describe
 from ..families.schedulers import unhonoured
+from ..recipes.captions import safety_line
+from ..recipes.notices import before_run
 from ..recipes.recipe import Recipe
 from . import conditioning
 
 
-def notices(pipeline: Any, recipe: Recipe, guard: GuardedDecode) -> tuple[str, ...]:
-    """Return what a person should know of a finished run: words that were not seen, a decoder that had to be helped."""
-    schedule = _unhonoured(recipe)
+def notices(pipeline: Any, recipe: Recipe, guard: GuardedVae, flagged: tuple[bool, ...]) -> tuple[str, ...]:
+    """Return what a person should know of a finished run.
+
+    Parameters
+    ----------
+    pipeline
+        What ran.
+    recipe
+        Complete.
+    guard
+        How its VAE had to be helped.
+    flagged
+        For each picture whether the safety checker flagged it.
+    """
     prompts = (conditioning.notices if recipe.weighs else _unseen_words)(pipeline, recipe)
-    return schedule + prompts + ((f"The picture was {guard.rung}.",) if guard.rung else ())
+    black = (safety_line(recipe),) if any(flagged) else ()
+    helped = (("The initial picture", guard.encoder_rung), ("The picture", guard.rung))
+    rungs = tuple(f"{what} was {rung}." for what, rung in helped if rung)
+    return before_run(recipe) + _unhonoured(recipe) + prompts + rungs + black
 
 
 def _unhonoured(recipe: Recipe) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .arguments import ARGUMENTS
-from .diffusers_classes import auto_pipelines, bases, call_defaults
+from .diffusers_classes import auto_pipelines, bases, call_defaults, init_arguments
 
 MODES = {
     "txt2img": ("txt2img", ""),
@@ -117,6 +117,8 @@ class Family:
             values["resize_mode"] = "fit"
         if mode.endswith("+mask"):
             values["mask_overlay"] = "exact"
+        if "safety_checker" in init_arguments(pipeline):
+            values["safety_checker"] = None
         if "prompt_embeds" in call:
             values["weighting"] = "none"
         if any("LoraLoader" in base for base in bases(pipeline)):

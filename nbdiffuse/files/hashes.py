@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import time
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,9 @@ LARGE = 64 * 2**20
 """Bytes from which on a hash is kept on disk: it saves a second for every gigabyte and kernel."""
 SETTLED = 2.0
 """Seconds that a file must have been left alone: within a clock's tick a change leaves no trace."""
+
+State = tuple[int, int, int, int]
+"""Size in bytes, the times of the last change of content and of anything, in nanoseconds, and inode."""
 
 
 def sha256_of(file: Path) -> str:
@@ -28,16 +32,42 @@ def git_blob_of(file: Path) -> str:
     return _hashed(file, *_state(file), "blob")
 
 
-def _state(file: Path) -> tuple[int, int, int]:
+def states_of(paths: Iterable[Path]) -> tuple[tuple[str, State | None], ...]:
+    """Look at files without reading them: two looks that are equal saw the same content.
+
+    Parameters
+    ----------
+    paths
+        Files, and directories of which the files inside and one level deeper are looked at.
+
+    Returns
+    -------
+    tuple
+        Each file's path and its state, None for one that is not there; links are followed.
+    """
+    found: list[tuple[str, State | None]] = []
+    for path in paths:
+        inside = [file for pattern in ("*", "*/*") for file in path.glob(pattern)] if path.is_dir() else [path]
+        for file in sorted(inside):
+            with contextlib.suppress(OSError):
+                if not file.is_dir():
+                    found.append((str(file), _state(file)))
+                continue
+            found.append((str(file), None))
+    return tuple(found)
+
+
+def _state(file: Path) -> State:
     state = file.stat()
-    return state.st_size, state.st_mtime_ns, state.st_ino
+    # Copying in place may keep size, time and inode: the last is then the time of the change itself.
+    return state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino
 
 
 @cache
-def _hashed(file: Path, size: int, changed: int, inode: int, kind: str) -> str:
+def _hashed(file: Path, size: int, changed: int, touched: int, inode: int, kind: str) -> str:
     if size < LARGE or time.time() - changed / 1e9 < SETTLED:
         return _read(file, size, kind)
-    state = [str(file.resolve()), size, changed, inode, kind]
+    state = [str(file.resolve()), size, changed, touched, inode, kind]
     note = cache_folder() / "hashes" / hashlib.sha256(json.dumps(state).encode()).hexdigest()
     # A note that is damaged or out of reach costs time, and nothing else.
     with contextlib.suppress(OSError, ValueError):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image, ImageDraw
 
-from .lettering import SIZE, write
+from .lettering import SIZE, wrapped, write
 
 FRAME = (128, 128, 128, 90)
 GAP = 12
@@ -93,6 +94,23 @@ def png_bytes(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=image.width * image.height < 400_000)
     return buffer.getvalue()
+
+
+def noted(bundle: dict[str, Any], lines: Sequence[str]) -> dict[str, Any]:
+    """Return what a notebook shows of a picture, with lines of text below the picture and behind its own text."""
+    if not lines:
+        return bundle
+    text = "\n".join([bundle["text/plain"], *lines])
+    if "image/png" not in bundle:
+        return {**bundle, "text/plain": text}
+    sheet = Image.open(io.BytesIO(bundle["image/png"]))
+    width = max(sheet.width, 480)
+    shown = [part for line in lines for part in wrapped(line, width, SIZE, 4)]
+    taller = Image.new("RGBA", (width, sheet.height + GAP + len(shown) * LINE), (0, 0, 0, 0))
+    taller.paste(sheet, (0, 0))
+    for number, line in enumerate(shown):
+        write(ImageDraw.Draw(taller), (0, sheet.height + GAP + number * LINE), line, width)
+    return {**bundle, "image/png": png_bytes(taller), "text/plain": text}
 
 
 def captioned(png: bytes, line: str) -> bytes:

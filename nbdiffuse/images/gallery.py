@@ -27,7 +27,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; max-width: 80em; }
 """
 
 
-def page(title: str, tables: Sequence[Table], initial: Image.Image | None = None) -> str:
+def page(title: str, tables: Sequence[Table], initial: Image.Image | None = None, notices: Sequence[str] = ()) -> str:
     """Compose the page.
 
     Parameters
@@ -38,6 +38,8 @@ def page(title: str, tables: Sequence[Table], initial: Image.Image | None = None
         One below the other.
     initial
         RGB picture that is shown once, above them, or None.
+    notices
+        Lines that a person should read, above the tables.
 
     Returns
     -------
@@ -45,9 +47,10 @@ def page(title: str, tables: Sequence[Table], initial: Image.Image | None = None
         HTML 5 without scripts and without links to anything but the pictures' files.
     """
     first = f"<figure>{_image(initial, 'initial image')}<figcaption>initial image</figcaption></figure>" if initial else ""
+    said = "".join(f"<p>{_text(line)}</p>" for line in notices)
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title><style>{_STYLE}</style></head>'
-        f"<body><h1>{_text(title)}</h1>{first}{''.join(map(_table, tables))}</body></html>\n"
+        f"<body><h1>{_text(title)}</h1>{said}{first}{''.join(map(_table, tables))}</body></html>\n"
     )
 
 

@@ -99,7 +99,7 @@ class LiveRun:
 
     def finish(self, result: Result) -> None:
         """Replace the progress by the result."""
-        self._display.show_last(result._repr_mimebundle_())
+        self._display.show_last(result.bundle())
 
     def fail(self, label: str) -> None:
         """Say in the picture that there will be no result."""
@@ -119,7 +119,7 @@ class Steps(Protocol):
     @property
     def under_way(self) -> str: ...
     def cells(self) -> list[Cell]: ...
-    def _repr_mimebundle_(self) -> dict[str, Any]: ...
+    def bundle(self) -> dict[str, Any]: ...
 
 
 class LiveRuns:
@@ -145,7 +145,7 @@ class LiveRuns:
 
     def finish(self) -> None:
         """Show the strip as it stays, whole or not."""
-        self._display.show_last(self._runs._repr_mimebundle_())
+        self._display.show_last(self._runs.bundle())
 
     def _bundle(self) -> dict[str, Any]:
         progress = self._runs.progress
@@ -183,8 +183,8 @@ class LiveGrid:
 
     def finish(self) -> None:
         """Show the grid as it stays, whole or not."""
-        self._display.show_last(self._grid._repr_mimebundle_())
+        self._display.show_last(self._grid.bundle())
 
     def _bundle(self) -> dict[str, Any]:
-        bundle = self._grid._repr_mimebundle_()
+        bundle = self._grid.bundle()
         return {**bundle, "image/png": captioned(bundle["image/png"], self._grid.plan_line())}

@@ -73,12 +73,10 @@ class DiffusionMagics(Magics):
             self._chain_grid(chain, asked)
             return
         run = ChainRun(chain, store=Store())
-        for notice in asked.notices:
-            _say(notice)
+        _say(*asked.notices)
         self._fill(run, LiveRuns(run, animated=self._animated), asked.out)
         kept = archive.keep(run.results[-1])
-        for notice in (*run.notices, *([kept] if kept else [])):
-            _say(notice)
+        _say(*([kept] if kept else []))
         if asked.save:
             run.save(asked.save)
         if asked.panel:
@@ -102,8 +100,7 @@ class DiffusionMagics(Magics):
         if asked.save and Path(asked.save).suffix.lower() not in FORMATS:
             raise ParameterError(breaks_rule("--save", "a file name that ends in .gif or .webp", asked.save))
         loop = Loopback(self._names.recipe(asked.values), **values)
-        for notice in asked.notices:
-            _say(notice)
+        _say(*asked.notices)
         self._fill(loop, LiveRuns(loop, animated=self._animated), asked.out)
         if asked.save:
             loop.save(asked.save)
@@ -132,12 +129,11 @@ class DiffusionMagics(Magics):
         if asked.save:
             check_suffix(asked.save)
         recipe = resolve(self._names.recipe(asked.values))
-        for notice in (*notices(recipe), *asked.notices, *(recipe.image.notices if recipe.image else ())):
-            _say(notice)
+        said = (*notices(recipe), *asked.notices)
+        _say(*said)
         result = self._watched(recipe)
         kept = archive.keep(result)
-        for notice in (*result.notices, *([kept] if kept else [])):
-            _say(notice)
+        _say(*(line for line in result.notices if line not in said), *([kept] if kept else []))
         return result
 
     def _grid(self, asked: Cell) -> Grid:
@@ -149,14 +145,13 @@ class DiffusionMagics(Magics):
         return grid
 
     def _fill_grid(self, grid: Grid | ChainGrid, asked: Cell | ChainCell) -> None:
-        for notice in (grid.sweep.plan_line(), *asked.notices):
-            _say(notice)
+        _say(grid.sweep.plan_line(), *asked.notices)
         self._fill(grid, LiveGrid(grid, animated=self._animated), asked.out)
-        for notice in grid.notices:
-            _say(notice)
 
     def _fill(self, made: Grid | ChainGrid | ChainRun | Loopback, live: LiveGrid | LiveRuns, out: str | None) -> None:
-        """Run what has several pictures while it is shown."""
+        """Run what has several pictures while it is shown; what is known of them before is said before."""
+        said = made.before_run
+        _say(*said)
         if out:
             # Also after an interrupt what is finished is at hand.
             self.shell.user_ns[out] = made
@@ -167,6 +162,8 @@ class DiffusionMagics(Magics):
             raise
         finally:
             live.finish()
+            # Also of what was finished before a stop or a failure.
+            _say(*(line for line in made.notices if line not in said))
 
     def _watched(self, recipe: Recipe) -> Result:
         live: LiveRun | None = None
@@ -210,8 +207,9 @@ class DiffusionMagics(Magics):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _say(line: str) -> None:
-    display({"text/plain": line}, raw=True)
+def _say(*lines: str) -> None:
+    for line in lines:
+        display({"text/plain": line}, raw=True)
 
 
 def _refuse_file(save: str | None) -> None:

@@ -10,7 +10,9 @@ import ipywidgets as widgets
 
 from ..recipes.chain import Chain
 from ..recipes.completion import resolve_chain
+from ..recipes.notices import before_run
 from ..runs.chain_run import ChainRun
+from ..runs.notices import numbered
 from ..sessions.session import Session
 from . import lines
 from .actions import Actions
@@ -131,6 +133,7 @@ class ChainPanel(Frame):
         elif self._running is not None:
             # The steps that were finished before the stop stay in sight.
             self._paint(self._running)
+            self._stage.note(self._running.notices)
 
     def _adopt(self, run: ChainRun) -> None:
         self._made, self.shown = run, run.results[-1]
@@ -146,6 +149,7 @@ class ChainPanel(Frame):
             return
         first, *_, last = (self._made.results[0], *self._made.results)
         self._stage.finish(last, before=first.initial)
+        self._stage.note(self._made.notices)
         self._paint(self._made)
 
     def _paint(self, run: ChainRun) -> None:
@@ -167,6 +171,7 @@ class ChainPanel(Frame):
             self._stage.problem(problem)
         else:
             self._stage.say(f"{count} step{'' if count == 1 else 's'}: press Run")
+            self._stage.note(numbered([before_run(step) for step in resolve_chain(self._steps.chain)], "Step"))
 
     def _run(self) -> None:
         self._begin(resolve_chain(self._steps.chain))

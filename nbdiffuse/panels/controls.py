@@ -26,6 +26,8 @@ KEPT = frozenset({"image", "prompt", "model", "mask_image", "control_image", "co
 """Fields that "Defaults" leaves alone."""
 CHOSEN = frozenset({"model", "scheduler", "controlnet"})
 """Fields whose choices are the preset's."""
+OPENED = frozenset({"safety_checker"})
+"""Fields with choices of which none may be made."""
 
 
 class Controls:
@@ -208,6 +210,8 @@ class Controls:
             return kinds[name](name, param, self._desk, take)
         if param.kind in (int, float):
             return NumberControl(name, param, self._desk, take)
+        if name in OPENED:
+            return ChoiceControl(name, param, self._desk, take, (OPEN, *(param.choices or ())))
         choice = param.choices or of_first(name) in CHOSEN
         return ChoiceControl(name, param, self._desk, take) if choice else TextControl(name, param, self._desk, take)
 

@@ -165,7 +165,9 @@ class Frame(ABC):
         self._enable_runs()
 
     def ended(self, made: Any, error: NbdiffuseError | None) -> None:
-        """A run came to an end."""
+        """A run came to an end; a picture that a safety checker made black is no result."""
+        if isinstance(made, Result) and made.problem is not None:
+            made, error = None, made.problem
         self._stage.rest()
         self._came_to_an_end(made)
         self.last_error = error

@@ -107,7 +107,7 @@ class Panel(Frame):
         def move() -> None:
             self._controls.show(without_latents(recipe))
             self._told()
-            if result is not None:
+            if result is not None and result.problem is None:
                 self._adopt(result)
 
         self._desk.call(move)

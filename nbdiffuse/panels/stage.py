@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
@@ -41,7 +42,7 @@ class Stage:
         if isinstance(outlook, Recipe):
             first, *others = notices(outlook)
             self._status.value = lines.status(first)
-            self._notes.value = lines.notices([*others, *(outlook.image.notices if outlook.image else ())])
+            self.note(others)
         else:
             self.problem(outlook)
 
@@ -86,7 +87,11 @@ class Stage:
         self._show(encoded(result.image, SIDE), result_label(result.recipe).splitlines()[0])
         if label:
             self._status.value = lines.status(label)
-        self._notes.value = lines.notices(list(result.notices))
+        self.note(result.notices)
+
+    def note(self, notices: Sequence[str]) -> None:
+        """Show lines that a person should read, in place of those before."""
+        self._notes.value = lines.notices(list(notices))
 
     def rest(self) -> None:
         """Take the bar away."""

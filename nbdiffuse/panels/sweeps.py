@@ -57,11 +57,11 @@ class SweepBox:
         self._axes = [_AxisRow(desk, title, self.plan) for title in ("rows", "columns")]
         self._plan = widgets.HTML()
         self._button = widgets.Button(description="Run sweep", tooltip="run every cell that is not there yet", icon="th")
-        self._sheet = widgets.HTML()
+        self._sheet, self._notes = widgets.HTML(), widgets.HTML()
         press(self._button, desk, self._run)
         rows = [row.widget for row in self._axes]
         footer = widgets.HBox([self._button, self._plan]).add_class("nbd-buttons")
-        self.widget = widgets.VBox([*rows, footer, self._sheet]).add_class("nbd-sweep")
+        self.widget = widgets.VBox([*rows, footer, self._sheet, self._notes]).add_class("nbd-sweep")
         self.widget.layout.display = "none"
 
     @property
@@ -99,8 +99,9 @@ class SweepBox:
 
     def show(self, grid: Grid) -> None:
         """Show a grid as far as it is there."""
-        bundle = grid._repr_mimebundle_()
+        bundle = grid.bundle()
         self._sheet.value = lines.image(encoded_sheet(bundle["image/png"]), repr(grid))
+        self._notes.value = lines.notices(list(grid.notices))
 
     def enable(self, enabled: bool) -> None:
         """Let the sweep be run, or not."""

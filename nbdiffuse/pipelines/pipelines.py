@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from .. import embedded
 from ..checkpoints import finding, loading
 from ..checkpoints.finding import Checkpoint
 from ..checkpoints.spaces import space_of, vae_of
 from ..devices.levers import Levers, pull
 from ..devices.memory import component_bytes, default_device, numbered
-from ..files.paths import here
+from ..files.snapshots import Snapshot
 from ..quietness import quiet
 from .building import build, fitting, refuse_other_base
+from .lookups import Lookups
 from .previews import measured
 from .resident import Resident, Row
 from .residents import Residents
@@ -41,7 +42,7 @@ class Pipelines:
         self.device = numbered(torch.device(device or default_device()))
         self.levers = Levers()
         self._residents = Residents(self.device, self.dtype)
-        self._found: dict[str, Checkpoint] = {}
+        self._lookups = Lookups(lambda: self.dtype != torch.float32, self._residents.drop_changed)
         # By space: fine-tunes of one model share it.
         self._latent_rgb: dict[str, torch.Tensor | None] = {}
 
@@ -81,6 +82,10 @@ class Pipelines:
         if len(more) > 1:
             more = {"controlnet": list(more.values())}
         return build(getattr(diffusers, pipeline), base, more, scheduler)
+
+    def held(self, snapshot: Snapshot | None = None) -> AbstractContextManager[None]:
+        """Let every word stand for the same files inside a block, see `Lookups.held`."""
+        return self._lookups.held(snapshot)
 
     def relieve(self, word: str, extras: Mapping[str, str] = NOTHING) -> str:
         """Make room for a run of these checkpoints that ran out of memory, and say what was done; see `Residents.relieve`."""
@@ -158,13 +163,11 @@ class Pipelines:
         ParameterError
             No checkpoint of this name is in memory.
         """
-        meant = self._found.get(_key(name)) if name else None
+        meant = self._lookups.known(name) if name else None
         # A checkpoint may be asked for by several words and is held under the first.
         held_as = (one.checkpoint.name for one in self._residents if meant and one.checkpoint.identity == meant.identity)
         size = self._residents.unload(next(held_as, name))
-        held = {one.checkpoint.identity for one in self._residents}
-        # A directory may have changed when it is asked for again.
-        self._found = {word: one for word, one in self._found.items() if one.identity in held}
+        self._lookups.forget({one.checkpoint.identity for one in self._residents})
         return size
 
     def table(self) -> list[Row]:
@@ -172,10 +175,7 @@ class Pipelines:
         return self._residents.table()
 
     def _checkpoint(self, word: str) -> Checkpoint:
-        key = _key(word)
-        if key not in self._found:
-            self._found[key] = finding.find(word, half=self.dtype != torch.float32)
-        return self._found[key]
+        return self._lookups.get(word)
 
     def _resident(self, checkpoint: Checkpoint, needed: frozenset[str]) -> Resident:
         dtype = self.dtype
@@ -183,13 +183,12 @@ class Pipelines:
         def measure() -> int:
             return finding.weights_bytes(checkpoint, dtype.itemsize, half=dtype != torch.float32)
 
-        return self._residents.get(checkpoint, measure, lambda: _load(checkpoint, dtype), needed)
+        def load() -> Resident:
+            loaded = _load(checkpoint, dtype)
+            self._lookups.check_unchanged(checkpoint)
+            return loaded
 
-
-def _key(word: str) -> str:
-    """Return what a word stands for as long as the process lives: of a path on this disk, the whole path."""
-    path = None if word in embedded.names() else here(word)
-    return word if path is None else str(path.resolve())
+        return self._residents.get(checkpoint, measure, load, needed)
 
 
 def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> Resident:

@@ -178,6 +178,10 @@ class Residents:
         if gone:
             free_caches()
 
+    def drop_changed(self, identity: str) -> None:
+        """Forget a checkpoint whose files have changed, if it is held."""
+        self.drop([identity] if self._key(identity) in self._held else [])
+
     def unload(self, name: str | None = None) -> int:
         """Drop a checkpoint, or all of them.
 

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from ..checkpoints.layouts import components_of
 from ..checkpoints.loading import load
 from ..checkpoints.trouble import explain
 from ..errors import CheckpointError, ParameterError, breaks_rule
+from ..files.hashes import states_of
+from ..files.paths import here
 from ..images.metrics import METRICS
 
 EMBEDDED = "clip"
@@ -59,7 +62,7 @@ def prompt_scores(word: str, pairs: Sequence[tuple[str, Image.Image]], device: t
 
     Source: Hessel et al., CLIPScore, 2021, without its weight of 2.5.
     """
-    resting, tokenizer, processor = _clip(word)
+    resting, tokenizer, processor = _clip(word, states_of((here(word) or Path(word),)))
     longest = resting.config.text_config.max_position_embeddings
     scores: list[float] = []
     with _on(device, resting) as model:
@@ -114,7 +117,8 @@ def _on(device: torch.device, model: Any) -> Iterator[Any]:
 
 
 @lru_cache(maxsize=2)
-def _clip(word: str) -> tuple[Any, Any, Any]:
+def _clip(word: str, state: object) -> tuple[Any, Any, Any]:
+    """Load a CLIP; a directory whose files have changed has another state."""
     checkpoint = find(word)
     if list(components_of(checkpoint.directory).values()) != [("transformers", "CLIPModel")]:
         raise ParameterError(breaks_rule("scorer", "a CLIP", word, f"Known: {EMBEDDED}, {HUB}."))

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from ..prompts import dialects
 from . import lora
+from .notices import before_run
 from .portable import portable_loras, portable_word
 from .presets import preset_of
-from .recipe import PROMPTS, Recipe
+from .recipe import Recipe
 from .strengths import steps_line
 
 
 def notices(recipe: Recipe) -> tuple[str, ...]:
     """Return what a person should know before a complete recipe runs, one line each."""
-    preset = preset_of(recipe.model)
-    lines = [steps_line(recipe)]
-    if preset.trigger and preset.trigger.lower() not in recipe.prompt.lower():
-        lines.append(f'{preset.name} draws its style where the prompt says "{preset.trigger}", and this one does not.')
-    if recipe.weighting is not None:
-        hints = (line for name in PROMPTS for line in dialects.hints(recipe.weighting, recipe.get(name) or ""))
-        lines += dict.fromkeys(hints)
-    return tuple(lines)
+    return (steps_line(recipe), *before_run(recipe))
+
+
+def safety_line(recipe: Recipe) -> str:
+    """Say that the safety checker made a complete recipe's picture black, and the ways out."""
+    way_out = 'Write `--safety-checker none` (in Python `safety_checker="none"`) to run without it, or try another seed.'
+    return f"The safety checker of {weights_label(recipe)} flagged the picture and made it black, so it is not kept. {way_out}"
 
 
 def weights_label(recipe: Recipe) -> str:

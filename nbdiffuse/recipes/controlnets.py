@@ -59,6 +59,11 @@ def controlnet_of(word: str) -> ControlNetPreset:
     return CONTROLNETS.get(word) or ControlNetPreset(name=word, tiny=origin, hub=origin, estimator={})
 
 
+def extra_name(number: int) -> str:
+    """Return what a fingerprint and a program call a recipe's ControlNet, counted from 1: "controlnet", "controlnet_2"."""
+    return "controlnet" if number == 1 else f"controlnet_{number}"
+
+
 AUTO = "auto"
 """In place of a control picture: it is estimated from the initial one."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import embedded
 from ..files.paths import here, last_part
-from .controlnets import CONTROLNETS
+from .controlnets import CONTROLNETS, extra_name
 from .fields import numbered
 from .lora import Lora
 from .presets import PRESETS
@@ -108,7 +108,7 @@ def portable(recipe: Recipe, fingerprint: Mapping[str, str] | None = None, local
         changes["checkpoint"] = _portable_weights(recipe.checkpoint, named.get("checkpoint"), local)
     for number, net in enumerate(recipe.controlnets, start=1):
         if net.checkpoint is not None:
-            identity = named.get("controlnet" if number == 1 else f"controlnet_{number}")
+            identity = named.get(extra_name(number))
             changes[numbered("controlnet", number)] = _portable_weights(net.checkpoint, identity, local)
     if recipe.model not in PRESETS:
         changes["model"] = portable_word(recipe.model, local)

@@ -94,6 +94,9 @@ class Recipe(Link):
     weighting
         Dialect in which the prompts weigh words: "compel" (`jungle++`), "a1111"
         (`(jungle:1.3)`), or "none".
+    safety_checker
+        "none" runs without the safety checker that the checkpoint brings; where it is
+        left out, pictures that the checker flags come out black, and no picture of them is kept.
     mask
         A `Mask`: inpainting; None for none.
     controlnets, loras
@@ -132,6 +135,9 @@ class Recipe(Link):
     resize_mode: str | None = declared(None, Param(str, "how the initial picture meets the size", choices=RESIZE_MODES))
     checkpoint: str | None = declared(None, Param(str, "weights: an embedded name, a hub id, or a directory"))
     weighting: str | None = declared(None, Param(str, "how prompts weigh words", choices=tuple(dialects.READERS)))
+    safety_checker: str | None = declared(
+        None, Param(str, "none runs without the safety checker that the checkpoint brings", choices=("none",))
+    )
     mask: Mask | None = None
     controlnets: tuple[ControlNet, ...] = ()
     loras: tuple[Lora, ...] = ()

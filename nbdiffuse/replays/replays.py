@@ -143,11 +143,16 @@ def again(stage: Chain, archive: Archive, while_waiting: Callable[[], None] = la
     ------
     ImageInputError
         A picture that a step starts from is nowhere.
+    SafetyCheckerError
+        The checkpoint's safety checker made a picture black.
     """
     held = Chain(tuple(_held(step, archive) for step in stage))
     if len(held) > 1:
         return ChainRun(held, fresh=True).run(while_waiting).results
-    return [wait(get_session().submit(held[0]), while_waiting)]
+    made = wait(get_session().submit(held[0]), while_waiting)
+    if made.problem is not None:
+        raise made.problem
+    return [made]
 
 
 def as_made(stage: Chain, archive: Archive) -> Chain:

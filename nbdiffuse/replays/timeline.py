@@ -13,6 +13,7 @@ from ..cells.reading import visible
 from ..errors import ParameterError, breaks_rule
 from ..images.picture import content_address
 from ..metadata.provenance import Provenance
+from ..recipes.notices import before_run
 from ..recipes.recipe import Recipe
 from ..recipes.sizes import fitted_pictures, stretched
 from ..results import Result
@@ -187,7 +188,7 @@ def result_of(kept: Kept, provenance: Provenance, when: float, archive: Archive)
         else None,
         seconds=kept.seconds,
         fingerprint=provenance.fingerprint,
-        notices=kept.notices,
+        notices=(*before_run(recipe), *kept.notices),
         chain=provenance.chain,
         when=when,
     )

@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import FileError, Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from ..files.drafts import write_whole
 from ..files.paths import path_of
+from ..images.contact_sheets import noted
 from ..images.gallery import page
 from ..images.sheets import Spot, Table, sheet_png
 from ..recipes.chain import Chain
@@ -21,6 +22,8 @@ from ..sweeps.chain_sweep import ChainPlace, ChainSweep
 from ..sweeps.tables import coordinates_text, tables_of
 from .chain_run import ChainRun
 from .chain_step import advance
+from .consistency import changed_files
+from .notices import counted
 
 
 class ChainGrid:
@@ -54,8 +57,14 @@ class ChainGrid:
     @property
     def notices(self) -> tuple[str, ...]:
         """Lines that a person should read, once each."""
-        lines = [line for run in self._runs for line in run.notices]
-        return tuple(dict.fromkeys([*lines, *map(str, self._failed.values())]))
+        told = counted([run.notices for run in self._runs if len(run)], "chains")
+        changed = changed_files([result for run in self._runs for result in run])
+        return (*told, *changed, *dict.fromkeys(map(str, self._failed.values())))
+
+    @property
+    def before_run(self) -> tuple[str, ...]:
+        """Those of the notices that are known before anything runs."""
+        return counted([run.before_run for run in self._runs], "chains")
 
     def run(self, while_waiting: Callable[[], None] = lambda: None) -> ChainGrid:
         """Run what is missing, failed chains too, and return this grid.
@@ -142,7 +151,8 @@ class ChainGrid:
                 if _whole(run):
                     run.results[-1].save(target / _file(index))
             write_whole(
-                target / "index.html", page(repr(self), self._tables(shared=True), self._initial()).encode("utf-8", "replace")
+                target / "index.html",
+                page(repr(self), self._tables(shared=True), self._initial(), self.notices).encode("utf-8", "replace"),
             )
         except OSError as error:
             raise FileError(f"{target} cannot be written: {error.strerror or error}.") from None
@@ -172,6 +182,10 @@ class ChainGrid:
         return "sweep of a chain: " + " x ".join(axis.name for axis in self.sweep.axes)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return noted(self.bundle(), self.notices)
+
+    def bundle(self) -> dict[str, Any]:
+        """Return what a notebook shows of it, without its notices."""
         return {"image/png": sheet_png(self._tables(), self._initial()), "text/plain": repr(self)}
 
 

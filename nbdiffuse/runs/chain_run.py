@@ -12,11 +12,12 @@ from PIL import Image
 
 from ..errors import Interrupted, ParameterError
 from ..files.paths import path_of
-from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, png_bytes
+from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, noted, png_bytes
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..recipes.chain import Chain
 from ..recipes.completion import resolve, resolve_chain, weights_word
+from ..recipes.notices import before_run
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..results import Result, given_cells, result_label
@@ -27,6 +28,7 @@ from ..sweeps.cell import SweepCell
 from .chain_step import ChainStep, advance
 from .handover import LATENTS, why_decoded
 from .ledger import Ledger
+from .notices import numbered
 
 if TYPE_CHECKING:
     from ..engine.progress import Progress
@@ -118,7 +120,7 @@ class ChainRun:
         """Take over what came of the next step."""
         number = len(self.results)
         self.arrows += [step.arrow] if step.arrow else []
-        own = outcome if outcome.recipe == step.cell.recipe else dataclasses.replace(outcome, recipe=step.cell.recipe)
+        own = outcome.under(step.cell.recipe)
         self.results.append(dataclasses.replace(own, chain=Chain(self.chain.steps[: number + 1]) if number else None))
 
     def _handed_over(self, number: int) -> tuple[Recipe, str]:
@@ -173,8 +175,13 @@ class ChainRun:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Lines a person should read, each with its step."""
-        return tuple(f"Step {number}: {line}" for number, result in enumerate(self.results, start=1) for line in result.notices)
+        """Lines a person should read, once each with its steps."""
+        return numbered([result.notices for result in self.results], "Step")
+
+    @property
+    def before_run(self) -> tuple[str, ...]:
+        """Those of the notices that are known before anything runs."""
+        return numbered([before_run(step) for step in self.chain], "Step")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the last picture, with the last step's recipe inside, and every step beside it in a folder of that name.
@@ -204,6 +211,10 @@ class ChainRun:
         return f"chain: {len(self.results)} of {len(self.chain)} steps"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return noted(self.bundle(), self.notices)
+
+    def bundle(self) -> dict[str, Any]:
+        """Return what a notebook shows of it, without its notices."""
         cells = self.cells()
         if not cells:
             return {"text/plain": repr(self)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -30,7 +31,7 @@ def sheet(sweep: Sweep, ledger: Ledger) -> bytes:
     return sheet_png(tables(sweep, ledger), initial_picture(sweep))
 
 
-def save(title: str, sweep: Sweep, ledger: Ledger, folder: Path) -> Path:
+def save(title: str, sweep: Sweep, ledger: Ledger, folder: Path, notices: Sequence[str] = ()) -> Path:
     """Write full-size pictures and `index.html`; see `Grid.save`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +40,7 @@ def save(title: str, sweep: Sweep, ledger: Ledger, folder: Path) -> Path:
             if isinstance(outcome, Result):
                 outcome.save(folder / _file(group[0]))
         # A picture that was carried over may have text in its name that is not Unicode.
-        content = page(title, tables(sweep, ledger, shared=True), initial_picture(sweep)).encode("utf-8", "replace")
+        content = page(title, tables(sweep, ledger, shared=True), initial_picture(sweep), notices).encode("utf-8", "replace")
         write_whole(folder / "index.html", content)
     except OSError as error:
         raise FileError(f"{folder} cannot be written: {error.strerror or error}.") from None

@@ -13,7 +13,9 @@ from typing import Any
 
 from ..errors import Interrupted, ParameterError
 from ..files.paths import path_of
+from ..images.contact_sheets import noted
 from ..images.metrics import metric_of
+from ..recipes.notices import before_run
 from ..recipes.strengths import real_steps
 from ..results import Result
 from ..sessions.runners import ExecutorRunner
@@ -22,10 +24,12 @@ from ..store.store import Store
 from ..sweeps.cell import SweepCell
 from ..sweeps.difference import difference
 from ..sweeps.sweep import Sweep
+from .consistency import changed_files
 from .exhibits import save, sheet
 from .heatmaps import Heatmap
 from .ledger import Failed, Fingerprints, Ledger
 from .measures import Measures, checked
+from .notices import counted
 from .records import frame, records
 
 
@@ -78,11 +82,18 @@ class Grid:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Lines that a person should read: that the store cannot be written, and why cells failed."""
+        """Lines that a person should read, once each: of pictures, prompts and runs, of the store, and why cells failed."""
         outcomes = [self._outcome(group[0]) for group in self.sweep.distinct()]
+        made = [outcome for outcome in outcomes if isinstance(outcome, Result)]
         lines = Counter(str(outcome.error) for outcome in outcomes if isinstance(outcome, Failed))
         failures = [f"{count} of {len(outcomes)} distinct images failed: {line}" for line, count in lines.items()]
-        return (*self._ledger.notices, *failures)
+        told = counted([outcome.notices for outcome in made], "images")
+        return (*told, *self._ledger.notices, *changed_files(made), *failures)
+
+    @property
+    def before_run(self) -> tuple[str, ...]:
+        """Those of the notices that are known before anything runs."""
+        return counted([before_run(group[0].recipe) for group in self.sweep.distinct()], "images")
 
     @property
     def missing(self) -> int:
@@ -109,6 +120,7 @@ class Grid:
     def _work(self, while_waiting: Callable[[], None], together: int) -> Iterator[Sequence[tuple[SweepCell, ...]]]:
         """Settle the distinct images, so many at a time, and yield the groups of cells that have been tried."""
         store = self._ledger.store
+        self._ledger.look_again()
         if store is not None and self._unfinished:
             store.remember(self._unfinished, str(self.sweep.base.seed))
         groups = self.sweep.distinct()
@@ -146,6 +158,7 @@ class Grid:
     def __getitem__(self, index: int) -> Result | Failed:
         cell = self.sweep.cells()[index]
         if self._outcome(cell) is None:
+            self._ledger.look_again()
             self._settle([self.sweep.group_of(cell)], _nothing)
         return self._own(cell)
 
@@ -157,7 +170,9 @@ class Grid:
         outcome = self._ledger.outcomes[cell.picture_key]
         # What only the checkpoint's files say was filled in when it ran.
         recipe = cell.recipe if cell.recipe.scheduler else cell.recipe.replace(scheduler=outcome.recipe.scheduler)
-        return outcome if outcome.recipe == recipe else dataclasses.replace(outcome, recipe=recipe)
+        if isinstance(outcome, Failed):
+            return dataclasses.replace(outcome, recipe=recipe)
+        return outcome if outcome.recipe == recipe else outcome.under(recipe)
 
     def sel(self, **coordinates: Any) -> Grid:
         """Return the part of the grid at some values, see `Sweep.sel`; nothing runs again."""
@@ -271,13 +286,17 @@ class Grid:
         FileError
             A file cannot be written.
         """
-        return save(repr(self), self.sweep, self._ledger, path_of(folder, "folder"))
+        return save(repr(self), self.sweep, self._ledger, path_of(folder, "folder"), self.notices)
 
     def __repr__(self) -> str:
         # No model, time or size: notebooks then compare equal on every checkpoint.
         return "sweep: " + (" x ".join(axis.name for axis in self.sweep.axes) or "one cell")
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return noted(self.bundle(), self.notices)
+
+    def bundle(self) -> dict[str, Any]:
+        """Return what a notebook shows of it, without its notices."""
         return {"image/png": sheet(self.sweep, self._ledger), "text/plain": repr(self)}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from ..errors import FileError, Interrupted, NbdiffuseError
+from ..recipes.notices import before_run
 from ..recipes.recipe import Recipe
 from ..recipes.sizes import fitted_pictures
 from ..results import Result
@@ -85,6 +86,10 @@ class Ledger:
         self.running: dict[str, Progress | None] = {}
         self._fingerprints = fingerprints or self.runner.fingerprint
 
+    def look_again(self) -> None:
+        """Take the files that checkpoints stand for now; what is settled until the next call is of the same files."""
+        self.runner.look_again()
+
     def settle(self, groups: Sequence[Sequence[SweepCell]], while_waiting: Callable[[], None]) -> None:
         """Find or run cells, in groups that are the same image; what fails is held as `Failed`.
 
@@ -125,6 +130,8 @@ class Ledger:
 
         def take_over(index: int, outcome: Result | NbdiffuseError) -> None:
             self.running = {key: progress for key, progress in self.running.items() if key != keys[index]}
+            if isinstance(outcome, Result) and outcome.problem is not None:
+                outcome = outcome.problem
             if isinstance(outcome, NbdiffuseError):
                 self._hold(keys[index], Failed(cells[index].recipe, outcome.with_traceback(None)), "failed")
             else:
@@ -163,7 +170,7 @@ class Ledger:
                     initial=fitted_pictures(recipe).get("image"),
                     seconds=kept.seconds,
                     fingerprint=kept.fingerprint,
-                    notices=kept.notices,
+                    notices=(*before_run(recipe), *kept.notices),
                 )
         return None
 
@@ -171,7 +178,7 @@ class Ledger:
         if self.store is None or len(result.images) != 1:
             return
         try:
-            self.store.put(result.image, result.provenance, result.seconds, result.notices)
+            self.store.put(result.image, result.provenance, result.seconds, result.run_notices)
         except FileError as error:
             # The image is there all the same; one line is enough for all cells.
             if str(error) not in self.notices:

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from ..errors import FileError, Interrupted, ParameterError, breaks_rule, did_you_mean
+from ..errors import FileError, Interrupted, ParameterError, SafetyCheckerError, breaks_rule, did_you_mean
 from ..files.paths import path_of
 from ..images.colors import mean_color, toward
-from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, png_bytes
+from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, noted, png_bytes
 from ..images.masks import overlay
 from ..images.picture import Picture
 from ..recipes.completion import resolve
+from ..recipes.notices import before_run
 from ..recipes.recipe import PARAMS, Recipe
 from ..recipes.sizes import fitted_pictures
 from ..recipes.strengths import real_steps
 from ..results import Result, given_cells
 from ..sessions.session import Session, get_session, wait
+from .notices import counted
 
 if TYPE_CHECKING:
     from ..engine.progress import Progress
@@ -128,6 +130,8 @@ class Loopback:
                 break
             finally:
                 self.progress = None
+            if result.problem is not None:
+                raise SafetyCheckerError(f"Pass {number + 1}: {result.problem}")
             self.results.append(result)
             self.pictures.append(self._corrected(result.image) if self.color_correction == "lab" else result.image)
         else:
@@ -150,6 +154,21 @@ class Loopback:
 
     def _take_note(self, progress: Progress) -> None:
         self.progress = progress
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Lines a person should read, once each."""
+        return counted([result.notices for result in self.results], "passes")
+
+    @property
+    def before_run(self) -> tuple[str, ...]:
+        """Those of the notices that are known before anything runs."""
+        first, *others = self.recipes
+        image = first.image
+        # Later passes start from results, to which nothing was done.
+        later = Picture(image.address, image.label) if isinstance(image, Picture) else image
+        recipes = [first, *(recipe.replace(image=later) for recipe in others)]
+        return counted([before_run(recipe) for recipe in recipes], "passes")
 
     @property
     def under_way(self) -> str:
@@ -209,5 +228,9 @@ class Loopback:
         return f"loopback: {len(self.results)} of {len(self.recipes)} passes"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return noted(self.bundle(), self.notices)
+
+    def bundle(self) -> dict[str, Any]:
+        """Return what a notebook shows of it, without its notices."""
         sheet = png_bytes(contact_sheet(self.cells(), columns=min(COLUMNS, len(self.results) + 1)))
         return {"image/png": sheet, "text/plain": repr(self)}

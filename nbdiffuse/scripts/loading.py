@@ -15,7 +15,7 @@ from ..families.hub_ids import MOVED, cached
 from ..families.single_file import CONFIGS, single_file
 from ..files.paths import here
 from ..metadata.fingerprints import DEVICES, DTYPES
-from ..recipes.controlnets import controlnet_of
+from ..recipes.controlnets import controlnet_of, extra_name
 from ..recipes.portable import is_hub_id
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
@@ -55,9 +55,8 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
             raise ParameterError(breaks_rule(field, f"one of {', '.join(known)}", value))
     typed = [f"dtype=torch.{dtype}"] if dtype != "float32" else []
     more = [*typed, *(["add_watermarker=False"] if "XL" in pipeline else [])]
-    nets = {
-        "controlnet" if n == 1 else f"controlnet_{n}": str(net.checkpoint) for n, net in enumerate(recipe.controlnets, start=1)
-    }
+    more += ["safety_checker=None"] if recipe.safety_checker is not None else []
+    nets = {extra_name(number): str(net.checkpoint) for number, net in enumerate(recipe.controlnets, start=1)}
     for name, net in nets.items():
         listing.use("diffusers", "ControlNetModel")
         control = controlnet_of(net).checkpoint(word, preset_of(recipe.model))

@@ -39,7 +39,9 @@ TITLES = {
 WEIGHTS = re.compile(r"checkpoint|controlnet(_[0-9]+)?")
 """Parts of a fingerprint that say whose weights were used."""
 SIZES = ("width", "height", "resize_mode")
-WRITTEN = frozenset({"model", "checkpoint", "controlnet", "lora", "scheduler", "weighting", "seed", *SIZES, "mask_overlay"})
+WRITTEN = frozenset(
+    {"model", "checkpoint", "controlnet", "lora", "safety_checker", "scheduler", "weighting", "seed", *SIZES, "mask_overlay"}
+)
 """Fields that a program says elsewhere than in the call."""
 
 
@@ -107,7 +109,8 @@ class Step:
         """What has to be loaded for it."""
         recipe = self.recipe
         nets = tuple(net.checkpoint for net in recipe.controlnets)
-        return preset_of(recipe.model).pipeline(recipe), recipe.checkpoint, recipe.loras, nets, recipe.scheduler
+        weights = recipe.checkpoint, recipe.loras, nets
+        return preset_of(recipe.model).pipeline(recipe), *weights, recipe.scheduler, recipe.safety_checker
 
 
 def of_steps(steps: Sequence[Step], *, own_folder: bool = False, name: str = "result") -> Script:

@@ -26,6 +26,7 @@ from ..images.intake import PILLOW_LIMIT
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..metadata import fingerprints
+from ..recipes.notices import before_run
 from ..recipes.recipe import Recipe
 from ..recipes.sizes import fitted_pictures
 from ..results import Result
@@ -110,7 +111,12 @@ def run(text: str, pictures: Mapping[str, bytes]) -> Answer:
 
     def work(engine: Engine, recipe: Recipe) -> Answer:
         result = engine.run(recipe, lambda progress: None, threading.Event())
-        header = {"seconds": result.seconds, "fingerprint": dict(result.fingerprint), "notices": result.notices}
+        header = {
+            "seconds": result.seconds,
+            "fingerprint": dict(result.fingerprint),
+            "notices": result.run_notices,
+            "nsfw_content_detected": result.nsfw_content_detected,
+        }
         return json.dumps(header), [_png(image) for image in result.images]
 
     return _at_work(work, text, pictures)
@@ -141,7 +147,9 @@ def unpacked(answer: Answer, recipe: Recipe) -> Result | NbdiffuseError:
             initial=fitted_pictures(recipe).get("image"),
             seconds=float(header["seconds"]),
             fingerprint=found,
-            notices=tuple(map(str, header["notices"])),
+            # What was done to the pictures that went in is known here: they travel as plain PNG.
+            notices=(*before_run(recipe), *map(str, header["notices"])),
+            nsfw_content_detected=tuple(map(bool, header["nsfw_content_detected"])),
         )
     except Exception as error:  # what was sent may be anything
         return _no_answer(error)

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import Interrupted, NbdiffuseError, ParameterError, RunError, breaks_rule
+from ..files.snapshots import Snapshot
 from ..recipes.preset import way
 from ..recipes.recipe import Recipe
 from ..results import Result
@@ -29,6 +30,9 @@ class Runner(Protocol):
 
     ahead: int
     """Recipes that are worth being handed over together."""
+
+    def look_again(self) -> None:
+        """Take the files that checkpoints stand for now; until the next call they stay the same."""
 
     def fingerprint(self, recipe: Recipe) -> Mapping[str, str]:
         """Return, before a complete recipe runs, the fingerprint that its result will have."""
@@ -69,10 +73,15 @@ class SessionRunner:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._snapshot = Snapshot()
+
+    def look_again(self) -> None:
+        """See `Runner`."""
+        self._snapshot = Snapshot()
 
     def fingerprint(self, recipe: Recipe) -> Mapping[str, str]:
         """See `Runner`; waits for the run under way."""
-        return self._session.fingerprint(recipe)
+        return self._session.fingerprint(recipe, self._snapshot)
 
     def run(
         self, recipes: Sequence[Recipe], on_progress: OnProgress, on_outcome: OnOutcome, while_waiting: Callable[[], None]
@@ -111,6 +120,7 @@ class SessionRunner:
                 [recipes[index] for index in indices],
                 lambda place, progress: on_progress(indices[place], progress),
                 lambda place, outcome: outcomes.put((indices[place], outcome)),
+                self._snapshot,
             )
             wait(job, meanwhile)
         except (Interrupted, KeyboardInterrupt):
@@ -160,6 +170,10 @@ class ExecutorRunner:
             raise ParameterError(breaks_rule("executor", "a concurrent.futures.Executor", executor, way_out))
         self._executor = executor
         self._fingerprints: dict[tuple[Any, ...], Mapping[str, str]] = {}
+
+    def look_again(self) -> None:
+        """See `Runner`; workers look at their files at every run, and what they said of them is asked again."""
+        self._fingerprints = {}
 
     def fingerprint(self, recipe: Recipe) -> Mapping[str, str]:
         """See `Runner`; of the worker that answers first."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..devices.worker import Job, Worker
 from ..errors import Interrupted, NbdiffuseError
+from ..files.snapshots import Snapshot
 from ..images.picture import Picture
 from ..recipes.completion import resolve
 from ..recipes.controlnets import CONTROLNETS, estimate_with
@@ -84,6 +85,7 @@ class Session:
         recipes: Sequence[Recipe],
         on_progress: Callable[[int, Progress], None],
         on_outcome: Callable[[int, Result | NbdiffuseError], None],
+        snapshot: Snapshot | None = None,
     ) -> Job[None]:
         """Check and complete recipes, queue them as one job in which they share model calls, and return at once.
 
@@ -95,6 +97,8 @@ class Session:
             Called on the worker with a recipe's index and where its run is; it must return quickly.
         on_outcome
             Called on the worker with a recipe's index and its result or error, as they end.
+        snapshot
+            Which files checkpoints stand for, of several batches that belong together.
 
         Returns
         -------
@@ -117,7 +121,7 @@ class Session:
             engine = self._ready_engine()
             from ..engine.batches import Batch
 
-            Batch(engine, complete, on_progress, settled, stop, lambda: self._worker.waiting).run()
+            Batch(engine, complete, on_progress, settled, stop, lambda: self._worker.waiting, snapshot).run()
 
         return self._submit(work)
 
@@ -180,11 +184,20 @@ class Session:
 
     def _recorder(self) -> Callable[[Result], None]:
         """Return what a job that is submitted now does with its results; asked on the thread that submits."""
-        return self.history.append if _RECORDED.get() else _forget
+        return self._record if _RECORDED.get() else _forget
 
-    def fingerprint(self, recipe: Recipe) -> dict[str, str]:
+    def _record(self, result: Result) -> None:
+        if result.problem is None:
+            self.history.append(result)
+
+    def fingerprint(self, recipe: Recipe, snapshot: Snapshot | None = None) -> dict[str, str]:
         """Return, before a complete recipe runs, the fingerprint that its result will have; waits for the run under way."""
-        return self._submit(lambda stop: self._ready_engine().fingerprint(recipe)).result()
+
+        def ask(pipelines: Pipelines) -> dict[str, str]:
+            with pipelines.held(snapshot):
+                return self._ready_engine().fingerprint(recipe)
+
+        return self.with_pipelines(ask)
 
     def depth_map(self, image: Any) -> Picture:
         """Estimate a picture's depth, for a ControlNet to follow.

@@ -36,11 +36,13 @@ class Remembered(Protocol):
     @property
     def seconds(self) -> float: ...
     @property
-    def notices(self) -> tuple[str, ...]: ...
+    def run_notices(self) -> tuple[str, ...]: ...
     @property
     def when(self) -> float: ...
     @property
     def claimed_fingerprint(self) -> Mapping[str, str] | None: ...
+    @property
+    def problem(self) -> Exception | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +78,14 @@ def remember(result: Remembered) -> None:
 
 
 def keep(result: Remembered, store: Store | None = None) -> str | None:
-    """Put a finished result into the store, so that other kernels know it too; return a line when that failed."""
+    """Put a finished result into the store, so that other kernels know it too; return a line when that failed.
+
+    One that a safety checker made black is none.
+    """
+    if result.problem is not None:
+        return None
     try:
-        (store or Store()).put(result.image, result.provenance, result.seconds, result.notices)
+        (store or Store()).put(result.image, result.provenance, result.seconds, result.run_notices)
     except FileError as error:
         return str(error)
     return None
