@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,14 @@ def test_a_hub_lora_without_a_file_is_the_one_that_the_repository_holds(
     with pytest.raises(CheckpointError, match=f"^ada/ink-lora {line}") as caught:
         finding.find("sd15 + ada/ink-lora")
     assert "Name the LoRA's file: ada/ink-lora/FILE.safetensors." in str(caught.value)
+
+
+def test_a_checkpoint_with_a_joint_in_its_path_is_found_with_a_lora_and_without(files: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(embedded.path("sd15"), tmp_path / "real + vision"))
+    plain = finding.find(lora.word(str(folder), None))
+    added = finding.find(lora.word(str(folder), f"{files}/ink.safetensors:0.5"))
+    assert plain.directory == added.directory == folder and plain.lora == ()
+    assert added.lora == ((files / "ink.safetensors", 0.5),)
 
 
 def test_a_grid_over_weights_moves_away_from_the_base(files: Path, recipe: Recipe) -> None:
