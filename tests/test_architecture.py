@@ -18,7 +18,7 @@ ROOMS = {
     "files": "drafts folders downloads hashes",
     "images": "samples conversion intake fitting colors picture latents lettering contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel dialects alternatives tokens",
-    "recipes": "parameters chain recipe lora strengths origins controlnets preset presets sizes captions completion",
+    "recipes": "aliases parameters chain recipe lora strengths origins controlnets preset presets sizes captions completion",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "provenance a1111 image_files carrying comfyui fooocus invokeai",
     "store": "entries store archive lineage",
@@ -30,7 +30,7 @@ ROOMS = {
     "scripts": "statements listing calls loading weighting writing checking loopbacks sweeps",
     "sessions": "remote session runners",
     "runs": "ledger exhibits measures records heatmaps grid chain_step handover chain_run loopback chain_grid sweeping",
-    "cells": "flags options chains loopbacks reference transcripts reading variables",
+    "cells": "flags variables options chains loopbacks reference transcripts reading",
     "replays": "comparison timeline replays verification program",
     "magics": "inquiries live commands names tabs magics",
 }

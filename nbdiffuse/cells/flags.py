@@ -5,21 +5,72 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from typing import NoReturn
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
 
-from ..errors import ParameterError
+from ..errors import ParameterError, nearest
+from ..recipes.aliases import advice, field_meant
 from ..recipes.parameters import Param
 from ..recipes.recipe import PARAMS
 
+JOINED = {"lora": " + ", "measure": ","}
+"""Options that may be given more than once, and what stands between their values then."""
+
+LOOP_OPTIONS = {
+    "passes": "how often the picture is redrawn; 4",
+    "final_strength": "strength of the last pass; the first one's",
+    "curve": "how the strength goes there: linear, aggressive or lazy",
+    "color_correction": "lab holds the colours of the first picture; none",
+}
+"""What `%%loopback` takes besides the options of `%%img2img`."""
+
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose complaints are this package's own errors."""
+    """argparse whose complaints are this package's own errors, and which takes an option's value once."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS, **settings)
+        self.register("action", None, _Once)
 
     def error(self, message: str) -> NoReturn:
         missing = re.fullmatch(r"argument (\S+): expected one argument", message)
         if missing:
             raise ParameterError(f"`{missing[1].split('/')[0]}` must be followed by a value, got none.")
         raise ParameterError(message[:1].upper() + message[1:] + ".")
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its options."""
+        return [action.dest for action in self._actions]
+
+
+class _Once(argparse.Action):
+    """Take an option's value; a second one is joined to it or refused, by the option's kind."""
+
+    def __call__(self, parser: Any, namespace: Any, value: Any, option_string: str | None = None) -> None:
+        before = getattr(namespace, self.dest, None)
+        if not isinstance(value, str):
+            # argparse takes `--` out of what it is given.
+            raise ParameterError(f"`{flag(self.dest)}` must be followed by a value, got '--'.")
+        if before is None:
+            setattr(namespace, self.dest, value)
+            return
+        joint, name = JOINED.get(self.dest), flag(self.dest)
+        listed = joint != "," and any("," in one for one in (before, value))
+        if joint is not None and not listed and not before.startswith("=") and not value.startswith("="):
+            setattr(namespace, self.dest, f"{before}{joint}{value}")
+            return
+        if joint is not None:
+            way_out = f"Write all of it behind one `{name}`, with{joint.rstrip()} between."
+        elif self.dest in PARAMS and PARAMS[self.dest].kind in (int, float):
+            way_out = f"Leave one out; for a grid of several write `{name} {before},{value}`."
+        else:
+            way_out = "Leave one out."
+        raise ParameterError(f"`{name}` must be given once, got {_short(before)} and {_short(value)}. {way_out}")
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 60 else f"{value[:57]}...")
 
 
 def flag(name: str) -> str:
@@ -35,13 +86,57 @@ def fields_of(task: str) -> dict[str, Param]:
 
 def parser_of(task: str) -> Parser:
     """Return what reads the fields that a task takes, `--out` and `--save`."""
-    parser = Parser(prog=f"%%{task}", add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
+    parser = Parser(prog=f"%%{task}")
     for name, param in fields_of(task).items():
         names = [flag(name)] + ([flag(name).replace("-", "_").replace("__", "--", 1)] if "_" in name else [])
         parser.add_argument(*names, *([param.short] if param.short else []), dest=name)
     parser.add_argument("--out")
     parser.add_argument("--save")
     return parser
+
+
+def unknown_option(word: str, magic: str, names: Iterable[str]) -> ParameterError:
+    """Return the error of an option that a magic does not take: what other tools call so has another name here.
+
+    Parameters
+    ----------
+    word
+        As typed, with its dashes.
+    magic
+        Such as "%%img2img".
+    names
+        The magic's own options.
+    """
+    options = {name: flag(name) for name in names}
+    listed = f"`{'%%img2img' if magic == '%%chain' else magic}?` lists every option."
+    name = word.lstrip("-").split("=")[0].replace("-", "_")
+    elsewhere = name if name in PARAMS else field_meant(name, PARAMS)
+    if elsewhere is None and nearest(name, options) is None:
+        elsewhere = nearest(name, PARAMS)
+    of_loops = field_meant(name, LOOP_OPTIONS)
+    if elsewhere == "prompt":
+        way_out = "The prompt is the body of the cell, on the lines below."
+    elif elsewhere == "image" and magic != "%%txt2img":
+        way_out = f"The initial picture stands right after {magic}: a file, or the name of a variable."
+    elif elsewhere in PARAMS and elsewhere not in options and magic == "%%chain":
+        way_out = "The first step has no initial picture: write it in the later steps, or a picture right after %%chain."
+    elif elsewhere in PARAMS and elsewhere not in options:
+        way_out = f"It needs an initial picture: use `%%img2img PICTURE{'' if elsewhere == 'image' else ' ' + flag(elsewhere)}`."
+    elif of_loops and of_loops not in options:
+        way_out = f"`%%loopback` takes it: `{flag(of_loops)}`."
+    else:
+        short = {name: PARAMS[name].short or "" for name in options if name in PARAMS and PARAMS[name].short}
+        way_out = advice(word, options, listed, short)
+    return ParameterError(f"{word.split('=')[0]!r} is not an option of {magic}. {way_out}")
+
+
+def named_option(word: str, magic: str, names: Sequence[str]) -> str | None:
+    """Return what `steps=30`, written without dashes, should have been; None where it is something else."""
+    name, equals, value = word.partition("=")
+    if not equals or not name.isidentifier():
+        return None
+    meant = name if name in names else field_meant(name, names)
+    return None if meant is None else f"Options of {magic} are written `{flag(meant)} {shlex.quote(value)}`."
 
 
 def words_of(line: str) -> list[str]:

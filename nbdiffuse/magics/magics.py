@@ -67,7 +67,7 @@ class DiffusionMagics(Magics):
     @no_var_expand
     @cell_magic
     def chain(self, line: str, cell: str) -> None:
-        asked = parse_chain(line, cell)
+        asked = parse_chain(line, cell, self.shell.user_ns)
         if asked.save and not asked.axes:
             check_suffix(asked.save)
         chain = Chain(tuple(self._names.recipe(values) for values in asked.steps))
@@ -100,7 +100,7 @@ class DiffusionMagics(Magics):
     @no_var_expand
     @cell_magic
     def loopback(self, line: str, cell: str) -> None:
-        asked, values = parse_loopback(line, cell)
+        asked, values = parse_loopback(line, cell, self.shell.user_ns)
         if asked.save and Path(asked.save).suffix.lower() not in FORMATS:
             raise ParameterError(breaks_rule("--save", "a file name that ends in .gif or .webp", asked.save))
         loop = Loopback(self._names.recipe(asked.values), **values)
@@ -113,7 +113,7 @@ class DiffusionMagics(Magics):
     loopback.__doc__ = LOOP_HELP
 
     def _run(self, task: str, line: str, body: str) -> None:
-        asked = parse_cell(task, line, body)
+        asked = parse_cell(task, line, body, self.shell.user_ns)
         made = self._grid(asked) if asked.axes else self._result(asked)
         if asked.out:
             self.shell.user_ns[asked.out] = made

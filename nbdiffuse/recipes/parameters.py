@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..images.latents import Latents
 from ..images.picture import Picture
+from .aliases import unknown_parameter
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class Param:
         Short option of the cell magic, such as `-s`.
     choices
         The only values allowed.
+    advice
+        A sentence that ends every error of a number, such as how to leave it open.
     usual
         What a slider spans, where that is less than [low, high]; other values are typed.
     """
@@ -43,6 +50,7 @@ class Param:
     short: str | None = None
     choices: tuple[str, ...] | None = None
     unit: str = ""
+    advice: str = ""
     usual: tuple[float, float] | None = None
 
     @property
@@ -56,9 +64,11 @@ class Param:
             return "text"
         noun = "a whole number" if self.kind is int else "a number"
         if self.multiple:
-            noun = f"a multiple of {self.step:g}"
+            noun = f"a multiple of {number_text(self.step or 1)}"
         unit = f" {self.unit}" if self.unit else ""
-        return f"{noun}{unit} in [{self.low:g}, {self.high:g}]" if self.high < 1e15 else f"{noun}{unit}, at least {self.low:g}"
+        if self.high == math.inf:
+            return f"{noun}{unit}, at least {number_text(self.low)}"
+        return f"{noun}{unit} in [{number_text(self.low)}, {number_text(self.high)}]"
 
     def check(self, name: str, value: Any) -> Any:
         """Return `value` in its canonical type, or raise `ParameterError`."""
@@ -83,13 +93,36 @@ class Param:
         wanted = numbers.Integral if self.kind is int else numbers.Real
         ok = isinstance(value, wanted) and not isinstance(value, bool) and type(value).__name__ != "bool_"
         if not ok or not self.low <= value <= self.high or not math.isfinite(value):
-            raise ParameterError(breaks_rule(name, self.rule, value))
+            raise ParameterError(breaks_rule(name, self.rule, value, self.advice))
         if self.multiple and self.step and value % self.step:
             nearest = max(self.low, round(value / self.step) * self.step)
-            raise ParameterError(breaks_rule(name, self.rule, value, f"The nearest is {nearest:g}."))
+            raise ParameterError(breaks_rule(name, self.rule, value, f"The nearest is {number_text(nearest)}."))
         return int(value) if self.kind is int else float(value) + 0.0
+
+
+def number_text(value: float) -> str:
+    """Write a number as short as it can be read back: 0.8, 7 and 0.24999999."""
+    return repr(value).removesuffix(".0")
 
 
 def declared(default: Any, param: Param) -> Any:
     """Declare a field of the recipe."""
     return field(default=default, metadata={"param": param})
+
+
+def named_fields(kind: type[T]) -> type[T]:
+    """Let a dataclass refuse what is none of its fields in this package's own words, with the name that may be meant."""
+    made: Callable[..., None] = kind.__init__
+
+    @wraps(made)
+    def init(self: T, *given: Any, **values: Any) -> None:
+        known = kind.__dataclass_fields__  # type: ignore[attr-defined]
+        if given:
+            raise ParameterError(breaks_rule(kind.__name__, "given values by name, such as prompt='a cat'", given[0]))
+        for name in values:
+            if name not in known:
+                raise ParameterError(unknown_parameter(name, known))
+        made(self, **values)
+
+    kind.__init__ = init  # type: ignore[method-assign,assignment]
+    return kind

@@ -10,17 +10,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ..errors import ParameterError, did_you_mean
+from ..errors import ParameterError
 from ..images.latents import MARK, Latents
 from ..images.picture import Picture
 from ..prompts import dialects
+from .aliases import unknown_parameter
 from .chain import Link
-from .parameters import Param, declared
+from .parameters import Param, declared, named_fields
 
 FORMAT = 1
 """Format number of a recipe's JSON; raised when a field changes its meaning."""
+_DRAWN = "Leave it out to draw one."
 
 
+@named_fields
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Link):
     """Everything that one run depends on, under diffusers' own parameter names.
@@ -104,7 +107,7 @@ class Recipe(Link):
     num_inference_steps: int | None = declared(
         None, Param(int, "length of the denoising schedule", 1, 1000, 1, short="-n", unit="of steps", usual=(1, 100))
     )
-    seed: int | None = declared(None, Param(int, "seed of the noise; drawn when not given", 0, 2**63 - 1, 1))
+    seed: int | None = declared(None, Param(int, "seed of the noise; drawn when not given", 0, 2**63 - 1, 1, advice=_DRAWN))
     negative_prompt: str | None = declared(None, Param(str, "what to keep away from"))
     scheduler: str | None = declared(None, Param(str, "diffusers scheduler, such as DDIM or EulerDiscrete"))
     width: int | None = declared(None, Param(int, "width of the result in pixels", 64, 4096, 8, multiple=True))
@@ -161,7 +164,7 @@ class Recipe(Link):
         """Return a copy with some fields changed; unknown names are refused with the nearest one."""
         for name in changes:
             if name not in PARAMS:
-                raise ParameterError(f"{name!r} is not a parameter. {did_you_mean(name, PARAMS)}")
+                raise ParameterError(unknown_parameter(name, PARAMS))
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -179,7 +182,7 @@ class Recipe(Link):
         """Build a recipe from names and values; content addresses become pictures."""
         for name in values:
             if name not in PARAMS:
-                raise ParameterError(f"{name!r} is not a parameter. {did_you_mean(name, PARAMS)}")
+                raise ParameterError(unknown_parameter(name, PARAMS))
         pictures = {
             name: Latents.at(value) if value.startswith(MARK) else Picture(value)
             for name, value in values.items()
@@ -191,7 +194,9 @@ class Recipe(Link):
     def from_json(cls, text: str) -> Recipe:
         """Read what `to_json` wrote."""
         try:
-            values = json.loads(text)
+            values = json.loads(text, object_pairs_hook=_each_once)
+        except ParameterError:
+            raise
         except ValueError as error:
             raise ParameterError(f"A recipe must be JSON: {error}.") from None
         if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
@@ -202,6 +207,16 @@ class Recipe(Link):
     def digest(self) -> str:
         """sha256 of the canonical JSON, in hexadecimal."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object, and refuse a name that is in it twice instead of forgetting the first."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ParameterError(f"`{twice}` must be given once in a recipe's JSON, got it twice. Leave one out.")
+    return values
 
 
 PROMPTS = ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2")
