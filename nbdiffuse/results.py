@@ -18,6 +18,7 @@ from .metadata import image_files
 from .metadata.provenance import Provenance
 from .recipes.captions import weights_label
 from .recipes.chain import Chain
+from .recipes.parameters import number_text
 from .recipes.recipe import Recipe
 from .recipes.sizes import fitted_pictures, initial_size
 from .store import archive
@@ -147,5 +148,6 @@ def picture_label(recipe: Recipe, name: str) -> str:
 
 def result_label(recipe: Recipe) -> str:
     """Label of a result: the values a person compares, then the weights that made it."""
-    strength = f"strength {recipe.strength:g}  " if recipe.strength is not None else ""
-    return f"{strength}guidance {recipe.guidance_scale:g}  seed {recipe.seed}\n{weights_label(recipe)}"
+    strength = f"strength {number_text(recipe.strength)}  " if recipe.strength is not None else ""
+    guidance = "" if recipe.guidance_scale is None else f"guidance {number_text(recipe.guidance_scale)}  "
+    return f"{strength}{guidance}seed {recipe.seed}\n{weights_label(recipe)}"

@@ -15,7 +15,7 @@ ROOMS = {
     "errors": "",
     "version": "",
     "quietness": "",
-    "files": "drafts folders downloads hashes",
+    "files": "drafts folders targets downloads hashes",
     "images": "samples conversion intake fitting colors picture latents lettering contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel dialects alternatives tokens",
     "recipes": "aliases parameters chain recipe lora strengths origins controlnets preset presets sizes captions completion",

@@ -21,6 +21,7 @@ from .. import embedded
 from ..errors import CheckpointError, did_you_mean
 from ..files.hashes import sha256_of
 from ..recipes import lora
+from ..recipes.parameters import number_text
 from ..recipes.presets import MOVED, PRESETS
 from . import layouts
 from .hub import fetch, fetch_file
@@ -108,7 +109,7 @@ def _with_lora(found: Checkpoint, added: tuple[lora.Lora, ...]) -> Checkpoint:
             path = snapshot.directory / asked["file"]
         elif not path.is_file():
             raise CheckpointError(f"The LoRA {one.file} is no file here, and no id/FILE.safetensors on the hub.")
-        identity = f"{found.identity}+{sha256_of(path)}:{one.weight:g}"
+        identity = f"{found.identity}+{sha256_of(path)}:{number_text(one.weight)}"
         found = replace(found, identity=identity, lora=(*found.lora, (path, one.weight)))
     return found
 

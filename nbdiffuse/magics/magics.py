@@ -17,7 +17,8 @@ from ..cells.loopbacks import LOOP_HELP, parse_loopback
 from ..cells.options import Cell, help_text, parse_cell
 from ..devices.worker import Job
 from ..errors import Interrupted, NbdiffuseError, ParameterError, breaks_rule
-from ..metadata.image_files import SUFFIXES, check_suffix
+from ..files.targets import check_file, check_folder
+from ..metadata.image_files import SUFFIXES
 from ..recipes.captions import notices
 from ..recipes.chain import Chain
 from ..recipes.completion import resolve
@@ -69,7 +70,8 @@ class DiffusionMagics(Magics):
     def chain(self, line: str, cell: str) -> None:
         asked = parse_chain(line, cell, self.shell.user_ns)
         if asked.save and not asked.axes:
-            check_suffix(asked.save)
+            check_file(asked.save, SUFFIXES)
+            check_folder(Path(asked.save).with_suffix(""))
         chain = Chain(tuple(self._names.recipe(values) for values in asked.steps))
         if asked.axes:
             self._chain_grid(chain, asked)
@@ -89,7 +91,7 @@ class DiffusionMagics(Magics):
     chain.__doc__ = CHAIN_HELP
 
     def _chain_grid(self, chain: Chain, asked: ChainCell) -> None:
-        _refuse_file(asked.save)
+        _check_folder(asked.save)
         grid = sweep(chain, **self._names.axes(asked.axes))
         self._fill_grid(grid, asked)
         if asked.save:
@@ -103,6 +105,8 @@ class DiffusionMagics(Magics):
         asked, values = parse_loopback(line, cell, self.shell.user_ns)
         if asked.save and Path(asked.save).suffix.lower() not in FORMATS:
             raise ParameterError(breaks_rule("--save", "a file name that ends in .gif or .webp", asked.save))
+        if asked.save:
+            check_file(asked.save, FORMATS)
         loop = Loopback(self._names.recipe(asked.values), **values)
         for notice in asked.notices:
             _say(notice)
@@ -132,7 +136,7 @@ class DiffusionMagics(Magics):
 
     def _result(self, asked: Cell) -> Result:
         if asked.save:
-            check_suffix(asked.save)
+            check_file(asked.save, SUFFIXES)
         recipe = resolve(self._names.recipe(asked.values))
         for notice in (*notices(recipe), *asked.notices, *(recipe.image.notices if recipe.image else ())):
             _say(notice)
@@ -143,7 +147,7 @@ class DiffusionMagics(Magics):
         return result
 
     def _grid(self, asked: Cell) -> Grid:
-        _refuse_file(asked.save)
+        _check_folder(asked.save)
         executor, axes = self._names.executor(asked.executor), self._names.axes(asked.axes)
         grid = sweep(self._names.recipe(asked.values), executor=executor, yes=asked.yes, **axes)
         grid.check(*asked.measure)
@@ -216,9 +220,11 @@ def _say(line: str) -> None:
     display({"text/plain": line}, raw=True)
 
 
-def _refuse_file(save: str | None) -> None:
+def _check_folder(save: str | None) -> None:
     if save and Path(save).suffix.lower() in SUFFIXES:
         raise ParameterError(breaks_rule("--save", "a folder for several pictures", save))
+    if save:
+        check_folder(save)
 
 
 def load(shell: InteractiveShell, panels: Callable[[], Panels]) -> None:

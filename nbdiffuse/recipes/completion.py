@@ -16,6 +16,7 @@ from . import lora
 from .chain import Chain
 from .controlnets import CONTROL_FIELDS, CONTROLNETS, SECOND
 from .origins import source
+from .parameters import number_text
 from .preset import Preset
 from .presets import preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
@@ -185,7 +186,7 @@ def _check_choices(complete: Recipe, preset: Preset) -> None:
         begin, finish = f"control_guidance_start{which}", f"control_guidance_end{which}"
         start, end = getattr(complete, begin), getattr(complete, finish)
         if start is not None and end is not None and start >= end:
-            raise ParameterError(f"`{begin}` must be below `{finish}`, got {start:g} and {end:g}.")
+            raise ParameterError(f"`{begin}` must be below `{finish}`, got {number_text(start)} and {number_text(end)}.")
     if real_steps(complete) == 0:
         raise ParameterError(no_steps(complete))
 

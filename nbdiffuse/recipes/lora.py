@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import ParameterError, breaks_rule
+from .parameters import number_text
 
 JOINT = " + "
 LOWEST, HIGHEST = -4.0, 4.0
@@ -32,7 +33,7 @@ class Lora:
     weight: float = 1.0
 
     def __str__(self) -> str:
-        return self.file if self.weight == 1 else f"{self.file}:{self.weight:g}"
+        return self.file if self.weight == 1 else f"{self.file}:{number_text(self.weight)}"
 
 
 def read(text: str) -> tuple[Lora, ...]:

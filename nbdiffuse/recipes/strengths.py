@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from .parameters import number_text
 from .recipe import Recipe
 
 
@@ -70,15 +71,18 @@ def steps_line(recipe: Recipe) -> str:
     """Say in one line what will really run, such as "strength 0.62 × 20 → 12 steps"."""
     count = real_steps(recipe)
     steps = f"{count} step" if count == 1 else f"{count} steps"
-    return steps if recipe.strength is None else f"strength {recipe.strength:g} × {recipe.num_inference_steps} → {steps}"
+    return (
+        steps if recipe.strength is None else f"strength {number_text(recipe.strength)} × {recipe.num_inference_steps} → {steps}"
+    )
 
 
 def no_steps(recipe: Recipe) -> str:
     """Say of a complete recipe whose strength leaves no step what would leave one."""
     steps, strength = recipe.num_inference_steps or 1, recipe.strength or 0.0
-    ways = [f"raise `strength` to at least {-(-100 // steps) / 100:g}"]
+    ways = [f"raise `strength` to at least {number_text(-(-100 // steps) / 100)}"]
     if strength * 1000 >= 1:
         ways.append(f"raise `num_inference_steps` to at least {next(n for n in range(1, 1001) if int(n * strength) >= 1)}")
     else:
         ways.append("show the picture as it is, without a run")
-    return f"`strength` must leave at least one step, got {strength:g} × {steps} = 0 steps. Either {ways[0]}, or {ways[1]}."
+    product = f"{number_text(strength)} × {steps} = 0 steps"
+    return f"`strength` must leave at least one step, got {product}. Either {ways[0]}, or {ways[1]}."

@@ -15,6 +15,7 @@ from ..cells.reading import visible
 from ..images import metrics
 from ..images.latents import Latents
 from ..images.picture import Picture
+from ..recipes.parameters import number_text
 from ..recipes.recipe import PARAMS, Recipe
 from ..store.lineage import thumbnail_html
 
@@ -142,7 +143,7 @@ def changed(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[tuple[str,
 def _text(value: Any) -> str:
     if isinstance(value, (Picture, Latents)):
         return f"{value.label or 'picture'} {value.address.rpartition(':')[2][:12]}".strip()
-    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return "-" if value is None else number_text(value) if isinstance(value, float) else str(value)
 
 
 def _cut(text: str) -> str:

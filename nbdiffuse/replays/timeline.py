@@ -13,6 +13,7 @@ from ..cells.reading import visible
 from ..errors import ParameterError, breaks_rule
 from ..images.picture import content_address
 from ..metadata.provenance import Provenance
+from ..recipes.parameters import number_text
 from ..recipes.recipe import Recipe
 from ..recipes.sizes import fitted_pictures
 from ..results import Result
@@ -165,7 +166,7 @@ def _said(moment: Moment) -> str:
     said = moment.said
     prompt = " ".join(str(said.get("prompt", "")).split())
     prompt = prompt if len(prompt) <= 60 else prompt[:59] + "…"
-    strength = f", strength {said['strength']:g}" if isinstance(said.get("strength"), float) else ""
+    strength = f", strength {number_text(said['strength'])}" if isinstance(said.get("strength"), float) else ""
     return visible(f"{said.get('model', '')}  {prompt or '(no prompt)'}{strength}, seed {said.get('seed')}")
 
 

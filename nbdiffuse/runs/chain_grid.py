@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import FileError, Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from ..files.drafts import write_whole
+from ..files.targets import made_folder
 from ..images.gallery import page
 from ..images.sheets import Spot, Table, sheet_png
 from ..sessions.session import Session, get_session
@@ -132,9 +133,8 @@ class ChainGrid:
         FileError
             A file cannot be written.
         """
-        target = Path(folder).expanduser()
+        target = made_folder(folder)
         try:
-            target.mkdir(parents=True, exist_ok=True)
             for index, run in enumerate(self._runs):
                 if _whole(run):
                     run.results[-1].save(target / _file(index))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from PIL import Image
 
 from ..errors import Interrupted, ParameterError
+from ..files.targets import made_folder
 from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, png_bytes
 from ..images.latents import Latents
 from ..images.picture import Picture
@@ -184,9 +185,8 @@ class ChainRun:
             The suffix is not .png, .jpg or .webp, or a file cannot be written.
         """
         target = Path(path)
+        folder = made_folder(target.with_suffix(""))
         saved = self.results[-1].save(target)
-        folder = target.with_suffix("")
-        folder.mkdir(parents=True, exist_ok=True)
         for number, result in enumerate(self.results, start=1):
             result.save(folder / f"{number}{target.suffix}")
         return saved

@@ -9,6 +9,7 @@ from PIL import Image
 
 from ..errors import FileError
 from ..files.drafts import write_whole
+from ..files.targets import made_folder
 from ..images.gallery import page
 from ..images.sheets import Spot, Table, sheet_png
 from ..results import Result
@@ -31,8 +32,8 @@ def sheet(sweep: Sweep, ledger: Ledger) -> bytes:
 
 def save(title: str, sweep: Sweep, ledger: Ledger, folder: Path) -> Path:
     """Write full-size pictures and `index.html`; see `Grid.save`."""
+    made_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for group in sweep.distinct():
             outcome = ledger.outcomes.get(group[0].picture_key)
             if isinstance(outcome, Result):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Interrupted, ParameterError
+from ..files.targets import made_folder
 from ..images.metrics import metric_of
 from ..recipes.strengths import real_steps
 from ..results import Result
@@ -268,7 +269,7 @@ class Grid:
         FileError
             A file cannot be written.
         """
-        return save(repr(self), self.sweep, self._ledger, Path(folder).expanduser())
+        return save(repr(self), self.sweep, self._ledger, made_folder(folder))
 
     def __repr__(self) -> str:
         # No model, time or size: notebooks then compare equal on every checkpoint.

@@ -13,6 +13,7 @@ from .. import embedded
 from ..embedded.differences import NAME as CHANGE
 from ..recipes import lora
 from ..recipes.controlnets import controlnet_of
+from ..recipes.parameters import number_text
 from ..recipes.presets import MOVED, preset_of
 from ..recipes.recipe import Recipe
 from .listing import Listing
@@ -68,7 +69,7 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         listing.assign("pipeline", f"{loader}.from_pretrained", given)
     for one in lora.read(recipe.lora) if recipe.lora else ():
         listing.add(f"pipeline.load_lora_weights({', '.join(_lora_file(one.file))})")
-        listing.add(f"pipeline.fuse_lora({'' if one.weight == 1 else f'lora_scale={one.weight:g}'})")
+        listing.add(f"pipeline.fuse_lora({'' if one.weight == 1 else f'lora_scale={number_text(one.weight)}'})")
         listing.add("pipeline.unload_lora_weights()  # they are in the weights now")
     if _own_scheduler(word) != f"{recipe.scheduler}Scheduler":
         schedule(listing, f"{recipe.scheduler}Scheduler")

@@ -14,6 +14,7 @@ from ..images.latents import Latents
 from ..images.picture import Picture
 from ..metadata.provenance import Provenance
 from ..recipes.captions import weights_label
+from ..recipes.parameters import number_text
 from ..recipes.recipe import Recipe
 from ..recipes.strengths import steps_line
 from .archive import Archive
@@ -129,7 +130,7 @@ def thumbnail_html(image: Image.Image | None, side: int = THUMBNAIL) -> str:
 def step_text(recipe: Recipe) -> str:
     """Say what one step does, in a few short lines."""
     prompt = recipe.prompt if len(recipe.prompt) <= 120 else recipe.prompt[:119] + "…"
-    guidance = "" if recipe.guidance_scale is None else f"guidance {recipe.guidance_scale:g}, "
+    guidance = "" if recipe.guidance_scale is None else f"guidance {number_text(recipe.guidance_scale)}, "
     lines = [_one_line(prompt) or "(no prompt)", weights_label(recipe)]
     if recipe.num_inference_steps is not None:
         lines.append(steps_line(recipe))
