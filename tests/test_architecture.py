@@ -28,7 +28,7 @@ ROOMS = {
     "pipelines": "resident residents building previews pipelines depth scorers",
     "engine": "calls encodings conditioning tokenization progress notices engine sharing batches",
     "scripts": "statements listing calls loading weighting writing checking loopbacks sweeps",
-    "sessions": "remote session runners",
+    "sessions": "remote executor_errors session runners",
     "runs": "ledger exhibits measures records heatmaps grid chain_step handover chain_run loopback chain_grid sweeping",
     "cells": "flags variables options chains loopbacks reference transcripts reading",
     "replays": "comparison timeline replays verification program",

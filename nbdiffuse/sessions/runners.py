@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future
 from concurrent.futures import wait as wait_for
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import Interrupted, NbdiffuseError, ParameterError, RunError, breaks_rule
+from ..errors import Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from ..recipes.preset import way
 from ..recipes.recipe import Recipe
 from ..results import Result
 from . import remote
+from .executor_errors import run_error
 from .session import Session, wait
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class ExecutorRunner:
         nets = recipe.controlnet, recipe.controlnet_2
         decisive = recipe.model, recipe.checkpoint, recipe.lora, nets, recipe.scheduler, way(recipe)
         if decisive not in self._fingerprints:
-            self._fingerprints[decisive] = remote.fingerprint_of(self._submit(remote.fingerprint, recipe).result())
+            self._fingerprints[decisive] = remote.fingerprint_of(self._answer(recipe))
         return self._fingerprints[decisive]
 
     def run(
@@ -191,23 +192,40 @@ class ExecutorRunner:
             for future in futures:
                 future.cancel()
 
+    def _answer(self, recipe: Recipe) -> remote.Answer:
+        """Ask a worker for a fingerprint and wait; what becomes of the executor meanwhile is an error of our own."""
+        future = self._submit(remote.fingerprint, recipe)
+        try:
+            wait_for([future])
+        finally:
+            future.cancel()
+        failure = _failure(future)
+        if failure is not None:
+            raise failure
+        answer: remote.Answer = future.result()
+        return answer
+
     def _submit(self, work: Callable[..., Any], recipe: Recipe) -> Future[Any]:
         failed: Future[Any] = Future()
         try:
             return self._executor.submit(work, *remote.packed(recipe))
         except NbdiffuseError as error:
             failed.set_exception(error)
-        except Exception as error:  # each executor has its own way to say that it takes no work
-            failed.set_exception(RunError(f"The executor takes no work: {error}"))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # each executor has its own way to say that it takes no work
+            failed.set_exception(run_error(error, submitting=True))
         return failed
 
 
 def _outcome(future: Future[Any], recipe: Recipe) -> Outcome:
+    failure = _failure(future)
+    return remote.unpacked(future.result(), recipe) if failure is None else failure
+
+
+def _failure(future: Future[Any]) -> NbdiffuseError | None:
+    """Return why a future that is done has no result; what its worker raised is not raised here, an interrupt least of all."""
     if future.cancelled():
-        return RunError("The executor cancelled this cell. Run the grid again.")
+        return run_error(CancelledError())
     error = future.exception()
-    if error is None:
-        return remote.unpacked(future.result(), recipe)
-    if isinstance(error, NbdiffuseError):
-        return error
-    return RunError(f"The worker was lost: {type(error).__name__}: {error}")
+    return None if error is None else run_error(error)
