@@ -66,13 +66,15 @@ def test_a_dask_client_that_is_closed_takes_no_work(dask: Any, tmp_path: Path) -
         assert all(line.startswith("The executor takes no work: ") for line in found)
 
 
-def test_a_dask_client_that_is_closed_while_it_is_asked_cancels_the_work(dask: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_dask_client_that_is_closed_while_it_is_asked_cancels_the_work(dask: Any, tmp_path: Path, stored: bool) -> None:
     # The only worker is busy, so the question waits until the client is closed.
-    busy = dask.submit(time.sleep, 3)
+    busy = dask.submit(time.sleep, 2)
     threading.Timer(0.3, dask.close).start()
-    first, *_ = lines(Grid(Sweep.of(RECIPE, seed=[1, 2]), store=Store(tmp_path), executor=dask.get_executor()))
+    store = Store(tmp_path) if stored else None
+    found = lines(Grid(Sweep.of(RECIPE, seed=[1, 2]), store=store, executor=dask.get_executor()))
     del busy
-    assert first.startswith("The executor cancelled this work; it or its cluster may be closed.")
+    assert found[0].startswith("The executor cancelled this work; it or its cluster may be closed.")
 
 
 class KilledWorker(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future
 from concurrent.futures import wait as wait_for
 from queue import Empty, SimpleQueue
@@ -182,6 +182,8 @@ class ExecutorRunner:
             waiting = set(futures)
             while waiting:
                 done, waiting = wait_for(waiting, timeout=0.05, return_when=FIRST_COMPLETED)
+                if not done and self._nothing_will_come(waiting):
+                    done, waiting = waiting, set()
                 for future in sorted(done, key=futures.__getitem__):
                     on_outcome(futures[future], _outcome(future, recipes[futures[future]]))
                 for future in waiting:
@@ -189,21 +191,36 @@ class ExecutorRunner:
                         on_progress(futures[future], None)
                 while_waiting()
         finally:
-            for future in futures:
-                future.cancel()
+            self._cancel(futures)
 
     def _answer(self, recipe: Recipe) -> remote.Answer:
         """Ask a worker for a fingerprint and wait; what becomes of the executor meanwhile is an error of our own."""
         future = self._submit(remote.fingerprint, recipe)
         try:
-            wait_for([future])
+            while wait_for([future], timeout=0.05).not_done and not self._nothing_will_come({future}):
+                pass
         finally:
-            future.cancel()
+            self._cancel([future])
         failure = _failure(future)
         if failure is not None:
             raise failure
         answer: remote.Answer = future.result()
         return answer
+
+    def _nothing_will_come(self, waiting: set[Future[Any]]) -> bool:
+        """Whether the executor's Dask client is closed: it may forget futures that were handed over meanwhile."""
+        # Those that it did not forget end with it.
+        return self._closed and not wait_for(waiting, timeout=1.0, return_when=FIRST_COMPLETED).done
+
+    @property
+    def _closed(self) -> bool:
+        return getattr(getattr(self._executor, "_client", None), "status", "") == "closed"
+
+    def _cancel(self, futures: Iterable[Future[Any]]) -> None:
+        # A closed client cannot be told, and would print a traceback for each.
+        if not self._closed:
+            for future in futures:
+                future.cancel()
 
     def _submit(self, work: Callable[..., Any], recipe: Recipe) -> Future[Any]:
         failed: Future[Any] = Future()
@@ -225,7 +242,7 @@ def _outcome(future: Future[Any], recipe: Recipe) -> Outcome:
 
 def _failure(future: Future[Any]) -> NbdiffuseError | None:
     """Return why a future that is done has no result; what its worker raised is not raised here, an interrupt least of all."""
-    if future.cancelled():
+    if future.cancelled() or not future.done():
         return run_error(CancelledError())
     error = future.exception()
     return None if error is None else run_error(error)
