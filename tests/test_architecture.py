@@ -32,7 +32,7 @@ ROOMS = {
     "runs": "ledger exhibits measures records heatmaps grid chain_step handover chain_run loopback chain_grid sweeping",
     "cells": "flags variables options chains loopbacks reference transcripts reading",
     "replays": "comparison timeline replays verification program",
-    "magics": "inquiries live commands names tabs magics",
+    "magics": "interrupts inquiries live commands names tabs magics",
 }
 """The house from the ground up: every room, and in it every module, stands on those named before it."""
 ORDER = [f"{room}.{module}" if module else room for room, modules in ROOMS.items() for module in (modules.split() or [""])]

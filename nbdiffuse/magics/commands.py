@@ -21,6 +21,7 @@ from ..recipes.recipe import Recipe
 from ..replays.program import script_command
 from ..sessions.session import get_session
 from . import inquiries
+from .interrupts import ends_as_interrupted
 
 if TYPE_CHECKING:
     from ..prompts.tokens import TokenView
@@ -75,6 +76,7 @@ class DiffuseCommands(Magics):
 
     @no_var_expand
     @line_magic
+    @ends_as_interrupted
     def diffuse(self, line: str) -> None:
         """Look after models, and after what was made.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,9 +31,12 @@ from ..sessions.session import get_session, wait
 from ..store import archive
 from ..store.store import Store
 from .commands import DiffuseCommands, Panels
+from .interrupts import ends_as_interrupted, ignore_further_interrupts
 from .live import LiveGrid, LiveRun, LiveRuns
 from .names import Names
 from .tabs import complete_line
+
+_BETWEEN = "Stopped between two pictures. What is finished is kept: run the cell again for the rest."
 
 
 @magics_class
@@ -54,11 +55,13 @@ class DiffusionMagics(Magics):
 
     @no_var_expand
     @cell_magic
+    @ends_as_interrupted
     def img2img(self, line: str, cell: str) -> None:
         self._run("img2img", line, cell)
 
     @no_var_expand
     @cell_magic
+    @ends_as_interrupted
     def txt2img(self, line: str, cell: str) -> None:
         self._run("txt2img", line, cell)
 
@@ -67,6 +70,7 @@ class DiffusionMagics(Magics):
 
     @no_var_expand
     @cell_magic
+    @ends_as_interrupted
     def chain(self, line: str, cell: str) -> None:
         asked = parse_chain(line, cell, self.shell.user_ns)
         if asked.save and not asked.axes:
@@ -101,6 +105,7 @@ class DiffusionMagics(Magics):
 
     @no_var_expand
     @cell_magic
+    @ends_as_interrupted
     def loopback(self, line: str, cell: str) -> None:
         asked, values = parse_loopback(line, cell, self.shell.user_ns)
         if asked.save and Path(asked.save).suffix.lower() not in FORMATS:
@@ -166,13 +171,25 @@ class DiffusionMagics(Magics):
         if out:
             # Also after an interrupt what is finished is at hand.
             self.shell.user_ns[out] = made
+        failure: NbdiffuseError | None = None
         try:
             made.run(live.refresh)
-        except Interrupted:
-            self._ignore_further_interrupts()
-            raise
-        finally:
+        except KeyboardInterrupt:
+            failure = Interrupted(_BETWEEN)
+        except NbdiffuseError as error:
+            failure = error
+        if isinstance(failure, Interrupted):
+            ignore_further_interrupts(self.shell)
+        try:
             live.finish()
+        except KeyboardInterrupt:
+            # It came while the last picture was drawn, which is drawn again.
+            ignore_further_interrupts(self.shell)
+            live.finish()
+            failure = failure or Interrupted(_BETWEEN)
+        if failure is not None:
+            # Raised outside the `except`, so that no traceback keeps the stopped run's frames.
+            raise failure
 
     def _watched(self, recipe: Recipe) -> Result:
         live: LiveRun | None = None
@@ -189,7 +206,7 @@ class DiffusionMagics(Magics):
                 error if isinstance(error, NbdiffuseError) else Interrupted("Stopped at the edge of the run; nothing is kept.")
             )
         if stopped:
-            self._ignore_further_interrupts()
+            ignore_further_interrupts(self.shell)
         if job is not None:
             job.stop()
         if live is not None:
@@ -205,15 +222,6 @@ class DiffusionMagics(Magics):
     def _animated(self) -> bool:
         """Whether displays can be updated: outside of a kernel each update would be a line more."""
         return hasattr(self.shell, "kernel")
-
-    def _ignore_further_interrupts(self) -> None:
-        """Let a second and third press of the stop button do nothing while this cell ends.
-
-        ipykernel puts its own handler back when the cell's reply is made; without
-        this, a late interrupt meets the kernel between two messages and takes the reply with it.
-        """
-        if self._animated and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _say(line: str) -> None:
