@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 
 
@@ -51,6 +52,13 @@ class DeviceMemoryError(RunError):
 
 class NonFiniteError(RunError):
     """Latents or pixels stopped being numbers."""
+
+
+def again(error: NbdiffuseError) -> NbdiffuseError:
+    """Return an error as it was before it was raised: one that is kept and raised at every look would gather their frames."""
+    fresh = copy.copy(error)
+    fresh.__traceback__ = fresh.__context__ = fresh.__cause__ = None
+    return fresh
 
 
 class Words(str):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import FileError, Interrupted, NbdiffuseError, ParameterError, breaks_rule
+from ..errors import FileError, Interrupted, NbdiffuseError, ParameterError, again, breaks_rule
 from ..files.drafts import write_whole
 from ..files.targets import made_folder
 from ..images.gallery import page
@@ -96,7 +96,7 @@ class ChainGrid:
         if not _whole(self._runs[index]):
             self._settle([index % len(self)])
         if index % len(self) in self._failed:
-            raise self._failed[index % len(self)]
+            raise again(self._failed[index % len(self)])
         return self._runs[index]
 
     def __iter__(self) -> Iterator[ChainRun]:
