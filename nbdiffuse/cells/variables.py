@@ -118,7 +118,7 @@ def _picture(held: Any, name: str) -> Picture | Latents:
     return held if isinstance(held, Latents) else Picture.of(held, label=name)
 
 
-def find_picture(word: str | Picture, names: Mapping[str, Any]) -> Picture:
+def find_picture(word: str | Picture | Latents, names: Mapping[str, Any]) -> Picture | Latents:
     """Return the picture that a word stands for.
 
     Parameters
@@ -133,7 +133,7 @@ def find_picture(word: str | Picture, names: Mapping[str, Any]) -> Picture:
     ImageInputError
         There is no picture, or not one that can be taken in whole.
     """
-    if isinstance(word, Picture):
+    if isinstance(word, (Picture, Latents)):
         return word
     held = names.get(word) if word.isidentifier() else None
     if isinstance(held, MADE):

@@ -239,12 +239,14 @@ def tokens(line: str, names: Mapping[str, Any]) -> TokenView:
     ParameterError
         There is no prompt, or an option breaks its rule.
     """
-    text, given = line.strip(), {}
+    text = line.strip()
+    given: dict[str, str] = {}
     while option := _TOKENS_OPTION.match(text):
         field = option[1].replace("-", "_")
+        value = option[2] or option[3] or option[4] or ""
         if field in given:
-            raise ParameterError(f"`--{option[1]}` must be given once, got it twice. Leave one out.")
-        given[field] = option[2] or option[3] or option[4] or ""
+            raise ParameterError(f"`--{option[1]}` must be given once, got {given[field]!r} and {value!r}. Leave one out.")
+        given[field] = value
         text = text[option.end() :]
     if not text:
         raise ParameterError("`%diffuse tokens` must be followed by a prompt or the name of a result, got nothing.")
