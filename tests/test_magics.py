@@ -130,7 +130,7 @@ def test_diffuse_looks_after_the_models_in_memory(kernel: Any) -> None:
     assert kernel.run("%diffuse budget 8GB").texts() == ["budget: 8.0 GB"]
     assert kernel.run("%diffuse unload sd15").texts()[0].endswith("freed")
     assert kernel.run("%diffuse pipelines").texts() == ["nothing is loaded"]
-    for line in ("%diffuse", "%diffuse pipelinse", "%diffuse budget much", "%diffuse unload nobody"):
+    for line in ("%diffuse nothing", "%diffuse pipelinse", "%diffuse budget much", "%diffuse unload nobody"):
         (error,) = kernel.run(line).outputs
         assert error["ename"] == "ParameterError" and len(error["traceback"]) == 1
     assert kernel.run(RUN).ok
