@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from .errors import SafetyCheckerError
+from .families.parameters import number_text
 from .images.contact_sheets import Cell, contact_sheet, noted, png_bytes
 from .images.latents import Latents
 from .images.picture import Picture
@@ -190,5 +191,6 @@ def picture_label(recipe: Recipe, name: str) -> str:
 
 def result_label(recipe: Recipe) -> str:
     """Label of a result: the values a person compares, then the weights that made it."""
-    strength = f"strength {recipe.strength:g}  " if recipe.strength is not None else ""
-    return f"{strength}guidance {recipe.guidance_scale:g}  seed {recipe.seed}\n{weights_label(recipe)}"
+    strength = f"strength {number_text(recipe.strength)}  " if recipe.strength is not None else ""
+    guidance = "" if recipe.guidance_scale is None else f"guidance {number_text(recipe.guidance_scale)}  "
+    return f"{strength}{guidance}seed {recipe.seed}\n{weights_label(recipe)}"

@@ -15,12 +15,12 @@ ROOMS = {
     "errors": "",
     "version": "",
     "quietness": "",
-    "files": "paths drafts folders downloads hashes snapshots",
+    "files": "paths drafts folders targets downloads hashes snapshots",
     "images": "samples stripping layers conversion intake fitting colors picture masks latents lettering "
     "contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel extras dialects alternatives tokens unknown_words",
-    "families": "parameters diffusers_classes arguments step_rules family families hub_ids scheduler_names scheduler_classes "
-    "schedulers model_calls contents single_file description well_known recognition",
+    "families": "aliases parameters diffusers_classes arguments step_rules family families hub_ids scheduler_names "
+    "scheduler_classes schedulers model_calls contents single_file description well_known recognition",
     "recipes": "chain parts lora fields recipe format_1 origins controlnets preset presets other_family defaults strengths "
     "portable sizes notices captions prompt_loras completion",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
@@ -36,14 +36,14 @@ ROOMS = {
     "pipelines": "resident residents lookups building previews pipelines depth scorers",
     "engine": "calls encodings conditioning tokenization progress notices engine sharing batches",
     "scripts": "statements listing calls loading weighting writing checking loopbacks sweeps",
-    "sessions": "remote session runners",
+    "sessions": "remote executor_errors session runners",
     "runs": (
         "notices consistency ledger exhibits measures records heatmaps grid chain_step handover chain_run"
         " loopback chain_grid sweeping"
     ),
-    "cells": "flags options chains loopbacks reference transcripts reading variables",
+    "cells": "flags variables options chains loopbacks reference transcripts reading",
     "replays": "comparison timeline consent replays verification program",
-    "magics": "inquiries live commands names tabs magics extension",
+    "magics": "interrupts inquiries live commands names tabs magics extension",
 }
 """The house from the ground up: every room, and in it every module, stands on those named before it."""
 ORDER = [f"{room}.{module}" if module else room for room, modules in ROOMS.items() for module in (modules.split() or [""])]

@@ -193,7 +193,7 @@ def test_a_cell_says_the_same_chain() -> None:
         (
             "",
             "[sd15]\na cat\n[comic --strenght 1]\n",
-            r"^Step 2: '--strenght' is not an option of %%img2img",
+            r"^Step 2: '--strenght' is not an option of %%chain",
         ),
         ("a.png b.png", "[sd15]\na cat", "at most one picture"),
         ("", "[sd15 --guidance-scale 1,,2]\na cat", r"^Step 1: `guidance_scale` must be values between single commas"),

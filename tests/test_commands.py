@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from IPython.utils.capture import capture_output
 
 from nbdiffuse import Recipe, Session
 from nbdiffuse.errors import ParameterError
@@ -56,3 +58,39 @@ def test_reading_a_file_inserts_its_cell(tmp_path: Path) -> None:
     reading = read_file(Shell(), str(strangers.png(tmp_path / "x.png", parameters=strangers.a1111())))
     assert inserted == [reading.cell()]
     assert "--seed 965400086" in inserted[0] and inserted[0].endswith("\na cat")
+
+
+def shell() -> Any:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    running = InteractiveShell.instance()
+    running.run_line_magic("load_ext", "nbdiffuse")
+    return running
+
+
+@pytest.mark.parametrize("line", ["", "help", "--help"])
+def test_without_a_command_every_command_is_shown(line: str) -> None:
+    running = shell()
+    with capture_output() as shown:
+        running.run_line_magic("diffuse", line)
+    text = shown.outputs[0].data["text/plain"]
+    assert all(f"%diffuse {command}" in text for command in ("pipelines", "script NAME", "history", "verify"))
+
+
+@pytest.mark.parametrize(
+    ("line", "way_out"),
+    [
+        ("memory", "Here it is `%diffuse pipelines`."),
+        ("clear", "Here it is `%diffuse unload`."),
+        ("log", "Here it is `%diffuse history`."),
+        ("compare a b", "Here it is `%diffuse diff`."),
+        ("unlod", "Did you mean 'unload'?"),
+        ("quux", "Known: budget, diff, history"),
+        ("tokens --model sd15 --model comic a cat", "`--model` must be given once, got 'sd15' and 'comic'."),
+        ("tokens --negative ugly a cat", "Here it is `--negative-prompt`."),
+    ],
+)
+def test_a_command_of_another_name_is_answered_with_ours(line: str, way_out: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        shell().run_line_magic("diffuse", line)
+    assert way_out in str(caught.value)

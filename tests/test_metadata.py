@@ -64,9 +64,9 @@ def test_another_suffix_is_refused_before_anything_is_written(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"the folder .* does not exist"):
-        image_files.write(PICTURE, tmp_path / "no" / "cat.png", PROVENANCE)
+def test_a_missing_folder_is_made(tmp_path: Path) -> None:
+    image_files.write(PICTURE, tmp_path / "new" / "er" / "cat.png", PROVENANCE)
+    assert image_files.read(tmp_path / "new" / "er" / "cat.png").provenance == PROVENANCE
 
 
 def test_a_full_disk_spares_the_file_that_was_there(tmp_path: Path) -> None:

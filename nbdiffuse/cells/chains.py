@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ParameterError, breaks_rule
-from .flags import parser_of, words_of
-from .options import Cell, parse_cell
+from ..prompts.alternatives import escaped
+from ..recipes.recipe import PARAMS
+from .flags import flag, parser_of, unknown_option, words_of
+from .options import Cell, file_typed, parse_cell
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class ChainCell:
 _STEP = re.compile(r"^\[([^\]\n]*)\][ \t]*(.*)$", re.MULTILINE)
 
 
-def parse_chain(line: str, body: str) -> ChainCell:
+def parse_chain(line: str, body: str, variables: Mapping[str, Any] | None = None) -> ChainCell:
     """Read a cell of `%%chain`.
 
     Parameters
@@ -49,7 +52,10 @@ def parse_chain(line: str, body: str) -> ChainCell:
         Perhaps a picture to begin with, then options that every step gets, `--out`, `--save`, `--panel`.
     body
         For each step a line `[model options]` and below it the prompt; a step
-        without a prompt has the one of the step before.
+        without a prompt has the one of the step before. A step's own options win over
+        those of the line.
+    variables
+        As for `parse_cell`.
 
     Raises
     ------
@@ -59,53 +65,65 @@ def parse_chain(line: str, body: str) -> ChainCell:
     parser = parser_of("img2img", words_of(line))
     parser.add_argument("--panel", action="store_true")
     known, rest = parser.parse_known_args(words_of(line))
-    pictures = [word for word in rest if not word.startswith("-")]
-    if len(pictures) > 1:
-        raise ParameterError(breaks_rule("%%chain", "followed by at most one picture", " ".join(pictures)))
+    options = [word for word in rest if word.startswith("-")]
+    if options:
+        raise _not_shared(options[0], parser.names)
+    if len(rest) > 1:
+        raise ParameterError(breaks_rule("%%chain", "followed by at most one picture", " ".join(rest)))
     heads = list(_STEP.finditer(body))
     if not heads or body[: heads[0].start()].strip():
         raise ParameterError("`%%chain` must have a line such as `[sd15 --strength 0.5]` before each prompt. Begin with one.")
-    shared = [word for word in _without(words_of(line), pictures, ("--out", "--save")) if word != "--panel"]
+    shared = _texts(known)
     steps: list[dict[str, Any]] = []
     axes: dict[str, tuple[Any, ...]] = {}
     notices: list[str] = []
     for number, head in enumerate(heads):
         end = heads[number + 1].start() if number + 1 < len(heads) else len(body)
         text = (head[2] + "\n" + body[head.end() : end]).strip()
-        task = "img2img" if number or pictures else "txt2img"
+        task = "img2img" if number or rest else "txt2img"
         try:
-            step = _step(task, head[1], shared, text or (steps[-1]["prompt"] if steps else ""), pictures)
+            step = _step(task, head[1], shared, text or _prompt_before(steps), rest, variables)
         except ParameterError as error:
             raise ParameterError(f"Step {number + 1}: {error}") from None
         values = step.values if number == 0 else {name: value for name, value in step.values.items() if name != "image"}
         steps.append(values)
         axes |= {f"{number + 1}.{name}": several for name, several in step.axes.items()}
         notices += [f"Step {number + 1}: {notice}" for notice in step.notices]
-    return ChainCell(tuple(steps), known.out, known.save, tuple(notices), axes, known.panel)
+    return ChainCell(tuple(steps), known.out, file_typed(known.save, variables), tuple(notices), axes, known.panel)
 
 
-def _step(task: str, head: str, shared: list[str], text: str, pictures: list[str]) -> Cell:
+def _step(
+    task: str, head: str, shared: dict[str, str], text: str, pictures: list[str], variables: Mapping[str, Any] | None
+) -> Cell:
     words = words_of(head)
     model = ["--model", words.pop(0)] if words and not words[0].startswith("-") else []
+    own, rest = parser_of(task).parse_known_args([*model, *words])
+    given = [f"{flag(name)}={value}" for name, value in {**shared, **_texts(own)}.items()]
     start = [pictures[0] if pictures else "step"] if task == "img2img" else []
-    step = parse_cell(task, shlex.join([*start, *shared, *model, *words]), text)
-    if step.out or step.save or step.panel:
+    if own.out or own.save or "--panel" in rest:
         raise ParameterError("`--out`, `--save` and `--panel` must stand on the first line: they are the whole chain's.")
+    step = parse_cell(task, shlex.join([*start, *given, *rest]), text, variables, magic="%%chain")
     if step.executor or step.measure or step.yes:
         raise ParameterError("`--executor`, `--measure` and `--yes` must be left out: %%chain does not take them.")
     return step
 
 
-def _without(words: list[str], pictures: list[str], options: tuple[str, ...]) -> list[str]:
-    """Take pictures, and options with their values, out of a line's words."""
-    kept: list[str] = []
-    waiting = iter(words)
-    for word in waiting:
-        if word in options:
-            next(waiting, None)
-        elif word not in pictures and not word.startswith(tuple(f"{option}=" for option in options)):
-            kept.append(word)
-    return kept
+def _prompt_before(steps: list[dict[str, Any]]) -> str:
+    """Return the prompt of the last step as it must be typed to be itself."""
+    if steps and "prompt" not in steps[-1]:
+        raise ParameterError("`prompt` must be written here: the step before has several. Write one below the step's line.")
+    return escaped(steps[-1]["prompt"]) if steps else ""
+
+
+def _texts(known: Namespace) -> dict[str, str]:
+    """Return the fields that were typed, by name."""
+    return {name: value for name, value in vars(known).items() if name in PARAMS and value is not None}
+
+
+def _not_shared(option: str, names: list[str]) -> ParameterError:
+    if option.split("=")[0] in ("--executor", "--measure", "--yes"):
+        return ParameterError("`--executor`, `--measure` and `--yes` must be left out: %%chain does not take them.")
+    return unknown_option(option, "%%chain", names)
 
 
 CHAIN_HELP = """Redraw what the step before made, step by step.

@@ -5,20 +5,36 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from ..errors import ParameterError
+from ..errors import ParameterError, nearest
+from ..families.aliases import advice, field_meant
 from ..families.parameters import Param
-from ..recipes.fields import OF_PARTS, SINGLE, names_of, numbered
+from ..recipes.fields import OF_PARTS, SINGLE, names_of, numbered, of_first
 from ..recipes.recipe import PARAMS, shown_name
 
 NOT_OPTIONS = ("prompt", "image")
 """Fields that stand elsewhere in a cell."""
 
+JOINED = {"measure": ","}
+"""Options that may be given more than once, and what stands between their values then."""
+
+LOOP_OPTIONS = {
+    "passes": "how often the picture is redrawn; 4",
+    "final_strength": "strength of the last pass; the first one's",
+    "curve": "how the strength goes there: linear, aggressive or lazy",
+    "color_correction": "lab holds the colours of the first picture; none",
+}
+"""What `%%loopback` takes besides the options of `%%img2img`."""
+
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose complaints are this package's own errors."""
+    """argparse whose complaints are this package's own errors, and which takes an option's value once."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS, **settings)
+        self.register("action", None, _Once)
 
     def error(self, message: str) -> NoReturn:
         missing = re.fullmatch(r"argument (\S+): expected one argument", message)
@@ -26,35 +42,51 @@ class Parser(argparse.ArgumentParser):
             raise ParameterError(f"`{missing[1].split('/')[0]}` must be followed by a value, got none.")
         raise ParameterError(message[:1].upper() + message[1:] + ".")
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse as argparse does; an option whose value is `--`, of which some versions make a list, is refused."""
-        known, rest = super().parse_known_args(args, namespace)
-        for name, value in vars(known).items():
-            if isinstance(value, list):
-                raise ParameterError(f"`{flag(name)}` must be followed by a value, got '--'.")
-        return known, rest
+    @property
+    def names(self) -> list[str]:
+        """The names of its options."""
+        return [action.dest for action in self._actions]
 
 
-def flag(name: str) -> str:
-    """Return a field's long option, such as `--guidance-scale`."""
-    return "--" + name.replace("_", "-")
+class _Once(argparse.Action):
+    """Take an option's value; a second one is joined to it or refused, by the option's kind."""
 
-
-def fields_of(task: str) -> dict[str, Param]:
-    """Return the declarations that a task takes as options."""
-    unwanted = {*NOT_OPTIONS} | ({"strength"} if task == "txt2img" else set())
-    return {name: param for name, param in PARAMS.items() if name not in unwanted}
+    def __call__(self, parser: Any, namespace: Any, value: Any, option_string: str | None = None) -> None:
+        before = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, _once(self.dest, before, value))
 
 
 class _FieldAction(argparse.Action):
     """Collect fields with their texts in `namespace.fields`, in the order in which they were typed."""
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None) -> None:
+    def __call__(self, parser: Any, namespace: Any, value: Any, option_string: str | None = None) -> None:
         typed: dict[str, str] = namespace.fields
         name = _for_newest_part(shown_name(self.dest), typed)
-        if name in typed:
-            raise ParameterError(f"`{option}` must be given once, got {typed[name]!r} and {values!r}. Leave one out.")
-        typed[name] = values
+        typed[name] = _once(name, typed.get(name), value)
+
+
+def _once(name: str, before: str | None, value: Any) -> str:
+    """Return an option's value, joined to one that was given before; or refuse the second one."""
+    option = flag(of_first(name))
+    if not isinstance(value, str):
+        # argparse takes `--` out of what it is given.
+        raise ParameterError(f"`{option}` must be followed by a value, got '--'.")
+    if before is None:
+        return value
+    joint = JOINED.get(name)
+    if joint is not None and not before.startswith("=") and not value.startswith("="):
+        return f"{before}{joint}{value}"
+    if joint is not None:
+        way_out = f"Write all of it behind one `{option}`, with{joint.rstrip()} between."
+    elif name in PARAMS and PARAMS[name].kind in (int, float):
+        way_out = f"Leave one out; for a grid of several write `{option} {before},{value}`."
+    else:
+        way_out = "Leave one out."
+    raise ParameterError(f"`{option}` must be given once, got {_short(before)} and {_short(value)}. {way_out}")
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 60 else f"{value[:57]}...")
 
 
 def _for_newest_part(name: str, typed: Mapping[str, str]) -> str:
@@ -69,6 +101,17 @@ def _for_newest_part(name: str, typed: Mapping[str, str]) -> str:
     return numbered(name, number + 1 if begins else number)
 
 
+def flag(name: str) -> str:
+    """Return a field's long option, such as `--guidance-scale`."""
+    return "--" + name.replace("_", "-")
+
+
+def fields_of(task: str) -> dict[str, Param]:
+    """Return the declarations that a task takes as options."""
+    unwanted = {*NOT_OPTIONS} | ({"strength"} if task == "txt2img" else set())
+    return {name: param for name, param in PARAMS.items() if name not in unwanted}
+
+
 def parser_of(task: str, words: Sequence[str] = ()) -> Parser:
     """Return what reads the fields that a task takes into `fields`, and `--out` and `--save`.
 
@@ -80,17 +123,62 @@ def parser_of(task: str, words: Sequence[str] = ()) -> Parser:
         Of the line; a field that is named there by its place, such as `--controlnets.2.scale`, or
         that only a family's call declares, is read as well.
     """
-    parser = Parser(prog=f"%%{task}", add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
+    parser = Parser(prog=f"%%{task}")
     parser.set_defaults(fields={})
     known = fields_of(task)
     named = [word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")]
-    others = {name: PARAMS[name] for name in named if name not in known and name not in NOT_OPTIONS and name in PARAMS}
+    unwanted = {*NOT_OPTIONS, *(PARAMS if task == "txt2img" else ())}
+    others = {name: PARAMS[name] for name in named if name not in known and name not in unwanted and name in PARAMS}
     for name, param in {**known, **others}.items():
         names = [flag(name)] + ([flag(name).replace("-", "_").replace("__", "--", 1)] if "_" in name else [])
         parser.add_argument(*names, *([param.short] if param.short else []), dest=name, action=_FieldAction)
     parser.add_argument("--out")
     parser.add_argument("--save")
     return parser
+
+
+def unknown_option(word: str, magic: str, names: Iterable[str]) -> ParameterError:
+    """Return the error of an option that a magic does not take: what other tools call so has another name here.
+
+    Parameters
+    ----------
+    word
+        As typed, with its dashes.
+    magic
+        Such as "%%img2img".
+    names
+        The magic's own options.
+    """
+    options = {name: flag(name) for name in names}
+    listed = f"`{'%%img2img' if magic == '%%chain' else magic}?` lists every option."
+    name = word.lstrip("-").split("=")[0].replace("-", "_")
+    elsewhere = name if name in PARAMS else field_meant(name, PARAMS)
+    if elsewhere is None and nearest(name, options) is None:
+        elsewhere = nearest(name, PARAMS)
+    of_loops = field_meant(name, LOOP_OPTIONS)
+    if elsewhere == "prompt":
+        way_out = "The prompt is the body of the cell, on the lines below."
+    elif elsewhere == "image" and magic != "%%txt2img":
+        way_out = f"The initial picture stands right after {magic}: a file, or the name of a variable."
+    elif elsewhere and elsewhere in PARAMS and elsewhere not in options and magic == "%%chain":
+        way_out = "The first step has no initial picture: write it in the later steps, or a picture right after %%chain."
+    elif elsewhere and elsewhere in PARAMS and elsewhere not in options:
+        way_out = f"It needs an initial picture: use `%%img2img PICTURE{'' if elsewhere == 'image' else ' ' + flag(elsewhere)}`."
+    elif of_loops and of_loops not in options:
+        way_out = f"`%%loopback` takes it: `{flag(of_loops)}`."
+    else:
+        short = {name: PARAMS[name].short or "" for name in options if name in PARAMS and PARAMS[name].short}
+        way_out = advice(word, options, listed, short)
+    return ParameterError(f"{word.split('=')[0]!r} is not an option of {magic}. {way_out}")
+
+
+def named_option(word: str, magic: str, names: Sequence[str]) -> str | None:
+    """Return what `steps=30`, written without dashes, should have been; None where it is something else."""
+    name, equals, value = word.partition("=")
+    if not equals or not name.isidentifier():
+        return None
+    meant = name if name in names else field_meant(name, names)
+    return None if meant is None else f"Options of {magic} are written `{flag(meant)} {shlex.quote(value)}`."
 
 
 def words_of(line: str) -> list[str]:

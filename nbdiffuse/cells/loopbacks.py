@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ParameterError, breaks_rule
-from .flags import Parser, flag, words_of
+from .flags import LOOP_OPTIONS, Parser, flag, words_of
 from .options import Cell, parse_cell
-
-LOOP_OPTIONS = {
-    "passes": "how often the picture is redrawn; 4",
-    "final_strength": "strength of the last pass; the first one's",
-    "curve": "how the strength goes there: linear, aggressive or lazy",
-    "color_correction": "lab holds the colours of the first picture; none",
-}
-"""What `%%loopback` takes besides the options of `%%img2img`."""
+from .variables import named_value
 
 
-def parse_loopback(line: str, body: str) -> tuple[Cell, dict[str, Any]]:
+def parse_loopback(line: str, body: str, variables: Mapping[str, Any] | None = None) -> tuple[Cell, dict[str, Any]]:
     """Read a cell of `%%loopback`: what `%%img2img` would read, and the loop's own values.
 
     Raises
     ------
     ParameterError
-        An option is unknown or has several values, or a value is no number.
+        An option is unknown, given twice or has several values, or a value is no number.
     """
-    parser = Parser(prog="%%loopback", add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
+    parser = Parser(prog="%%loopback")
     for name in LOOP_OPTIONS:
         parser.add_argument(flag(name))
     known, rest = parser.parse_known_args(words_of(line))
-    cell = parse_cell("img2img", shlex.join(rest), body)
+    cell = parse_cell("img2img", shlex.join(rest), body, variables, magic="%%loopback", others=tuple(LOOP_OPTIONS))
     if cell.axes:
         raise ParameterError(f"`{next(iter(cell.axes))}` must have one value in a loopback, got several.")
-    given = {name: value for name, value in vars(known).items() if value is not None}
+    typed = {name: named_value(flag(name), value, variables) for name, value in vars(known).items() if value is not None}
+    given = {name: value for name, value in typed.items() if value is not None}
     for name, kind in (("passes", int), ("final_strength", float)):
-        if name in given:
+        if isinstance(given.get(name), str):
             try:
                 given[name] = kind(given[name])
             except ValueError:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ParameterError, breaks_rule, did_you_mean
+from ..errors import ParameterError, breaks_rule
+from ..files.paths import here
 from ..images.metrics import METRICS
 from ..metadata import a1111
 from ..recipes import prompt_loras
+from ..recipes.fields import of_first
+from ..recipes.lora import JOINT
 from ..recipes.preset import SCHEDULERS
 from ..recipes.presets import PRESETS
 from ..sweeps.axes import alternatives, values_of
-from .flags import fields_of, flag, parser_of, words_of
+from .flags import Parser, fields_of, flag, named_option, parser_of, unknown_option, words_of
+from .variables import named_value, pictures_typed, template_notice, values_typed
 
 CELL_OPTIONS = {
     "out": "variable that receives the result",
@@ -33,7 +38,8 @@ class Cell:
     Parameters
     ----------
     values
-        Recipe fields that have one value; `image` is still the word that was typed.
+        Recipe fields that have one value; pictures are still the words that were typed,
+        unless a variable was given as `=name`.
     axes
         Recipe fields that have several, in the order typed, the prompt last.
     out
@@ -63,7 +69,15 @@ class Cell:
     panel: bool = False
 
 
-def parse_cell(task: str, line: str, body: str) -> Cell:
+def parse_cell(
+    task: str,
+    line: str,
+    body: str,
+    variables: Mapping[str, Any] | None = None,
+    *,
+    magic: str | None = None,
+    others: Sequence[str] = (),
+) -> Cell:
     """Read a cell of `%%img2img` or `%%txt2img`.
 
     Parameters
@@ -72,20 +86,25 @@ def parse_cell(task: str, line: str, body: str) -> Cell:
         "img2img" or "txt2img".
     line
         The rest of the magic's line: for img2img one or several pictures, then
-        options, each with one value or several (see `axes.values_of`).
+        options, each with one value or several (see `axes.values_of`), or with
+        `=name` for the value of a variable (see `variables.values_typed`).
     body
         The prompt, with `{a|b}` for alternatives; a line that begins "Negative prompt:" starts the negative
         prompt, and a text copied from AUTOMATIC1111 is understood whole. A network in
         it that is not here, such as `<lora:name:1>`, is taken out and said. Options on
         the line win over values in the body.
+    variables
+        The notebook's, by name; None refuses every `=name`.
+    magic
+        How errors call it, where a magic of another name hands its line on, and `others`, its further options.
 
     Raises
     ------
     ParameterError
-        An option is unknown or a value breaks its rule.
+        An option is unknown or given twice, or a value breaks its rule.
     """
     words = words_of(line)
-    parser = parser_of(task, words)
+    parser, magic = parser_of(task, words), magic or f"%%{task}"
     for name in ("executor", "measure"):
         parser.add_argument(flag(name))
     for name in ("yes", "panel"):
@@ -93,14 +112,17 @@ def parse_cell(task: str, line: str, body: str) -> Cell:
     known, rest = parser.parse_known_args(words)
     options = [word for word in rest if word.startswith("-")]
     if options:
-        flags = [option for action in parser._actions for option in action.option_strings if option.startswith("--")]
-        raise ParameterError(f"{options[0]!r} is not an option of %%{task}. {did_you_mean(options[0], flags)}")
+        raise unknown_option(options[0], magic, [*parser.names, *others])
     parsed = a1111.parse(body.strip("\n"))
     said, taken_out = _without_unknown_networks(parsed.values, known.fields)
     several = {name: _alternatives(name, value) for name, value in said.items()}
+    notices = [*parsed.left_out, *taken_out, *template_notice("prompt", body.strip(), variables)]
     for name, text in known.fields.items():
-        several.pop(name, None)  # what is typed later stands further in
-        several[name] = values_of(name, text)
+        typed = values_typed(name, text, variables)
+        notices += template_notice(name, text, variables)
+        if typed:
+            several.pop(name, None)  # what is typed later stands further in
+            several[name] = typed
     several["prompt"] = several.pop("prompt")
     if task == "txt2img":
         several = {name: values for name, values in several.items() if name in fields_of(task) or name == "prompt"}
@@ -108,38 +130,72 @@ def parse_cell(task: str, line: str, body: str) -> Cell:
         raise ParameterError("`prompt` must be the body of the cell, got nothing. Write it on the line below the magic.")
     if known.out is not None and not known.out.isidentifier():
         raise ParameterError(breaks_rule("--out", "the name of a variable", known.out, "For a file, use --save."))
-    several = {**_picture_words(task, rest), **several}
+    several = {**_picture_words(task, rest, variables, magic, parser), **several}
     single = {name: values[0] for name, values in several.items() if len(values) == 1}
     axes = {name: values for name, values in several.items() if len(values) > 1}
     for option in ("executor", "measure"):
         if getattr(known, option) is not None and not axes:
             raise ParameterError(f"`--{option}` must go with several values of an option, got one of each. Leave it out.")
-    measure = () if known.measure is None else tuple(word.strip() for word in known.measure.split(","))
-    notices = (*parsed.left_out, *taken_out)
-    return Cell(single, axes, known.out, known.save, notices, known.executor, known.yes, measure, known.panel)
+    measure, save = _metrics(known.measure, variables), file_typed(known.save, variables)
+    executor = None if known.executor is None else known.executor.removeprefix("=")
+    return Cell(single, axes, known.out, save, tuple(notices), executor, known.yes, measure, known.panel)
 
 
 def _without_unknown_networks(values: dict[str, Any], typed: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     """Take out of the prompts what names a network that is not here; those that are here wait for `resolve`."""
-    given = {"lora": values_of("lora", typed["lora"])[0]} if "lora" in typed else {}
+    written = [text for name, text in typed.items() if of_first(name) == "lora" and not text.startswith("=")]
+    given = {"lora": JOINT.join(values_of("lora", text)[0] for text in written)} if written else {}
     kept, lines = prompt_loras.carried({**values, **given}, move=False)
     return {name: kept[name] for name in values}, lines
+
+
+def file_typed(text: str | None, variables: Mapping[str, Any] | None) -> str | None:
+    """Return the file that `--save` names; `=name` is the path that a variable holds.
+
+    Raises
+    ------
+    ParameterError
+        There is no such variable, or it holds no path.
+    """
+    held = None if text is None else named_value("--save", text, variables)
+    if held is None or isinstance(held, str):
+        return held
+    if not isinstance(held, os.PathLike):
+        raise ParameterError(breaks_rule("--save", "a path, or the name of a variable that holds one", held))
+    return str(os.fspath(held))
+
+
+def _metrics(text: str | None, variables: Mapping[str, Any] | None) -> tuple[str, ...]:
+    held = None if text is None else named_value("--measure", text, variables)
+    words = held.split(",") if isinstance(held, str) else held or ()
+    if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
+        raise ParameterError(breaks_rule("--measure", f"of {', '.join(METRICS)}", held))
+    return tuple(word.strip() for word in words)
 
 
 def _alternatives(name: str, value: Any) -> tuple[Any, ...]:
     return alternatives(value, name) if isinstance(value, str) and name != "scheduler" else (value,)
 
 
-def _picture_words(task: str, words: list[str]) -> dict[str, tuple[str, ...]]:
+def _picture_words(
+    task: str, words: list[str], variables: Mapping[str, Any] | None, magic: str, parser: Parser
+) -> dict[str, tuple[Any, ...]]:
+    for word in words:
+        meant = named_option(word, magic, parser.names)
+        if meant and (task == "txt2img" or here(word) is None):
+            raise ParameterError(f"{word!r} is no picture. {meant}")
     if task == "txt2img":
         if words:
             raise ParameterError(
-                f"%%txt2img takes no picture, got {words[0]!r}. Use %%img2img, or --out {words[0]} to name the result."
+                f"{magic} takes no picture, got {words[0]!r}. Use %%img2img, or --out {words[0]} to name the result."
             )
         return {}
-    if not words:
-        raise ParameterError("`image` must stand after %%img2img, got none. Give a file or the name of a variable.")
-    return {"image": tuple(words)}
+    pictures = pictures_typed(words, variables)
+    if not pictures:
+        raise ParameterError(
+            f"`image` must stand after {magic}, got none. Write a picture after {magic}: a file, or the name of a variable."
+        )
+    return {"image": pictures}
 
 
 def help_text(task: str) -> str:
@@ -149,7 +205,8 @@ def help_text(task: str) -> str:
     lines = [intro, "", f"    %%{task}{picture} [options]", "    the prompt", "    Negative prompt: what to keep away from", ""]
     if task == "img2img":
         lines += ["PICTURE is a file, or the name of a variable that holds a picture or a result.", ""]
-    lines += ["Several values make a grid: --strength 0.4,0.6,0.8  --guidance-scale 1:10:3  --seed 1..4", ""]
+    lines += ["Several values make a grid: --strength 0.4,0.6,0.8  --guidance-scale 1:10:3  --seed 1..4"]
+    lines += ["The value of a variable, or the values of a list: --strength =name", ""]
     lines.append("Options (a value not given is the preset's default):")
     for name, param in fields_of(task).items():
         names = f"{param.short}, {flag(name)}" if param.short else flag(name)

@@ -20,6 +20,7 @@ from diffusers.utils import dynamic_modules_utils
 from .. import embedded
 from ..errors import CheckpointError, breaks_rule, did_you_mean
 from ..families.hub_ids import HUB_WORD, MOVED, parted
+from ..families.parameters import number_text
 from ..families.single_file import single_file
 from ..files.hashes import sha256_of
 from ..files.paths import here
@@ -141,7 +142,7 @@ def _with_lora(found: Checkpoint, added: tuple[lora.Lora, ...]) -> Checkpoint:
         elif not path.is_file():
             raise CheckpointError(f"The LoRA {one.file} is no file here, and no ORG/NAME/FILE.safetensors on the hub.")
         refuse_other_family(path, found.directory, found.name)
-        identity = f"{found.identity}+{sha256_of(path)}:{one.weight:g}"
+        identity = f"{found.identity}+{sha256_of(path)}:{number_text(one.weight)}"
         found = replace(
             found,
             identity=identity,

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from ..errors import Interrupted, NbdiffuseError, RunError
+from ..errors import Interrupted, NbdiffuseError, RunError, again
 
 T = TypeVar("T")
 
@@ -51,6 +51,9 @@ class Job(Generic[T]):
         concurrent.futures.TimeoutError
             The job still runs.
         """
+        error = self.future.exception(timeout)
+        if isinstance(error, NbdiffuseError):
+            raise again(error)
         return self.future.result(timeout)
 
 

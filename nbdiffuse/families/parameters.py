@@ -31,6 +31,8 @@ class Param:
         Short option of the cell magic, such as `-s`.
     choices
         The only values allowed.
+    advice
+        A sentence that ends every error of a number, such as how to leave it open.
     usual
         What a slider spans, where that is less than [low, high]; other values are typed.
     mask
@@ -48,6 +50,7 @@ class Param:
     short: str | None = None
     choices: tuple[str, ...] | None = None
     unit: str = ""
+    advice: str = ""
     usual: tuple[float, float] | None = None
     mask: bool = False
     word: str | None = None
@@ -65,11 +68,13 @@ class Param:
             return "true or false"
         noun = "a whole number" if self.kind is int else "a number"
         if self.multiple:
-            noun = f"a multiple of {self.step:g}"
+            noun = f"a multiple of {number_text(self.step or 1)}"
         unit = f" {self.unit}" if self.unit else ""
         if self.low == -math.inf:
             return f"{noun}{unit}"
-        return f"{noun}{unit} in [{self.low:g}, {self.high:g}]" if self.high < 1e15 else f"{noun}{unit}, at least {self.low:g}"
+        if self.high == math.inf:
+            return f"{noun}{unit}, at least {number_text(self.low)}"
+        return f"{noun}{unit} in [{number_text(self.low)}, {number_text(self.high)}]"
 
     def check(self, name: str, value: Any) -> Any:
         """Return `value` in its canonical type, or raise `ParameterError`."""
@@ -108,11 +113,16 @@ class Param:
         wanted = numbers.Integral if self.kind is int else numbers.Real
         ok = isinstance(value, wanted) and not isinstance(value, bool) and type(value).__name__ != "bool_"
         if not ok or not self.low <= value <= self.high or not math.isfinite(value):
-            raise ParameterError(breaks_rule(name, self.rule, value))
+            raise ParameterError(breaks_rule(name, self.rule, value, self.advice))
         if self.multiple and self.step and value % self.step:
             nearest = max(self.low, round(value / self.step) * self.step)
-            raise ParameterError(breaks_rule(name, self.rule, value, f"The nearest is {nearest:g}."))
+            raise ParameterError(breaks_rule(name, self.rule, value, f"The nearest is {number_text(nearest)}."))
         return int(value) if self.kind is int else float(value) + 0.0
+
+
+def number_text(value: float) -> str:
+    """Write a number as short as it can be read back: 0.8, 7 and 0.24999999."""
+    return repr(value).removesuffix(".0")
 
 
 def declared(default: Any, param: Param) -> Any:

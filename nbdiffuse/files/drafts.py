@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
+
+if os.name == "posix":
+    import fcntl
+
+OLD = 3600.0
+"""Seconds after which a draft that nobody writes any more is a leftover of a process that was killed."""
+_DRAFT = re.compile(r"\.nbdiffuse-[0-9a-f]{16}")
+_looked_through: set[Path] = set()
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is whole or not there, also after a crash or a loss of power.
+
+    The first time that this process writes into a folder, drafts that killed processes left there are deleted.
 
     Raises
     ------
@@ -20,6 +34,7 @@ def write_whole(path: Path, content: bytes) -> None:
     draft = path.parent / f".nbdiffuse-{secrets.token_hex(8)}"
     try:
         with open(draft, "xb") as file:
+            _lock(file)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -28,3 +43,42 @@ def write_whole(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError, ValueError):
             os.unlink(draft)
         raise
+    folder = path.parent.absolute()
+    if folder not in _looked_through:
+        _looked_through.add(folder)
+        delete_leftovers(folder)
+
+
+def delete_leftovers(folder: Path) -> int:
+    """Delete drafts that are older than an hour and that no living process has open; return how many."""
+    count = 0
+    for draft in _drafts(folder):
+        with contextlib.suppress(OSError), open(draft, "rb") as file:
+            # Asked of the open file: the name may by now be another draft's.
+            if time.time() - os.fstat(file.fileno()).st_mtime > OLD and _lock(file):
+                os.unlink(draft)
+                count += 1
+    return count
+
+
+def _drafts(folder: Path) -> Iterator[Path]:
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _DRAFT.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                yield Path(entry.path)
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Lock a file until it is closed or its process ends; return whether nobody else had.
+
+    Where a file system has no locks, age alone tells.
+    """
+    if os.name != "posix":
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True

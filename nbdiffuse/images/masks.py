@@ -52,9 +52,9 @@ def as_mask(picture: Picture) -> Picture:
     return dataclasses.replace(mask, notices=notices + added, read_as_mask=True, painted=None)
 
 
-def stands_for(found: Picture, meant: Picture) -> bool:
+def stands_for(found: object, meant: Picture) -> bool:
     """Tell whether a picture, put where another one stood, means the same: a layer means the mask that it was read as."""
-    return (as_mask(found) if meant.read_as_mask else found) == meant
+    return (as_mask(found) if meant.read_as_mask and isinstance(found, Picture) else found) == meant
 
 
 def _notices(image: Image.Image) -> tuple[str, ...]:

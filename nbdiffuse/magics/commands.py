@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 import time
@@ -13,12 +14,14 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
 from ..errors import ParameterError, breaks_rule, did_you_mean
+from ..families.aliases import advice
 from ..recipes import origins
 from ..recipes.presets import PRESETS
 from ..recipes.recipe import Recipe
 from ..replays.program import script_command
 from ..sessions.session import get_session
 from . import inquiries
+from .interrupts import ends_as_interrupted
 
 if TYPE_CHECKING:
     from ..prompts.tokens import TokenView
@@ -31,6 +34,23 @@ _TOKENS_OPTION = re.compile(r"""--(weighting|model|negative-prompt)(?:=|\s+)(?:"
 
 _LIMITS = {"pipelines": 0, "models": 0, "optimize": 2}
 """Words that commands take at most, where it is not one."""
+_MEANINGS = {
+    "pipelines": "loaded memory list ls status vram cache resident",
+    "models": "presets checkpoints available",
+    "unload": "free clear release drop purge empty offload delete remove rm close",
+    "budget": "limit reserve",
+    "panel": "gui ui widget open",
+    "optimize": "optimise optimization settings levers lever performance attention compile",
+    "use": "source switch",
+    "tokens": "tokenize tokenise token tokenizer",
+    "script": "export code program python",
+    "read": "info metadata pnginfo png_info inspect exif import load",
+    "history": "log past hist recent",
+    "diff": "compare difference",
+    "lineage": "parents provenance ancestry ancestors tree",
+    "verify": "check reproduce replay",
+}
+"""By command, words that are meant for it elsewhere."""
 
 
 class Panels(Protocol):
@@ -56,8 +76,9 @@ class DiffuseCommands(Magics):
 
     @no_var_expand
     @line_magic
+    @ends_as_interrupted
     def diffuse(self, line: str) -> None:
-        """Look after the models in memory.
+        """Look after models, and after what was made.
 
         %diffuse pipelines       what is loaded: size, device, dtype, components
         %diffuse unload [NAME]   drop one checkpoint, or all
@@ -86,6 +107,9 @@ class DiffuseCommands(Magics):
             # A prompt is no list of words: its quotation marks and backslashes are its own.
             display(tokens(line.strip()[len("tokens") :], self.shell.user_ns))
             return
+        if line.strip() in ("", "help", "?", "-h", "--help"):
+            display({"text/plain": inspect.cleandoc(self.diffuse.__doc__ or "")}, raw=True)
+            return
         try:
             words = shlex.split(line)
         except ValueError:
@@ -106,9 +130,11 @@ class DiffuseCommands(Magics):
             "script": str,
             **inquiries.commands(self.shell),
         }
-        name, *arguments = words or ["nothing"]
+        name, *arguments = words or [""]
         if name not in commands:
-            raise ParameterError(f"`%diffuse` must be followed by a command, got {name!r}. {did_you_mean(name, commands)}")
+            meant = next((command for command, others in _MEANINGS.items() if name.lower() in others.split()), None)
+            way_out = f"Here it is `%diffuse {meant}`." if meant else did_you_mean(name, commands)
+            raise ParameterError(f"`%diffuse` must be followed by a command, got {name!r}. {way_out}")
         least, what, limit = inquiries.NEEDS.get(name, (0, "", _LIMITS.get(name, 1)))
         if len(arguments) > limit:
             rule = f"followed by at most {limit} word{'' if limit == 1 else 's'}"
@@ -219,15 +245,21 @@ def tokens(line: str, names: Mapping[str, Any]) -> TokenView:
     ParameterError
         There is no prompt, or an option breaks its rule.
     """
-    text, given = line.strip(), {}
+    text = line.strip()
+    given: dict[str, str] = {}
     while option := _TOKENS_OPTION.match(text):
-        given[option[1].replace("-", "_")] = option[2] or option[3] or option[4] or ""
+        field = option[1].replace("-", "_")
+        value = option[2] or option[3] or option[4] or ""
+        if field in given:
+            raise ParameterError(f"`--{option[1]}` must be given once, got {given[field]!r} and {value!r}. Leave one out.")
+        given[field] = value
         text = text[option.end() :]
     if not text:
         raise ParameterError("`%diffuse tokens` must be followed by a prompt or the name of a result, got nothing.")
     if text.startswith("--"):
-        known = ("--weighting", "--model", "--negative-prompt")
-        raise ParameterError(f"{text.split()[0]!r} is not an option of %diffuse tokens. {did_you_mean(text.split()[0], known)}")
+        known = {name: "--" + name.replace("_", "-") for name in ("weighting", "model", "negative_prompt")}
+        way_out = advice(text.split()[0], known, f"Known: {', '.join(known.values())}.")
+        raise ParameterError(f"{text.split()[0]!r} is not an option of %diffuse tokens. {way_out}")
     held = names.get(text) if text.isidentifier() else None
     recipe = getattr(held, "recipe", held)
     base = recipe if isinstance(recipe, Recipe) else Recipe(prompt=text)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +14,8 @@ from ..cells.loopbacks import LOOP_HELP, parse_loopback
 from ..cells.options import Cell, help_text, parse_cell
 from ..devices.worker import Job
 from ..errors import Interrupted, NbdiffuseError, ParameterError, breaks_rule
-from ..metadata.image_files import SUFFIXES, check_suffix
+from ..files.targets import check_file, check_folder
+from ..metadata.image_files import SUFFIXES
 from ..recipes.captions import notices
 from ..recipes.chain import Chain
 from ..recipes.completion import resolve
@@ -31,8 +30,11 @@ from ..sessions.session import get_session, wait
 from ..store import archive
 from ..store.store import Store
 from .commands import DiffuseCommands, Panels
+from .interrupts import ends_as_interrupted, ignore_further_interrupts
 from .live import LiveGrid, LiveRun, LiveRuns
 from .names import Names
+
+_BETWEEN = "Stopped between two pictures. What is finished is kept: run the cell again for the rest."
 
 
 @magics_class
@@ -51,11 +53,13 @@ class DiffusionMagics(Magics):
 
     @no_var_expand
     @cell_magic
+    @ends_as_interrupted
     def img2img(self, line: str, cell: str) -> None:
         self._run("img2img", line, cell)
 
     @no_var_expand
     @cell_magic
+    @ends_as_interrupted
     def txt2img(self, line: str, cell: str) -> None:
         self._run("txt2img", line, cell)
 
@@ -64,10 +68,12 @@ class DiffusionMagics(Magics):
 
     @no_var_expand
     @cell_magic
+    @ends_as_interrupted
     def chain(self, line: str, cell: str) -> None:
-        asked = parse_chain(line, cell)
+        asked = parse_chain(line, cell, self.shell.user_ns)
         if asked.save and not asked.axes:
-            check_suffix(asked.save)
+            check_file(asked.save, SUFFIXES)
+            check_folder(Path(asked.save).with_suffix(""))
         chain = Chain(tuple(self._names.recipe(values) for values in asked.steps))
         if asked.axes:
             self._chain_grid(chain, asked)
@@ -85,7 +91,7 @@ class DiffusionMagics(Magics):
     chain.__doc__ = CHAIN_HELP
 
     def _chain_grid(self, chain: Chain, asked: ChainCell) -> None:
-        _refuse_file(asked.save)
+        _check_folder(asked.save)
         grid = sweep(chain, **self._names.axes(asked.axes))
         self._fill_grid(grid, asked)
         if asked.save:
@@ -95,10 +101,13 @@ class DiffusionMagics(Magics):
 
     @no_var_expand
     @cell_magic
+    @ends_as_interrupted
     def loopback(self, line: str, cell: str) -> None:
-        asked, values = parse_loopback(line, cell)
+        asked, values = parse_loopback(line, cell, self.shell.user_ns)
         if asked.save and Path(asked.save).suffix.lower() not in FORMATS:
             raise ParameterError(breaks_rule("--save", "a file name that ends in .gif or .webp", asked.save))
+        if asked.save:
+            check_file(asked.save, FORMATS)
         loop = Loopback(self._names.recipe(asked.values), **values)
         _say(*asked.notices)
         self._fill(loop, LiveRuns(loop, animated=self._animated), asked.out)
@@ -108,7 +117,7 @@ class DiffusionMagics(Magics):
     loopback.__doc__ = LOOP_HELP
 
     def _run(self, task: str, line: str, body: str) -> None:
-        asked = parse_cell(task, line, body)
+        asked = parse_cell(task, line, body, self.shell.user_ns)
         made = self._grid(asked) if asked.axes else self._result(asked)
         if asked.out:
             self.shell.user_ns[asked.out] = made
@@ -127,7 +136,7 @@ class DiffusionMagics(Magics):
 
     def _result(self, asked: Cell) -> Result:
         if asked.save:
-            check_suffix(asked.save)
+            check_file(asked.save, SUFFIXES)
         recipe = resolve(self._names.recipe(asked.values))
         said = (*notices(recipe), *asked.notices)
         _say(*said)
@@ -137,7 +146,7 @@ class DiffusionMagics(Magics):
         return result
 
     def _grid(self, asked: Cell) -> Grid:
-        _refuse_file(asked.save)
+        _check_folder(asked.save)
         executor, axes = self._names.executor(asked.executor), self._names.axes(asked.axes)
         grid = sweep(self._names.recipe(asked.values), executor=executor, yes=asked.yes, **axes)
         grid.check(*asked.measure)
@@ -155,15 +164,27 @@ class DiffusionMagics(Magics):
         if out:
             # Also after an interrupt what is finished is at hand.
             self.shell.user_ns[out] = made
+        failure: NbdiffuseError | None = None
         try:
             made.run(live.refresh)
-        except Interrupted:
-            self._ignore_further_interrupts()
-            raise
-        finally:
+        except KeyboardInterrupt:
+            failure = Interrupted(_BETWEEN)
+        except NbdiffuseError as error:
+            failure = error
+        if isinstance(failure, Interrupted):
+            ignore_further_interrupts(self.shell)
+        try:
             live.finish()
             # Also of what was finished before a stop or a failure.
             _say(*(line for line in made.notices if line not in said))
+        except KeyboardInterrupt:
+            # It came while the last picture was drawn, which is drawn again.
+            ignore_further_interrupts(self.shell)
+            live.finish()
+            failure = failure or Interrupted(_BETWEEN)
+        if failure is not None:
+            # Raised outside the `except`, so that no traceback keeps the stopped run's frames.
+            raise failure
 
     def _watched(self, recipe: Recipe) -> Result:
         live: LiveRun | None = None
@@ -180,7 +201,7 @@ class DiffusionMagics(Magics):
                 error if isinstance(error, NbdiffuseError) else Interrupted("Stopped at the edge of the run; nothing is kept.")
             )
         if stopped:
-            self._ignore_further_interrupts()
+            ignore_further_interrupts(self.shell)
         if job is not None:
             job.stop()
         if live is not None:
@@ -197,24 +218,17 @@ class DiffusionMagics(Magics):
         """Whether displays can be updated: outside of a kernel each update would be a line more."""
         return hasattr(self.shell, "kernel")
 
-    def _ignore_further_interrupts(self) -> None:
-        """Let a second and third press of the stop button do nothing while this cell ends.
-
-        ipykernel puts its own handler back when the cell's reply is made; without
-        this, a late interrupt meets the kernel between two messages and takes the reply with it.
-        """
-        if self._animated and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-
 
 def _say(*lines: str) -> None:
     for line in lines:
         display({"text/plain": line}, raw=True)
 
 
-def _refuse_file(save: str | None) -> None:
+def _check_folder(save: str | None) -> None:
     if save and Path(save).suffix.lower() in SUFFIXES:
         raise ParameterError(breaks_rule("--save", "a folder for several pictures", save))
+    if save:
+        check_folder(save)
 
 
 def register(shell: InteractiveShell, panels: Callable[[], Panels]) -> None:

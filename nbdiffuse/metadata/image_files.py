@@ -14,9 +14,10 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from ..errors import FileError, ImageInputError, breaks_rule
+from ..errors import FileError, ImageInputError
 from ..files.drafts import write_whole
 from ..files.paths import path_of
+from ..files.targets import check_file, made_folder
 from ..images.intake import check_rgb
 from . import exif, resources, texts, xmp
 from .a1111 import generation_text
@@ -53,14 +54,6 @@ class Metadata:
     others: Mapping[str, str] = field(default_factory=dict)
 
 
-def check_suffix(path: str | os.PathLike[str]) -> str:
-    """Return the format that a file name's suffix asks for, or raise `FileError`."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise FileError(breaks_rule("save", f"a file name that ends in {', '.join(SUFFIXES)}", os.fspath(path)))
-    return SUFFIXES[suffix]
-
-
 def write(image: Image.Image, path: str | os.PathLike[str], provenance: Provenance) -> None:
     """Save a picture with its provenance; the file is whole or not there, and a failure spares the old one.
 
@@ -71,7 +64,7 @@ def write(image: Image.Image, path: str | os.PathLike[str], provenance: Provenan
     image
         RGB, any size that the format holds.
     path
-        Ends in .png, .jpg, .jpeg (quality 95) or .webp (lossless).
+        Ends in .png, .jpg, .jpeg (quality 95) or .webp (lossless); folders above it are made.
     provenance
         Written as JSON beside the generation text: in a PNG as the text chunks
         `nbdiffuse` and `parameters`, else as XMP and EXIF UserComment.
@@ -86,7 +79,8 @@ def write(image: Image.Image, path: str | os.PathLike[str], provenance: Provenan
     ParameterError
         The recipe is not complete.
     """
-    kind = check_suffix(path)
+    target = check_file(path, SUFFIXES)
+    kind = SUFFIXES[target.suffix.lower()]
     check_rgb(image)
     shared = provenance.to_share()
     ours = shared.to_own_json()
@@ -104,7 +98,8 @@ def write(image: Image.Image, path: str | os.PathLike[str], provenance: Provenan
         if kind == "JPEG" and any(len(options[part]) > _LARGEST_SEGMENT for part in ("exif", "xmp")):
             raise FileError(f"{_shown(path)} cannot be written: the prompt is too long for a JPEG. Save as .png or .webp.")
         bare.save(buffer, kind, **options)
-        write_whole(path_of(path), buffer.getvalue())
+        made_folder(target.parent)
+        write_whole(target, buffer.getvalue())
     except (OSError, ValueError, RuntimeError) as error:
         raise FileError(f"{_shown(path)} cannot be written: {_cause(error, path)} The picture is still in memory.") from None
 

@@ -99,6 +99,7 @@ class ChainPanel(Frame):
             steps = [without_latents(step) for step in chain]
             check_steps(steps)
             self._steps.show(steps)
+            self._standing = None
             self._told()
             if result is not None and result.results:
                 self._adopt(result)
@@ -209,6 +210,7 @@ class ChainPanel(Frame):
         if arrival is None:
             return False
         self._steps.show([arrival.recipe, *self._steps.chain.steps[1:]])
+        self._standing = None
         self._told()
         self._stage.say(" ".join(arrival.lines))
         return True

@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ..errors import NbdiffuseError, ParameterError
+from ..errors import NbdiffuseError, ParameterError, again
 from ..images.picture import Picture
 from ..recipes.completion import BLANK, resolve, settable
 from ..recipes.defaults import default_values
@@ -75,7 +75,7 @@ class Controls:
             What stands in a control breaks its rule.
         """
         for problem in self._problems.values():
-            raise problem
+            raise again(problem)
         return self.asked.replace(**dict.fromkeys(self._given))
 
     def show(self, recipe: Recipe) -> None:
@@ -122,7 +122,7 @@ class Controls:
             changed = self.asked.replace(**{name: value() if callable(value) else value})
             fitting = self._without_untaken(changed)
         except NbdiffuseError as error:
-            self._problems[name] = self.outlook = error
+            self._problems[name] = self.outlook = again(error)
         else:
             self._problems.pop(name, None)
             self.asked = fitting
@@ -155,7 +155,9 @@ class Controls:
         try:
             self.outlook = resolve(self.asked)
         except NbdiffuseError as error:
-            self.outlook = error
+            self.outlook = again(error)
+        # What stands in another control is still wrong.
+        self.outlook = next(iter(self._problems.values()), self.outlook)
         asked, preset = self.asked, preset_of(self.asked.model)
         defaults = default_values(asked, preset)
         visible = [name for name in settable(asked) if name not in self._given]

@@ -11,7 +11,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from ..errors import Interrupted, NbdiffuseError, ParameterError, RunError
+from ..errors import CheckpointError, Interrupted, NbdiffuseError, ParameterError, RunError, again
 from ..recipes.recipe import PROMPTS
 from ..results import Result
 from ..sessions.session import Session, get_session
@@ -54,6 +54,7 @@ class Frame(ABC):
         self._session = session or get_session()
         self.names: Mapping[str, Any] = {} if names is None else names
         self.last_error: NbdiffuseError | None = None
+        self._standing: NbdiffuseError | None = None
         self.shown: Result | None = None
         self._runner = Runner(self._desk, self)
         self._stage, self._still = Stage(), Still()
@@ -162,6 +163,7 @@ class Frame(ABC):
 
     def started(self) -> None:
         """A run begins."""
+        self._standing = None
         self._enable_runs()
 
     def ended(self, made: Any, error: NbdiffuseError | None) -> None:
@@ -171,6 +173,7 @@ class Frame(ABC):
         self._stage.rest()
         self._came_to_an_end(made)
         self.last_error = error
+        self._standing = None if isinstance(error, Interrupted) else error
         if error is not None:
             # The stage goes back from the preview to what was there before.
             self._show_again()
@@ -188,12 +191,21 @@ class Frame(ABC):
 
     def _changed(self, name: str) -> None:
         self._told()
+        self._show_standing(name)
         if self._live.value:
             rest = REST_OF_TEXT if name in PROMPTS else REST
             self._desk.post(self.guarded(self._run_live), rest, f"live {id(self)}")
 
+    def _show_standing(self, changed: str) -> None:
+        """Show the last error again after another field than its own was changed; it stays until the next run."""
+        if self._standing is not None and _concerns(self._standing, changed):
+            self._standing = None
+        wrong = any(isinstance(controls.outlook, NbdiffuseError) for controls in self._sets())
+        if self._standing is not None and not wrong and not self._runner.busy:
+            self._stage.problem(self._standing)
+
     def _fail(self, error: NbdiffuseError) -> None:
-        self.last_error = error
+        self.last_error = self._standing = again(error)
         self._stage.problem(error)
         self._enable_runs()
 
@@ -233,3 +245,9 @@ class Frame(ABC):
 
         # It waits for the run under way, which the desk must not.
         threading.Thread(target=self.guarded(estimate), name="nbdiffuse-depth", daemon=True).start()
+
+
+def _concerns(error: NbdiffuseError, field: str) -> bool:
+    """Whether an error is about a field: it names it, or it is about weights and the field chooses them."""
+    weights = ("model", "checkpoint", "lora", "controlnet", "controlnet_2")
+    return f"`{field}`" in str(error) or (isinstance(error, CheckpointError) and field in weights)

@@ -106,6 +106,7 @@ class Panel(Frame):
 
         def move() -> None:
             self._controls.show(without_latents(recipe))
+            self._standing = None
             self._told()
             if result is not None and result.problem is None:
                 self._adopt(result)
@@ -200,6 +201,7 @@ class Panel(Frame):
 
     def _bring_back(self, result: Result) -> None:
         self._controls.show(reduced(without_latents(result.recipe)))
+        self._standing = None
         self._sweep.refresh()
         self._put_on_stage(result, "The settings are those of this result.")
 
@@ -208,6 +210,7 @@ class Panel(Frame):
         if arrival is None:
             return False
         self._controls.show(arrival.recipe)
+        self._standing = None
         self._told()
         if arrival.result is not None:
             self._adopt(arrival.result)

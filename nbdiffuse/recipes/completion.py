@@ -13,6 +13,7 @@ from ..families.arguments import ARGUMENTS
 from ..families.diffusers_classes import call_defaults
 from ..families.families import FAMILIES
 from ..families.family import ONLY_WITH_PICTURE
+from ..families.parameters import number_text
 from ..families.recognition import Recognised, recognise
 from ..files.paths import here
 from ..images.latents import Latents
@@ -273,7 +274,7 @@ def _check_choices(complete: Recipe, preset: Preset) -> None:
     for number, net in enumerate(complete.controlnets, start=1):
         if net.start is not None and net.end is not None and net.start >= net.end:
             start, end = (numbered(name, number) for name in ("control_guidance_start", "control_guidance_end"))
-            raise ParameterError(f"`{start}` must be below `{end}`, got {net.start:g} and {net.end:g}.")
+            raise ParameterError(f"`{start}` must be below `{end}`, got {number_text(net.start)} and {number_text(net.end)}.")
     if real_steps(complete) == 0:
         raise ParameterError(no_steps(complete))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..errors import ParameterError, breaks_rule
-from ..families.parameters import Param
+from ..families.parameters import Param, number_text
 from ..files.paths import here
 from .parts import Part, declared_in_part
 
@@ -67,7 +67,7 @@ class Lora(Part):
 
     def __str__(self) -> str:
         shown = f'"{self.file}"' if _is_ambiguous(self.file) else self.file
-        return shown if self.weight == 1 else f"{shown}:{self.weight!r}".removesuffix(".0")
+        return shown if self.weight == 1 else f"{shown}:{number_text(self.weight)}"
 
 
 _HUB_ID = re.compile(r"(?:https://huggingface\.co/)?[\w-][\w.-]*/[\w.-]+(?:@[\w./-]+)?")

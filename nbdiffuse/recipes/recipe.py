@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ..errors import ParameterError, did_you_mean
+from ..errors import ParameterError, breaks_rule
+from ..families.aliases import unknown_parameter
 from ..families.arguments import ARGUMENTS
 from ..families.parameters import Param, declared
 from ..images.fitting import RESIZE_MODES
@@ -25,6 +26,7 @@ from .parts import ControlNet, Mask, Part
 
 FORMAT = 2
 """Format number of a recipe's JSON; format 1, without parts, is read too."""
+_DRAWN = "Leave it out to draw one."
 
 
 class Arguments(Mapping[str, Any]):
@@ -127,7 +129,7 @@ class Recipe(Link):
     num_inference_steps: int | None = declared(
         None, Param(int, "length of the denoising schedule", 1, 1000, 1, short="-n", unit="of steps", usual=(1, 100))
     )
-    seed: int | None = declared(None, Param(int, "seed of the noise; drawn when not given", 0, 2**63 - 1, 1))
+    seed: int | None = declared(None, Param(int, "seed of the noise; drawn when not given", 0, 2**63 - 1, 1, advice=_DRAWN))
     negative_prompt: str | None = declared(None, Param(str, "what to keep away from"))
     scheduler: str | None = declared(None, Param(str, "diffusers scheduler, such as DDIM; the checkpoint's own when not given"))
     width: int | None = declared(None, Param(int, "width of the result in pixels", 64, 4096, 8, multiple=True))
@@ -143,7 +145,9 @@ class Recipe(Link):
     loras: tuple[Lora, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=Arguments)
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, *unnamed: Any, **given: Any) -> None:
+        if unnamed:
+            raise ParameterError(breaks_rule("Recipe", "given values by name, such as prompt='a cat'", unnamed[0]))
         values: dict[str, Any] = {one.name: given.pop(one.name, _default(one)) for one in dataclasses.fields(self)}
         for name, param in CORE.items():
             if values[name] is not None or name in REQUIRED:
@@ -224,7 +228,9 @@ class Recipe(Link):
     def from_json(cls, text: str) -> Recipe:
         """Read what `to_json` wrote, also at format 1."""
         try:
-            values = json.loads(text)
+            values = json.loads(text, object_pairs_hook=_each_once)
+        except ParameterError:
+            raise
         except ValueError as error:
             raise ParameterError(f"A recipe must be JSON: {error}.") from None
         if not isinstance(values, dict) or values.pop("format", None) not in (1, FORMAT):
@@ -265,7 +271,7 @@ def _checked_arguments(given: Mapping[str, Any]) -> Arguments:
 def _place(name: str) -> Place:
     place = place_of(name, CORE)
     if place is None:
-        raise ParameterError(f"{name!r} is not a parameter. {did_you_mean(name, PARAMS)}")
+        raise ParameterError(unknown_parameter(name, PARAMS))
     return place
 
 
@@ -368,11 +374,24 @@ class _Params(Mapping[str, Param]):
             raise KeyError(name)
         return place.param
 
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and place_of(name, CORE) is not None
+
     def __iter__(self) -> Iterator[str]:
         return iter(_SHOWN)
 
     def __len__(self) -> int:
         return len(_SHOWN)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object, and refuse a name that is in it twice instead of forgetting the first."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ParameterError(f"`{twice}` must be given once in a recipe's JSON, got it twice. Leave one out.")
+    return values
 
 
 PROMPTS = ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2")

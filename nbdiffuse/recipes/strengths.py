@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from ..families import model_calls as counts
 from ..families.description import describe
+from ..families.parameters import number_text
 from ..families.step_rules import RULES
 from .presets import preset_of
 from .recipe import Recipe
@@ -86,7 +87,9 @@ def steps_line(recipe: Recipe) -> str:
     steps = f"{count} step" if count == 1 else f"{count} steps"
     calls = model_calls(recipe) if recipe.scheduler else count
     steps = steps if calls == count else f"{steps}, {calls} model calls"
-    return steps if recipe.strength is None else f"strength {recipe.strength:g} × {recipe.num_inference_steps} → {steps}"
+    if recipe.strength is None:
+        return steps
+    return f"strength {number_text(recipe.strength)} × {recipe.num_inference_steps} → {steps}"
 
 
 def no_steps(recipe: Recipe) -> str:
@@ -94,6 +97,7 @@ def no_steps(recipe: Recipe) -> str:
     steps, strength, rule = recipe.num_inference_steps or 1, recipe.strength or 0.0, preset_of(recipe.model).step_rule
     lowest = next(hundredth / 100 for hundredth in range(1, 101) if run_steps(steps, hundredth / 100, rule))
     enough = next((count for count in range(1, 1001) if run_steps(count, strength, rule)), None)
-    ways = [f"raise `strength` to at least {lowest:g}"]
+    ways = [f"raise `strength` to at least {number_text(lowest)}"]
     ways.append(f"raise `num_inference_steps` to at least {enough}" if enough else "show the picture as it is, without a run")
-    return f"`strength` must leave at least one step, got {strength:g} × {steps} = 0 steps. Either {ways[0]}, or {ways[1]}."
+    product = f"{number_text(strength)} × {steps} = 0 steps"
+    return f"`strength` must leave at least one step, got {product}. Either {ways[0]}, or {ways[1]}."

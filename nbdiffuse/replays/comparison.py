@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..cells.reading import visible
+from ..families.parameters import number_text
 from ..images import metrics
 from ..images.latents import Latents
 from ..images.picture import Picture
@@ -143,7 +144,7 @@ def changed(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[tuple[str,
 def _text(value: Any) -> str:
     if isinstance(value, (Picture, Latents)):
         return f"{value.label or 'picture'} {value.address.rpartition(':')[2][:12]}".strip()
-    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return "-" if value is None else number_text(value) if isinstance(value, float) else str(value)
 
 
 def _cut(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from ..errors import ParameterError, Words, breaks_rule
+from ..files.targets import check_file
 from ..images.picture import Picture
 from ..recipes.chain import Chain
 from ..recipes.completion import resolve, resolve_chain, weights_word
@@ -94,6 +95,7 @@ def script_command(shell: Any, words: Sequence[str]) -> Listed | str:
     line = ""
     if len(names) == 2:
         target = Path(names[1])
+        check_file(target, (".py",))
         saved = script_of(what, own_folder=True, name=target.stem)
         saved.save(target)
         pictures = f", with {', '.join(saved.pictures)} beside it" if saved.pictures else ""

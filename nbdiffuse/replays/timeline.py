@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from ..cells.reading import visible
 from ..errors import ParameterError, breaks_rule
+from ..families.parameters import number_text
 from ..images.picture import content_address
 from ..metadata.provenance import Provenance
 from ..recipes.notices import before_run
@@ -172,7 +173,7 @@ def _said(moment: Moment) -> str:
     said = moment.said
     prompt = " ".join(str(said.get("prompt", "")).split())
     prompt = prompt if len(prompt) <= 60 else prompt[:59] + "…"
-    strength = f", strength {said['strength']:g}" if isinstance(said.get("strength"), float) else ""
+    strength = f", strength {number_text(said['strength'])}" if isinstance(said.get("strength"), float) else ""
     return visible(f"{said.get('model', '')}  {prompt or '(no prompt)'}{strength}, seed {said.get('seed')}")
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import FileError, Interrupted, NbdiffuseError, ParameterError, breaks_rule
+from ..errors import FileError, Interrupted, NbdiffuseError, ParameterError, again, breaks_rule
 from ..files.drafts import write_whole
-from ..files.paths import path_of
+from ..files.targets import made_folder
 from ..images.contact_sheets import noted
 from ..images.gallery import page
 from ..images.sheets import Spot, Table, sheet_png
@@ -107,7 +107,7 @@ class ChainGrid:
         if not _whole(self._runs[index]):
             self._settle([index % len(self)])
         if index % len(self) in self._failed:
-            raise self._failed[index % len(self)]
+            raise again(self._failed[index % len(self)])
         return self._runs[index]
 
     def __iter__(self) -> Iterator[ChainRun]:
@@ -144,9 +144,8 @@ class ChainGrid:
         FileError
             A file cannot be written.
         """
-        target = path_of(folder, "folder")
+        target = made_folder(folder)
         try:
-            target.mkdir(parents=True, exist_ok=True)
             for index, run in enumerate(self._runs):
                 if _whole(run):
                     run.results[-1].save(target / _file(index))

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..errors import Interrupted, ParameterError
 from ..files.paths import path_of
+from ..files.targets import made_folder
 from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, noted, png_bytes
 from ..images.latents import Latents
 from ..images.picture import Picture
@@ -192,9 +193,8 @@ class ChainRun:
             The suffix is not .png, .jpg or .webp, or a file cannot be written.
         """
         target = path_of(path, "save")
+        folder = made_folder(target.with_suffix(""))
         saved = self.results[-1].save(target)
-        folder = target.with_suffix("")
-        folder.mkdir(parents=True, exist_ok=True)
         for number, result in enumerate(self.results, start=1):
             result.save(folder / f"{number}{target.suffix}")
         return saved

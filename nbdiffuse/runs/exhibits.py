@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..errors import FileError
 from ..files.drafts import write_whole
+from ..files.targets import made_folder
 from ..images.gallery import page
 from ..images.sheets import Spot, Table, sheet_png
 from ..recipes.portable import portable
@@ -33,8 +34,8 @@ def sheet(sweep: Sweep, ledger: Ledger) -> bytes:
 
 def save(title: str, sweep: Sweep, ledger: Ledger, folder: Path, notices: Sequence[str] = ()) -> Path:
     """Write full-size pictures and `index.html`; see `Grid.save`."""
+    made_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for group in sweep.distinct():
             outcome = ledger.outcomes.get(group[0].picture_key)
             if isinstance(outcome, Result):

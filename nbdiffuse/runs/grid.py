@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Interrupted, ParameterError
-from ..files.paths import path_of
+from ..files.targets import made_folder
 from ..images.contact_sheets import noted
 from ..images.metrics import metric_of
 from ..recipes.notices import before_run
@@ -286,7 +286,7 @@ class Grid:
         FileError
             A file cannot be written.
         """
-        return save(repr(self), self.sweep, self._ledger, path_of(folder, "folder"), self.notices)
+        return save(repr(self), self.sweep, self._ledger, made_folder(folder), self.notices)
 
     def __repr__(self) -> str:
         # No model, time or size: notebooks then compare equal on every checkpoint.

@@ -13,7 +13,9 @@ import numpy as np
 from PIL import Image
 
 from ..errors import FileError, Interrupted, ParameterError, SafetyCheckerError, breaks_rule, did_you_mean
-from ..files.paths import path_of
+from ..families.parameters import number_text
+from ..files.drafts import write_whole
+from ..files.targets import check_file, made_folder
 from ..images.colors import mean_color, toward
 from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, noted, png_bytes
 from ..images.masks import overlay
@@ -200,11 +202,10 @@ class Loopback:
         FileError
             The suffix is another one, or the file cannot be written.
         """
-        target = path_of(path, "save")
-        if target.suffix.lower() not in FORMATS:
-            raise FileError(breaks_rule("save", "a file name that ends in .gif or .webp", str(path)))
+        target = check_file(path, FORMATS)
+        made_folder(target.parent)
         try:
-            target.write_bytes(self._animation(FORMATS[target.suffix.lower()]))
+            write_whole(target, self._animation(FORMATS[target.suffix.lower()]))
         except OSError as error:
             raise FileError(f"{target} cannot be written: {error.strerror}. The pictures are still in memory.") from None
         return target
@@ -218,7 +219,7 @@ class Loopback:
     def cells(self) -> list[Cell]:
         """Return the strip: the initial picture and every pass with its strength, steps and drift."""
         labels = [
-            f"{number}  strength {recipe.strength:g}  {real_steps(recipe)} steps\ndrift {drift:.1f}"
+            f"{number}  strength {number_text(recipe.strength or 0)}  {real_steps(recipe)} steps\ndrift {drift:.1f}"
             for number, (recipe, drift) in enumerate(zip(self.recipes, self.drift, strict=False), start=1)
         ]
         passes = [Cell(picture, label) for picture, label in zip(self.pictures, labels, strict=True)]

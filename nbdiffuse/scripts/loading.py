@@ -12,6 +12,7 @@ from ..embedded.differences import NAME as CHANGE
 from ..errors import ParameterError, breaks_rule
 from ..families.description import content_of, describe, directory_of
 from ..families.hub_ids import MOVED, cached
+from ..families.parameters import number_text
 from ..families.single_file import CONFIGS, single_file
 from ..files.paths import here
 from ..metadata.fingerprints import DEVICES, DTYPES
@@ -73,9 +74,9 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         given = [*_located(listing, word, machine.get("checkpoint", "")), *_lent(listing, word, typed), *more]
         listing.assign("pipeline", f"{loader}.from_pretrained", given)
     for one in recipe.loras:
-        _refuse_what_diffusers_drops(str(one.file))
-        listing.add(f"pipeline.load_lora_weights({', '.join(_lora_file(str(one.file)))})")
-        listing.add(f"pipeline.fuse_lora({'' if one.weight == 1 else f'lora_scale={one.weight:g}'})")
+        _refuse_what_diffusers_drops(one.file)
+        listing.add(f"pipeline.load_lora_weights({', '.join(_lora_file(one.file))})")
+        listing.add(f"pipeline.fuse_lora({'' if one.weight == 1 else f'lora_scale={number_text(one.weight)}'})")
         listing.add("pipeline.unload_lora_weights()  # they are in the weights now")
     _schedule(listing, word, recipe.scheduler)
     if device != "cpu":

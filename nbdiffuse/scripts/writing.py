@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..errors import FileError, ParameterError
 from ..files.drafts import write_whole
-from ..files.paths import path_of
+from ..files.targets import check_file, made_folder
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..recipes.completion import call_fields
@@ -71,9 +71,8 @@ class Script:
         FileError
             The suffix is not .py, or a file cannot be written.
         """
-        target = path_of(path)
-        if target.suffix != ".py":
-            raise FileError(f"`{path}` must end in .py to hold a program.")
+        target = check_file(path, (".py",))
+        made_folder(target.parent)
         try:
             for name, picture in self.pictures.items():
                 data = io.BytesIO()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future
 from concurrent.futures import wait as wait_for
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import Interrupted, NbdiffuseError, ParameterError, RunError, breaks_rule
+from ..errors import Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from ..files.snapshots import Snapshot
 from ..recipes.preset import way
 from ..recipes.recipe import Recipe
 from ..results import Result
 from . import remote
+from .executor_errors import run_error
 from .session import Session, wait
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ class ExecutorRunner:
         nets = tuple(net.checkpoint for net in recipe.controlnets)
         decisive = recipe.model, recipe.checkpoint, recipe.loras, nets, recipe.scheduler, way(recipe)
         if decisive not in self._fingerprints:
-            self._fingerprints[decisive] = remote.fingerprint_of(self._submit(remote.fingerprint, recipe).result())
+            self._fingerprints[decisive] = remote.fingerprint_of(self._answer(recipe))
         return self._fingerprints[decisive]
 
     def run(
@@ -195,6 +196,8 @@ class ExecutorRunner:
             waiting = set(futures)
             while waiting:
                 done, waiting = wait_for(waiting, timeout=0.05, return_when=FIRST_COMPLETED)
+                if not done and self._nothing_will_come(waiting):
+                    done, waiting = waiting, set()
                 for future in sorted(done, key=futures.__getitem__):
                     on_outcome(futures[future], _outcome(future, recipes[futures[future]]))
                 for future in waiting:
@@ -202,6 +205,34 @@ class ExecutorRunner:
                         on_progress(futures[future], None)
                 while_waiting()
         finally:
+            self._cancel(futures)
+
+    def _answer(self, recipe: Recipe) -> remote.Answer:
+        """Ask a worker for a fingerprint and wait; what becomes of the executor meanwhile is an error of our own."""
+        future = self._submit(remote.fingerprint, recipe)
+        try:
+            while wait_for([future], timeout=0.05).not_done and not self._nothing_will_come({future}):
+                pass
+        finally:
+            self._cancel([future])
+        failure = _failure(future)
+        if failure is not None:
+            raise failure
+        answer: remote.Answer = future.result()
+        return answer
+
+    def _nothing_will_come(self, waiting: set[Future[Any]]) -> bool:
+        """Whether the executor's Dask client is closed: it may forget futures that were handed over meanwhile."""
+        # Those that it did not forget end with it.
+        return self._closed and not wait_for(waiting, timeout=1.0, return_when=FIRST_COMPLETED).done
+
+    @property
+    def _closed(self) -> bool:
+        return getattr(getattr(self._executor, "_client", None), "status", "") == "closed"
+
+    def _cancel(self, futures: Iterable[Future[Any]]) -> None:
+        # A closed client cannot be told, and would print a traceback for each.
+        if not self._closed:
             for future in futures:
                 future.cancel()
 
@@ -211,17 +242,21 @@ class ExecutorRunner:
             return self._executor.submit(work, *remote.packed(recipe))
         except NbdiffuseError as error:
             failed.set_exception(error)
-        except Exception as error:  # each executor has its own way to say that it takes no work
-            failed.set_exception(RunError(f"The executor takes no work: {error}"))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # each executor has its own way to say that it takes no work
+            failed.set_exception(run_error(error, submitting=True))
         return failed
 
 
 def _outcome(future: Future[Any], recipe: Recipe) -> Outcome:
-    if future.cancelled():
-        return RunError("The executor cancelled this cell. Run the grid again.")
+    failure = _failure(future)
+    return remote.unpacked(future.result(), recipe) if failure is None else failure
+
+
+def _failure(future: Future[Any]) -> NbdiffuseError | None:
+    """Return why a future that is done has no result; what its worker raised is not raised here, an interrupt least of all."""
+    if future.cancelled() or not future.done():
+        return run_error(CancelledError())
     error = future.exception()
-    if error is None:
-        return remote.unpacked(future.result(), recipe)
-    if isinstance(error, NbdiffuseError):
-        return error
-    return RunError(f"The worker was lost: {type(error).__name__}: {error}")
+    return None if error is None else run_error(error)

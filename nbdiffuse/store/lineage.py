@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from ..families.parameters import number_text
 from ..images.contact_sheets import png_bytes
 from ..images.latents import Latents
 from ..images.picture import Picture
@@ -128,7 +129,7 @@ def thumbnail_html(image: Image.Image | None, side: int = THUMBNAIL) -> str:
 def step_text(recipe: Recipe) -> str:
     """Say what one step does, in a few short lines."""
     prompt = recipe.prompt if len(recipe.prompt) <= 120 else recipe.prompt[:119] + "…"
-    guidance = "" if recipe.guidance_scale is None else f"guidance {recipe.guidance_scale:g}, "
+    guidance = "" if recipe.guidance_scale is None else f"guidance {number_text(recipe.guidance_scale)}, "
     lines = [_one_line(prompt) or "(no prompt)", weights_label(recipe)]
     if recipe.num_inference_steps is not None:
         lines.append(steps_line(recipe))

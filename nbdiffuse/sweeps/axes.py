@@ -12,7 +12,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from ..errors import ParameterError, Words, breaks_rule, did_you_mean
+from ..errors import ParameterError, Words, breaks_rule
+from ..families.aliases import unknown_parameter
+from ..families.parameters import number_text
 from ..files.paths import last_part
 from ..images.picture import Picture
 from ..prompts.alternatives import MAX_VALUES, alternatives, expanded
@@ -57,7 +59,7 @@ def values_of(name: str, text: str) -> tuple[Any, ...]:
     (0.2, 0.4, 0.6, 0.8, 1.0)
     """
     if name not in PARAMS:
-        raise ParameterError(f"{name!r} is not a parameter. {did_you_mean(name, PARAMS)}")
+        raise ParameterError(unknown_parameter(name, PARAMS))
     param = PARAMS[name]
     if param.kind is Picture:
         return _names(name, text)
@@ -84,9 +86,17 @@ def _numbers(name: str, text: str) -> tuple[float | int, ...]:
 def _number(name: str, text: str) -> float | int:
     """Read a number; whole numbers stay whole."""
     if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
-        way_out = "Write a list 0.4,0.6, a range 0.2:1:0.2, or 1..4." if text[:1].isdigit() else ""
-        raise ParameterError(breaks_rule(name, PARAMS[name].rule, text, way_out))
+        way_out = "Write a list 0.4,0.6, a range 0.2:1:0.2, or 1..4." if text[:1].isdigit() else PARAMS[name].advice
+        raise ParameterError(breaks_rule(name, PARAMS[name].rule, text, _from_percent(name, text) or way_out))
     return int(text) if _WHOLE.fullmatch(text) else float(text)
+
+
+def _from_percent(name: str, text: str) -> str:
+    """Say how a part in percent is written."""
+    number = text.removesuffix("%").strip()
+    if PARAMS[name].kind is int or number == text or len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(number):
+        return ""
+    return f"Write {number_text(float(Decimal(number) / 100))}."
 
 
 def _range(name: str, item: str) -> list[float | int]:
@@ -112,7 +122,7 @@ def _range(name: str, item: str) -> list[float | int]:
     if count.denominator != 1:
         reached = float(first + int(count) * signed)
         raise ParameterError(
-            breaks_rule(name, "a range that meets its end", item, f"It comes to {reached:g} and then passes it.")
+            breaks_rule(name, "a range that meets its end", item, f"It comes to {number_text(reached)} and then passes it.")
         )
     exact = [first + index * signed for index in range(int(count) + 1)]
     return [int(value) if value.denominator == 1 else float(value) for value in exact]
@@ -163,7 +173,7 @@ class Axis:
 
     def __post_init__(self) -> None:
         if self.name not in PARAMS:
-            raise ParameterError(f"{self.name!r} is not a parameter. {did_you_mean(self.name, PARAMS)}")
+            raise ParameterError(unknown_parameter(self.name, PARAMS))
         given: Any = values_of(self.name, self.values) if isinstance(self.values, str) else self.values
         if not isinstance(given, Iterable) or isinstance(given, (bytes, Mapping, set, frozenset)):
             way_out = "Put one value in the recipe, or give a list."
@@ -193,7 +203,7 @@ class Axis:
         if of_first(self.name) in (*WEIGHTS, "model", "lora"):
             name = of_first(self.name)
             return _numbered([str(portable(Recipe(**{name: value})).get(name)) for value in self.values])
-        return tuple(f"{value:g}" if isinstance(value, float) else str(value) for value in self.values)
+        return tuple(number_text(value) if isinstance(value, float) else str(value) for value in self.values)
 
     def find(self, value: Any) -> Any:
         """Return the axis's own value that is meant: equal, or with this label.

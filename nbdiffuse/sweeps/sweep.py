@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ..errors import ParameterError, Words, breaks_rule, did_you_mean
+from ..errors import ParameterError, Words, breaks_rule
+from ..families.aliases import advice
 from ..recipes.completion import estimated, resolve
 from ..recipes.recipe import Recipe
 from .axes import Axis
@@ -104,8 +105,8 @@ class Sweep:
             if axis.name == name:
                 return axis
         known = [axis.name for axis in self.axes]
-        advice = did_you_mean(name, known) if known else "It has none."
-        raise ParameterError(f"`{name}` must be an axis of this sweep. {advice}")
+        way_out = advice(name, {own: own for own in known}, f"It has: {', '.join(known) or 'none'}.")
+        raise ParameterError(f"`{name}` must be an axis of this sweep. {way_out}")
 
     def sel(self, **coordinates: Any) -> Sweep:
         """Return the part of the sweep at some values.
