@@ -170,8 +170,8 @@ def read(source: str | os.PathLike[str] | Image.Image) -> Metadata:
         else:
             with Image.open(path_of(source), formats=("PNG", "JPEG", "WEBP")) as image:
                 text, parameters, others = _texts(image)
-    except FileError:
-        raise
+    except FileError as error:
+        raise ImageInputError(f"{shown} cannot be read: {error}") from None
     except UnidentifiedImageError:
         raise ImageInputError(f"{shown} cannot be read: its content is no PNG, JPEG or WebP picture.") from None
     except OSError as error:
