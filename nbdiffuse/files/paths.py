@@ -62,3 +62,9 @@ def last_part(text: str) -> str:
     """Return the last part of a path, however this or another system writes it; "" where it has none."""
     parts = [part for part in re.split(r"[/\\]+", text) if part.strip(". \t\r\n") and not re.fullmatch("[A-Za-z]:|~.*", part)]
     return parts[-1] if parts else ""
+
+
+def without_folders(text: str) -> str:
+    """Leave of everything in a text that looks like a path only its last part: the rest may name a person."""
+    quoted = re.sub(r"(['\"])([^'\"\n]*[/\\][^'\"\n]*)\1", lambda found: f"{found[1]}{last_part(found[2])}{found[1]}", text)
+    return re.sub(r"[^\s'\"]*[/\\][^\s'\"]*", lambda found: last_part(found[0]), quoted)

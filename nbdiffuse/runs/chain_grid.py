@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import FileError, Interrupted, NbdiffuseError, ParameterError, again, breaks_rule
 from ..files.drafts import write_whole
+from ..files.paths import without_folders
 from ..files.targets import made_folder
 from ..images.contact_sheets import noted
 from ..images.gallery import page
@@ -166,8 +167,7 @@ class ChainGrid:
         if _whole(run):
             return Spot(run.image, "", label, _file(cell.index), details)
         progress, failed = run.progress, self._failed.get(cell.index)
-        # What leaves this machine names an error by its kind alone: its line may name files.
-        line = "its line stands in the notebook" if shared else failed
+        line = without_folders(str(failed)) if shared else failed
         state = f"{type(failed).__name__}: {line}" if failed else f"{len(run)} of {len(cell.chain)} steps"
         return Spot(progress.preview if progress else None, state, label, None, details)
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..errors import FileError
 from ..files.drafts import write_whole
+from ..files.paths import without_folders
 from ..files.targets import made_folder
 from ..images.gallery import page
 from ..images.sheets import Spot, Table, sheet_png
@@ -49,7 +50,7 @@ def save(title: str, sweep: Sweep, ledger: Ledger, folder: Path, notices: Sequen
 
 
 def tables(sweep: Sweep, ledger: Ledger, shared: bool = False) -> list[Table]:
-    """Lay out what is there of a sweep; what is `shared` leaves this machine, so errors are named by their kind alone."""
+    """Lay out what is there of a sweep; what is `shared` leaves this machine, so errors name no folders."""
     return tables_of(sweep, lambda cell: _spot(sweep, ledger, cell, shared))
 
 
@@ -66,8 +67,7 @@ def _spot(sweep: Sweep, ledger: Ledger, cell: SweepCell, shared: bool) -> Spot:
 
 def _state(cell: SweepCell, ledger: Ledger, outcome: Failed | None, shared: bool) -> str:
     if outcome is not None and shared:
-        # Its line may name files of this machine.
-        return f"{type(outcome.error).__name__}: its line stands in the notebook"
+        return f"{type(outcome.error).__name__}: {without_folders(str(outcome.error))}"
     if outcome is not None:
         return f"{type(outcome.error).__name__}: {outcome.error}"
     if cell.picture_key not in ledger.running:
