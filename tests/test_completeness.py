@@ -130,7 +130,6 @@ def doubled(directory: Path) -> None:
         (renamed(UNET, "unet/diffusion_pytorch_model-00001-of-00002.safetensors"), r"unet/ of \S+ has (no|its)"),
         (doubled, r"unet/ of \S+ has weights as ema, non_ema and not as diffusion_pytorch_model\.safetensors"),
     ],
-    ids=str,
 )
 def test_what_a_directory_lacks_is_one_line_with_what_it_holds(
     change: Callable[[Path], None], line: str, local: Path, monkeypatch: pytest.MonkeyPatch

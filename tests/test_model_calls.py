@@ -152,3 +152,14 @@ def test_progress_of_pndm_ends_at_its_last_step_and_not_before(strength: float, 
     assert seen[-1][0] == seen[-1][1] == max(1, int(steps * strength))
     if seen[-1][1] > 1:  # one step of two calls is "1 of 1" at both
         assert [step == of for step, of in seen] == [False] * (len(seen) - 1) + [True]
+
+
+@pytest.mark.parametrize("scheduler", ["PNDM", "DDIM", "EulerDiscrete", "HeunDiscrete"])
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("steps", [61, 103])
+def test_of_some_numbers_trailing_makes_one_step_more_and_that_is_foretold(scheduler: str, config: str, steps: int) -> None:
+    import diffusers
+
+    made = getattr(diffusers, f"{scheduler}Scheduler").from_config({**BETAS, **CONFIGS[config]})
+    made.set_timesteps(steps)
+    assert model_calls(scheduler, CONFIGS[config], steps) == len(made.timesteps)

@@ -64,13 +64,13 @@ def model_calls(scheduler: str, config: Mapping[str, Any], steps: int, skipped: 
 
 
 def _timesteps(scheduler: str, config: Mapping[str, Any], steps: int, order: int) -> int:
+    if _setting(scheduler, config, "timestep_spacing") == "trailing" and scheduler not in _DISTILLED:
+        trained = _setting(scheduler, config, "num_train_timesteps") or 1000
+        steps = math.ceil(trained / (trained / steps))
     if scheduler == "PNDM":
         if _setting(scheduler, config, "skip_prk_steps"):
             return steps + 1 if steps > 1 else 1
         return steps - 3 + _PRK_CALLS
-    if _setting(scheduler, config, "timestep_spacing") == "trailing" and scheduler not in _DISTILLED:
-        trained = _setting(scheduler, config, "num_train_timesteps") or 1000
-        steps = math.ceil(trained / (trained / steps))
     return order * steps - (order - 1)
 
 

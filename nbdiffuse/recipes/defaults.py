@@ -32,7 +32,8 @@ def check_scheduler(complete: Recipe, preset: Preset) -> None:
     """Raise `ParameterError` where a complete recipe's scheduler cannot run, or not with so many steps."""
     if complete.scheduler is None:
         return
-    described = describe(str(complete.checkpoint)) or Description()
+    found = describe(str(complete.checkpoint))
+    described = found or Description()
     own = complete.scheduler == described.scheduler
     prediction = None if own else described.prediction_type
     schedulers.check(
@@ -44,7 +45,7 @@ def check_scheduler(complete: Recipe, preset: Preset) -> None:
         own=own,
     )
     steps = complete.num_inference_steps or 1
-    low, high = steps_allowed(complete.scheduler, described.scheduler_config)
+    low, high = steps_allowed(complete.scheduler, found.scheduler_config) if found else (1, 1000)
     if not low <= steps <= high:
         limit = f"at least {low}" if steps < low else f"at most {high}"
         way_out = "Or name another scheduler, such as DDIM."

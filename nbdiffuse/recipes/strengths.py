@@ -74,10 +74,15 @@ def skipped_steps(recipe: Recipe) -> int:
     return (recipe.num_inference_steps or 0) - real_steps(recipe)
 
 
-def model_calls(recipe: Recipe) -> int:
-    """Return how often a complete recipe calls its denoiser; more often than it has steps with Heun, KDPM2 and PNDM."""
+def model_calls(recipe: Recipe) -> int | None:
+    """Return how often a complete recipe calls its denoiser; more often than it has steps with Heun, KDPM2 and PNDM.
+
+    None where that depends on a checkpoint that is not on this disk yet.
+    """
     described = describe(str(recipe.checkpoint))
-    config = described.scheduler_config if described else {}
+    if described is None or recipe.scheduler is None:
+        return None
+    config = described.scheduler_config
     return counts.model_calls(str(recipe.scheduler), config, recipe.num_inference_steps or 0, skipped_steps(recipe))
 
 
@@ -85,8 +90,8 @@ def steps_line(recipe: Recipe) -> str:
     """Say in one line what will really run, such as "strength 0.62 × 20 → 12 steps, 13 model calls"."""
     count = real_steps(recipe)
     steps = f"{count} step" if count == 1 else f"{count} steps"
-    calls = model_calls(recipe) if recipe.scheduler else count
-    steps = steps if calls == count else f"{steps}, {calls} model calls"
+    calls = model_calls(recipe)
+    steps = steps if calls in (None, count) else f"{steps}, {calls} model calls"
     if recipe.strength is None:
         return steps
     return f"strength {number_text(recipe.strength)} × {recipe.num_inference_steps} → {steps}"
