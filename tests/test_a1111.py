@@ -20,6 +20,7 @@ from nbdiffuse.errors import ParameterError
 from nbdiffuse.families.schedulers import SCHEDULERS
 from nbdiffuse.metadata import resources
 from nbdiffuse.metadata.a1111 import generation_text, looks_like_generation_text, parse
+from nbdiffuse.recipes.lora import read
 from nbdiffuse.recipes.recipe import PARAMS
 
 IMAGE = Image.new("RGB", (64, 64), "teal")
@@ -360,7 +361,7 @@ def test_the_hash_of_a_lora_is_that_of_automatic1111(tmp_path: Path, own: str | 
     whole = (tmp_path / "ink.safetensors").read_bytes()
     behind = whole[8 + int.from_bytes(whole[:8], "little") :]
     expected = own[:12] if own else hashlib.sha256(behind).hexdigest()[:12]
-    assert resources.lora_hashes(f"{tmp_path / 'ink.safetensors'}:0.5 + org/repo/x.safetensors") == f"ink: {expected}"
+    assert resources.lora_hashes(read(f"{tmp_path / 'ink.safetensors'}:0.5 + org/repo/x.safetensors")) == f"ink: {expected}"
     for damaged in (b"", b"\xff" * 8, whole[:9], b"\2" + b"\0" * 7 + b"[]"):
         (tmp_path / "b.safetensors").write_bytes(damaged)
         assert resources.lora_hash(str(tmp_path / "b.safetensors")) in (None, hashlib.sha256(b"").hexdigest()[:12])

@@ -16,6 +16,7 @@ from nbdiffuse.metadata import comfyui
 from nbdiffuse.recipes import prompt_loras
 from nbdiffuse.recipes.chain import Chain
 from nbdiffuse.recipes.completion import resolve_chain
+from nbdiffuse.recipes.lora import text_of
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:
@@ -183,8 +184,8 @@ def test_the_two_texts_of_sdxl_reach_the_encoders_that_they_are_for(tmp_path: Pa
         "7": node("CLIPTextEncodeSDXL", text_g="fog", text_l="fog", clip=["4", 1], **size),
     }
     recipe = reading_of(tmp_path, graph).recipe
-    assert (recipe.model, recipe.prompt, recipe.prompt_2) == ("sdxl", "a red boat", "oil")
-    assert (recipe.negative_prompt, recipe.negative_prompt_2) == ("fog", None)
+    assert (recipe.model, recipe.prompt, recipe.get("prompt_2")) == ("sdxl", "a red boat", "oil")
+    assert (recipe.negative_prompt, recipe.get("negative_prompt_2")) == ("fog", None)
 
 
 def test_a_node_that_hands_both_prompts_through_does_not_mix_them(tmp_path: Path) -> None:
@@ -234,7 +235,7 @@ def test_a_lora_is_carried_over_where_its_file_is_here(tmp_path: Path, monkeypat
     assert any("ink.safetensors:0.7" in line for line in reading_of(tmp_path, graph).left_out)
     (tmp_path / "ink.safetensors").touch()
     monkeypatch.setenv(prompt_loras.FOLDER, str(tmp_path))
-    assert reading_of(tmp_path, graph).recipe.lora == f"{tmp_path / 'ink.safetensors'}:0.7"
+    assert text_of(reading_of(tmp_path, graph).recipe.loras) == f"{tmp_path / 'ink.safetensors'}:0.7"
 
 
 def test_nodes_of_others_are_read_as_far_as_they_say_it_plainly(tmp_path: Path) -> None:

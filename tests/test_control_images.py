@@ -89,14 +89,14 @@ def test_each_picture_of_a_grid_has_its_own_depth(recipe: Recipe, scene: Any, es
     other = scene.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     grid = sweep(recipe, image=[scene.image, other]).run()
     assert len(estimates) == 2
-    assert [made.recipe.control_image for made in grid] == [session.depth_map(scene.image), session.depth_map(other)]
+    assert [made.recipe.controlnets[0].image for made in grid] == [session.depth_map(scene.image), session.depth_map(other)]
 
 
 def test_a_later_step_of_a_chain_follows_the_picture_that_the_one_before_makes(recipe: Recipe, session: Session) -> None:
     first = Recipe(prompt="a dog", image=recipe.image, num_inference_steps=2, seed=1)
     made = run(Chain((first, recipe.replace(image=None))))
     last = made.results[1].recipe
-    assert last.control_image == session.depth_map(made.results[0].image)
+    assert last.controlnets[0].image == session.depth_map(made.results[0].image)
 
 
 def test_what_no_estimator_makes_is_not_offered() -> None:

@@ -13,6 +13,7 @@ from nbdiffuse import read, resolve
 from nbdiffuse.metadata import flat
 from nbdiffuse.metadata.invokeai import parse_dream
 from nbdiffuse.recipes import prompt_loras
+from nbdiffuse.recipes.lora import text_of
 
 
 @pytest.mark.parametrize("name", strangers.FLAT)
@@ -61,7 +62,7 @@ def test_a_lora_whose_file_is_here_is_carried_over(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv(prompt_loras.FOLDER, str(tmp_path))
     for name in ("swarm", "ruined"):
         reading = read(strangers.png(tmp_path / "a.png", **strangers.FLAT[name][1]))
-        assert reading.recipe.lora == f"{tmp_path / 'ink.safetensors'}:0.8"
+        assert text_of(reading.recipe.loras) == f"{tmp_path / 'ink.safetensors'}:0.8"
 
 
 def test_a_redrawn_picture_of_each_tool_asks_for_its_picture(tmp_path: Path) -> None:

@@ -75,7 +75,9 @@ def of_field(name: str, text: str) -> Recipe:
 def twin(name: str, text: str) -> str:
     """Return a harmless text that is of the same form."""
     if name == "lora":
-        return " + ".join(["a/b/c.safetensors"] * len(read(f"{text}.safetensors:0.5"))).removesuffix(".safetensors")
+        files = [one.file for one in read(f"{text}.safetensors:0.5")]
+        twins = ["a/b/c.safetensors" if file.count("/") > 1 else "c.safetensors" for file in files]
+        return " + ".join(twins).removesuffix(".safetensors")
     if name in ("checkpoint", "controlnet", "controlnet_2"):
         at, file = "@x" * bool(text.partition("@")[2]), ".safetensors" * text.endswith(".safetensors")
         return f"{HUB}{'/c' if file else ''}{at}{file}"
@@ -180,8 +182,7 @@ def fields_of(cell: str) -> list[dict[str, Any]]:
 
 
 def given_in(one: Recipe, words: Mapping[str, str]) -> dict[str, Any]:
-    held = {name: getattr(one, name) for name in PARAMS}
-    return {name: words.get(name, value) for name, value in held.items() if value is not None}
+    return {"model": "sd15", **{name: words.get(name, value) for name, value in one.values().items()}}
 
 
 def a_cell(text: str, name: str) -> None:
@@ -195,7 +196,7 @@ def a_cell(text: str, name: str) -> None:
         heard = transformed(cell)
         read_back = fields_of(cell)[0] if heard is None else {"model": "sd15", **parse_cell(*heard).values}
         assert read_back == given_in(one, words), cell
-        chain = one >> made.replace(controlnet=None, control_image=None, controlnet_2=None, control_image_2=None)
+        chain = one >> made.replace(controlnets=())
         cell = chain_text(chain, [words, {}])
         heard = transformed(cell)
         steps = fields_of(cell) if heard is None else parse_chain(*heard[1:]).steps

@@ -22,6 +22,7 @@ from nbdiffuse.checkpoints import finding
 from nbdiffuse.errors import CheckpointError, ParameterError
 from nbdiffuse.recipes import lora
 from nbdiffuse.recipes.captions import weights_label
+from nbdiffuse.recipes.portable import portable_loras
 
 PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
 LAYERS = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -127,8 +128,8 @@ def test_a_lora_with_values_that_are_no_numbers_is_refused_and_the_tensor_named(
 
 
 def test_a_drive_letter_is_no_weight() -> None:
-    assert lora.read(r"C:\my\style.safetensors") == (lora.Lora(r"C:\my\style.safetensors"),)
-    assert lora.read(r"C:\my\style.safetensors:0.5") == (lora.Lora(r"C:\my\style.safetensors", 0.5),)
+    assert lora.read(r"C:\my\style.safetensors") == (lora.Lora(file=r"C:\my\style.safetensors", scale=1.0),)
+    assert lora.read(r"C:\my\style.safetensors:0.5") == (lora.Lora(file=r"C:\my\style.safetensors", scale=0.5),)
 
 
 @pytest.mark.parametrize(
@@ -156,10 +157,10 @@ def test_a_path_that_exists_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name in ("styles", "a:0.5.safetensors", "x.safetensors + y.safetensors"):
         (tmp_path / name).mkdir() if name == "styles" else (tmp_path / name).touch()
     (tmp_path / "styles" / "ink + fog.safetensors").touch()
-    assert lora.read("styles/ink + fog.safetensors:0.5") == (lora.Lora("styles/ink + fog.safetensors", 0.5),)
-    assert lora.read("a:0.5.safetensors") == (lora.Lora("a:0.5.safetensors"),)
-    assert lora.read("x.safetensors + y.safetensors:0.5") == (lora.Lora("x.safetensors + y.safetensors", 0.5),)
-    assert lora.read("styles:0.5") == (lora.Lora("styles", 0.5),)
+    assert lora.read("styles/ink + fog.safetensors:0.5") == (lora.Lora(file="styles/ink + fog.safetensors", scale=0.5),)
+    assert lora.read("a:0.5.safetensors") == (lora.Lora(file="a:0.5.safetensors", scale=1.0),)
+    assert lora.read("x.safetensors + y.safetensors:0.5") == (lora.Lora(file="x.safetensors + y.safetensors", scale=0.5),)
+    assert lora.read("styles:0.5") == (lora.Lora(file="styles", scale=0.5),)
     (tmp_path / "real + vision.safetensors").touch()
     assert lora.parted("real + vision.safetensors") == ("real + vision.safetensors", ())
 
@@ -167,7 +168,8 @@ def test_a_path_that_exists_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("checkpoint", ["sd15", "a + b.safetensors", "C:/a + b/c + d"])
 @pytest.mark.parametrize("added", [None, "x.safetensors:0.5", "a/b + c.safetensors"])
 def test_a_word_comes_apart_into_what_it_was_made_of(checkpoint: str, added: str | None) -> None:
-    assert lora.parted(lora.word(checkpoint, added)) == (checkpoint, lora.read(added) if added else ())
+    loras = lora.read(added) if added else ()
+    assert lora.parted(lora.word(checkpoint, loras)) == (checkpoint, loras)
 
 
 @pytest.mark.parametrize(
@@ -193,8 +195,9 @@ def test_what_cannot_be_read_says_what_to_write(text: str, line: str) -> None:
     "file", [r"C:\Users\ada\ink.safetensors", "/home/ada/ink.safetensors", "~/ada/ink.safetensors", "ada/ink.safetensors"]
 )
 def test_no_folder_of_a_person_stays(file: str) -> None:
-    assert lora.without_paths(f"{file}:0.5") == "ink.safetensors:0.5"
-    assert lora.without_paths("org/name/ink.safetensors + org/name") == "org/name/ink.safetensors + org/name"
+    assert portable_loras(lora.read(f"{file}:0.5")) == lora.read("ink.safetensors:0.5")
+    hub = lora.read("org/name/ink.safetensors + org/name")
+    assert portable_loras(hub, local=False) == hub
 
 
 def test_families_without_loaders_do_not_take_it(scene: Any) -> None:
@@ -241,9 +244,9 @@ def test_a_folder_with_one_lora_is_that_lora_and_says_so(files: Path, recipe: Re
     assert made.image.tobytes() == session.run(recipe.replace(lora=f"{files}/ink.safetensors:0.5")).image.tobytes()
     (folder / "b.safetensors").touch()
     with pytest.raises(CheckpointError, match=r"holds 2 files: b\.safetensors, ink\.safetensors\. Name the LoRA's file"):
-        finding.find(lora.word("sd15", str(folder)))
+        finding.find(lora.word("sd15", lora.read(str(folder))))
     (folder / "ink.safetensors").rename(folder / "pytorch_lora_weights.safetensors")
-    assert finding.find(lora.word("sd15", str(folder))).lora[0][0].name == "pytorch_lora_weights.safetensors"
+    assert finding.find(lora.word("sd15", lora.read(str(folder)))).lora[0][0].name == "pytorch_lora_weights.safetensors"
 
 
 @pytest.mark.parametrize("names", [["ink.safetensors"], ["ink.safetensors", "fog.safetensors"], []])
@@ -269,8 +272,8 @@ def test_a_hub_lora_without_a_file_is_the_one_that_the_repository_holds(
 
 def test_a_checkpoint_with_a_joint_in_its_path_is_found_with_a_lora_and_without(files: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(embedded.path("sd15"), tmp_path / "real + vision"))
-    plain = finding.find(lora.word(str(folder), None))
-    added = finding.find(lora.word(str(folder), f"{files}/ink.safetensors:0.5"))
+    plain = finding.find(lora.word(str(folder), ()))
+    added = finding.find(lora.word(str(folder), lora.read(f"{files}/ink.safetensors:0.5")))
     assert plain.directory == added.directory == folder and plain.lora == ()
     assert added.lora == ((files / "ink.safetensors", 0.5),)
 

@@ -140,8 +140,8 @@ def test_without_transparency_brightness_counts() -> None:
 def test_a_mask_that_may_not_be_what_was_meant_says_so(source: Any, expected: tuple[str, ...]) -> None:
     assert notices(source) == expected
     held = Recipe(mask_image=source)
-    again = held.replace(seed=3).replace(mask_image=held.mask_image)
-    assert again.mask_image.notices == expected
+    again = held.replace(seed=3).replace(mask_image=held.mask.image)
+    assert again.mask.image.notices == expected
 
 
 def test_a_grey_jpeg_is_no_colour_picture() -> None:
@@ -160,8 +160,8 @@ def test_a_mask_means_the_same_whatever_way_it_comes_in(tmp_path: Path) -> None:
     held = Recipe(image=source, mask_image=source)
     assert Recipe.from_json(held.to_json()) == held
     # As a picture, it is what it was.
-    assert held.image == Picture.of(source.convert("RGBa").convert("RGBA")) and held.image != held.mask_image
-    assert as_mask(held.mask_image) is held.mask_image
+    assert held.image == Picture.of(source.convert("RGBa").convert("RGBA")) and held.image != held.mask.image
+    assert as_mask(held.mask.image) is held.mask.image
 
 
 def test_latents_are_no_mask(session: Session, scene: Any) -> None:
@@ -175,9 +175,9 @@ def test_a_mask_of_another_shape_is_said_and_one_of_another_size_is_not() -> Non
     for size, said in (((128, 96), 0), ((64, 48), 0), ((43, 32), 0), ((96, 128), 1), ((64, 64), 1)):
         mask = Image.fromarray(square()).resize(size)
         complete = resolve(Recipe(prompt="a", image=image, mask_image=mask, seed=1))
-        shape = [line for line in complete.mask_image.notices if line.startswith("it has another shape")]
+        shape = [line for line in complete.mask.image.notices if line.startswith("it has another shape")]
         assert len(shape) == said, size
-        assert resolve(complete).mask_image.notices == complete.mask_image.notices
+        assert resolve(complete).mask.image.notices == complete.mask.image.notices
 
 
 # What is black stays

@@ -20,6 +20,7 @@ from nbdiffuse.prompts import dialects
 from nbdiffuse.prompts.extras import networks, read_as_words, without
 from nbdiffuse.recipes import prompt_loras
 from nbdiffuse.recipes.captions import notices
+from nbdiffuse.recipes.lora import text_of
 
 
 @pytest.fixture(autouse=True)
@@ -47,21 +48,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_a_lora_in_a_prompt_becomes_the_option(prompt: str, left: str, lora: str) -> None:
     complete = resolve(Recipe(prompt=prompt, seed=1))
-    assert (complete.prompt, complete.lora) == (left, lora)
+    assert (complete.prompt, text_of(complete.loras) or None) == (left, lora)
     assert resolve(complete) == complete
 
 
 def test_a_file_in_the_configured_folder_is_found_in_its_subfolders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     complete = resolve(Recipe(prompt="a boat <lora:old fog.v2:0.3>", seed=1))
-    assert complete.lora == f"{folder / 'there' / 'styles' / 'old fog.v2.safetensors'}:0.3"
+    assert text_of(complete.loras) == f"{folder / 'there' / 'styles' / 'old fog.v2.safetensors'}:0.3"
     monkeypatch.delenv(prompt_loras.FOLDER)
     with pytest.raises(ParameterError, match=prompt_loras.FOLDER):
         resolve(Recipe(prompt="a boat <lora:old fog.v2:0.3>", seed=1))
 
 
 def test_a_file_that_the_option_gives_takes_the_weight_of_the_prompt() -> None:
-    assert resolve(Recipe(prompt="a <lora:far:0.4>", lora="some/far.safetensors", seed=1)).lora == "some/far.safetensors:0.4"
-    assert resolve(Recipe(prompt="a", lora="some/far.safetensors:1", seed=1)).lora == "some/far.safetensors:1"
+    assert (
+        text_of(resolve(Recipe(prompt="a <lora:far:0.4>", lora="some/far.safetensors", seed=1)).loras)
+        == "some/far.safetensors:0.4"
+    )
+    assert text_of(resolve(Recipe(prompt="a", lora="some/far.safetensors:1", seed=1)).loras) == "some/far.safetensors"
     with pytest.raises(ParameterError, match=r"weight 0\.9"):
         resolve(Recipe(prompt="a <lora:far:0.4>", lora="some/far.safetensors:0.9", seed=1))
 
@@ -84,7 +88,7 @@ def test_alternatives_of_a_cell_may_name_different_networks() -> None:
     cell = parse_cell("txt2img", "--lora far.safetensors", "a boat {<lora:ink:0.8>|<lora:far:0.2>|<lora:none:1>}")
     complete = [resolve(Recipe(prompt=prompt, lora=cell.values["lora"], seed=1)) for prompt in cell.axes["prompt"]]
     assert [one.prompt for one in complete] == ["a boat"] * 2 + ["a boat "]
-    assert [one.lora for one in complete] == [
+    assert [text_of(one.loras) or None for one in complete] == [
         "far.safetensors + ink.safetensors:0.8",
         "far.safetensors:0.2",
         "far.safetensors",

@@ -20,6 +20,7 @@ from nbdiffuse.metadata import image_files
 from nbdiffuse.metadata.provenance import Provenance
 from nbdiffuse.recipes.chain import Chain
 from nbdiffuse.recipes.completion import resolve_chain
+from nbdiffuse.recipes.lora import text_of
 
 
 def files(folder: Path) -> dict[str, Path]:
@@ -130,7 +131,7 @@ def test_a_lora_of_a_text_becomes_the_option_where_its_file_is_here(tmp_path: Pa
     (tmp_path / "ink.safetensors").touch()
     monkeypatch.setenv("NBDIFFUSE_LORA_DIR", str(tmp_path))
     reading = read(strangers.png(tmp_path / "x.png", parameters=strangers.a1111("a boat <lora:ink:0.8>")))
-    assert (reading.recipe.prompt, reading.recipe.lora) == ("a boat", f"{tmp_path / 'ink.safetensors'}:0.8")
+    assert (reading.recipe.prompt, text_of(reading.recipe.loras)) == ("a boat", f"{tmp_path / 'ink.safetensors'}:0.8")
 
 
 def test_a_text_of_ours_that_names_no_preset_is_read_all_the_same(tmp_path: Path) -> None:

@@ -155,8 +155,6 @@ def test_a_prompt_stays_text_and_says_so_where_a_variable_may_be_meant() -> None
         ("--out a --out b", "`--out` must be given once, got 'a' and 'b'."),
         ("--save a.png --save b.png", "`--save` must be given once"),
         ("--mask-image a --mask-image b", "`--mask-image` must be given once"),
-        ("--lora a,b --lora c", "Write all of it behind one `--lora`, with + between."),
-        ("--lora =style --lora c", "Write all of it behind one `--lora`"),
         ("--lora=--", "`--lora` must be followed by a value"),
     ],
 )
@@ -169,7 +167,12 @@ def test_an_option_given_twice_is_refused_with_both_values(line: str, message: s
 
 
 def test_two_loras_are_both_used() -> None:
-    assert cell("cat.png --lora a:0.5 --lora b").values["lora"] == "a:0.5 + b"
+    both = cell("cat.png --lora a:0.5 --lora b").values
+    assert (both["lora"], both["loras.2"]) == ("a:0.5", "b")
+    drawn = parse_cell("txt2img", "--lora a:0.5 --lora b", "a cat").values
+    assert (drawn["lora"], drawn["loras.2"]) == ("a:0.5", "b")
+    chain = parse_chain("--lora a --lora b", "[sd15]\na cat\n[sd15 --lora c]\n")
+    assert [(step["lora"], step["loras.2"]) for step in chain.steps] == [("a", "b"), ("c", "b")]
     assert cell("cat.png --seed 1,2 --measure ssim --measure structure").measure == ("ssim", "structure")
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ParameterError, breaks_rule
 from ..prompts.alternatives import escaped
-from ..recipes.recipe import PARAMS
 from .flags import flag, parser_of, unknown_option, words_of
 from .options import Cell, file_typed, parse_cell
 
@@ -73,7 +71,6 @@ def parse_chain(line: str, body: str, variables: Mapping[str, Any] | None = None
     heads = list(_STEP.finditer(body))
     if not heads or body[: heads[0].start()].strip():
         raise ParameterError("`%%chain` must have a line such as `[sd15 --strength 0.5]` before each prompt. Begin with one.")
-    shared = _texts(known)
     steps: list[dict[str, Any]] = []
     axes: dict[str, tuple[Any, ...]] = {}
     notices: list[str] = []
@@ -82,7 +79,7 @@ def parse_chain(line: str, body: str, variables: Mapping[str, Any] | None = None
         text = (head[2] + "\n" + body[head.end() : end]).strip()
         task = "img2img" if number or rest else "txt2img"
         try:
-            step = _step(task, head[1], shared, text or _prompt_before(steps), rest, variables)
+            step = _step(task, head[1], known.fields, text or _prompt_before(steps), rest, variables)
         except ParameterError as error:
             raise ParameterError(f"Step {number + 1}: {error}") from None
         values = step.values if number == 0 else {name: value for name, value in step.values.items() if name != "image"}
@@ -97,8 +94,8 @@ def _step(
 ) -> Cell:
     words = words_of(head)
     model = ["--model", words.pop(0)] if words and not words[0].startswith("-") else []
-    own, rest = parser_of(task).parse_known_args([*model, *words])
-    given = [f"{flag(name)}={value}" for name, value in {**shared, **_texts(own)}.items()]
+    own, rest = parser_of(task, words).parse_known_args([*model, *words])
+    given = [f"{flag(name)}={value}" for name, value in {**shared, **own.fields}.items()]
     start = [pictures[0] if pictures else "step"] if task == "img2img" else []
     if own.out or own.save or "--panel" in rest:
         raise ParameterError("`--out`, `--save` and `--panel` must stand on the first line: they are the whole chain's.")
@@ -113,11 +110,6 @@ def _prompt_before(steps: list[dict[str, Any]]) -> str:
     if steps and "prompt" not in steps[-1]:
         raise ParameterError("`prompt` must be written here: the step before has several. Write one below the step's line.")
     return escaped(steps[-1]["prompt"]) if steps else ""
-
-
-def _texts(known: Namespace) -> dict[str, str]:
-    """Return the fields that were typed, by name."""
-    return {name: value for name, value in vars(known).items() if name in PARAMS and value is not None}
 
 
 def _not_shared(option: str, names: list[str]) -> ParameterError:

@@ -125,7 +125,7 @@ def parse_cell(
             several[name] = typed
     several["prompt"] = several.pop("prompt")
     if task == "txt2img":
-        several = {name: values for name, values in several.items() if name in fields_of(task) or name == "prompt"}
+        several = {name: values for name, values in several.items() if name not in ("image", "strength")}
     if not all(str(value).strip() for value in several["prompt"]):
         raise ParameterError("`prompt` must be the body of the cell, got nothing. Write it on the line below the magic.")
     if known.out is not None and not known.out.isidentifier():

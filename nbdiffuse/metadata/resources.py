@@ -12,7 +12,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ..errors import FileError, ParameterError
-from ..files.paths import path_of
+from ..files.paths import here, path_of
 from ..recipes import lora
 from ..recipes.portable import portable_loras
 from ..recipes.presets import PRESETS
@@ -35,7 +35,9 @@ def entries(recipe: Recipe) -> dict[str, str]:
 
     Of one that lies on this machine no more than its name is said.
     """
-    said = {"LoRA": lora.text_of(portable_loras(recipe.loras))} if recipe.loras else {}
+    # A file that is not here is its repository's by the form of its word: the text is read where other files are.
+    loras = [portable_loras([one], local=here(one.file) is not None)[0] for one in recipe.loras]
+    said = {"LoRA": lora.text_of(loras)} if loras else {}
     preset = PRESETS.get(recipe.model)
     if recipe.checkpoint in {None, recipe.model, *([preset.embedded] if preset else ())}:
         return said

@@ -41,6 +41,8 @@ def is_hub_id(text: str) -> bool:
 def hub_repository(word: str) -> str | None:
     """Return the id of the repository that a word for weights names by its form, or None for a word of another form."""
     found = _HUB.fullmatch(word)
+    if found and found["id"].endswith((".safetensors", ".bin", ".ckpt", ".pt")):
+        return None  # A file in a folder: a repository's files stand behind its id.
     return found["id"] if found and is_hub_id(found["id"]) and "/../" not in word and "/./" not in word else None
 
 

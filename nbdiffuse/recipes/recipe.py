@@ -21,7 +21,7 @@ from ..images.picture import Picture
 from ..prompts import dialects
 from .chain import Link
 from .fields import OF_PARTS, PARTS, SINGLE, Place, names_of, numbered, place_of
-from .lora import JOINT, Lora
+from .lora import Lora, read
 from .parts import ControlNet, Mask, Part
 
 FORMAT = 2
@@ -317,8 +317,8 @@ def _assign(values: dict[str, Any], name: str, value: Any) -> None:
     elif place.part == "arguments":
         given = {one: held for one, held in values["arguments"].items() if one != name}
         values["arguments"] = Arguments(given if value is None else {**given, name: place.param.check(name, value)})
-    elif not place.attribute and isinstance(value, str) and JOINT in value:
-        values[place.part] = tuple(map(PARTS[place.part].of, value.split(JOINT)))
+    elif not place.attribute and isinstance(value, str) and len(several := read(value)) > 1:
+        values[place.part] = several
     else:
         kind, held = PARTS[place.part], list(_listed(values[place.part]))
         if value is None and place.number > len(held):
@@ -344,7 +344,7 @@ def named_values(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from ((inside if name == "arguments" else f"{name}.{inside}", one) for inside, one in value.items())
-        elif isinstance(value, (list, tuple)):
+        elif name in PARTS and isinstance(value, (list, tuple)):
             for number, part in enumerate(value, start=1):
                 yield from named_values({f"{name}.{number}": part})
         else:
