@@ -24,7 +24,7 @@ from .recipes.notices import before_run
 from .recipes.recipe import Recipe
 from .recipes.sizes import fitted_pictures, initial_size
 from .store import archive
-from .store.lineage import GIVEN, Lineage, trace
+from .store.lineage import Lineage, given_as, trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +167,7 @@ class Result:
 
 def summary(recipe: Recipe) -> str:
     """Name the kind of run, without anything that depends on the model or the machine."""
-    given = "".join(f"{GIVEN[name]} | " for name in recipe.pictures)
+    given = "".join(f"{given_as(name)} | " for name in recipe.pictures)
     return f"{recipe.task}: {given}result"
 
 
@@ -186,7 +186,7 @@ def picture_label(recipe: Recipe, name: str) -> str:
     picture = recipe.pictures[name]
     width, height = initial_size(recipe)
     fitted = "" if picture.size == (width, height) else f" > {width}x{height}"
-    return f"{picture.label or GIVEN[name]}  {picture.size[0]}x{picture.size[1]}{fitted}"
+    return f"{picture.label or given_as(name)}  {picture.size[0]}x{picture.size[1]}{fitted}"
 
 
 def result_label(recipe: Recipe) -> str:

@@ -16,11 +16,13 @@ from nbdiffuse.cells.options import parse_cell
 from nbdiffuse.cells.transcripts import cell_text
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.images.picture import Picture
+from nbdiffuse.metadata.fingerprints import breach, checked
 from nbdiffuse.metadata.provenance import Provenance
 from nbdiffuse.recipes.completion import resolve, settable
 from nbdiffuse.recipes.format_1 import digest_of_format_1
 from nbdiffuse.recipes.lora import Lora
 from nbdiffuse.recipes.parts import ControlNet, Mask
+from nbdiffuse.results import summary
 from nbdiffuse.store.store import Store
 
 START = Picture.of(Image.new("RGB", (64, 64), "teal"))
@@ -160,3 +162,13 @@ def test_what_the_store_kept_at_format_1_is_found_by_the_same_recipe(name: str, 
 
 def test_a_recipe_that_format_1_could_not_say_has_no_digest_of_it() -> None:
     assert digest_of_format_1(Recipe(controlnets=[{"checkpoint": "depth", "image": MAP}] * 3)) is None
+
+
+def test_every_picture_of_every_part_has_a_name_that_people_say_and_every_net_an_identity() -> None:
+    nets = tuple(ControlNet(checkpoint="depth", image=START) for _ in range(3))
+    recipe = Recipe(prompt="a", image=START, mask_image=START, controlnets=nets)
+    assert summary(recipe) == "img2img: initial image | mask | control image | control image 2 | control image 3 | result"
+    entries = dict.fromkeys(("controlnet", "controlnet_2", "controlnet_3", "controlnet_12"), "0" * 64)
+    assert checked(entries) == entries
+    for name in ("controlnet_1", "controlnet_0", "controlnet_x", "controlnet_2 ", "controlnet_2_3", "controlnet_"):
+        assert breach(name, "0" * 64) is not None

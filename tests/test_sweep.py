@@ -67,7 +67,7 @@ def test_anything_else_that_differs_is_another_image(recipe: Recipe) -> None:
         ({"strength": [None]}, "`strength` must be"),
         ({"strenght": [0.5]}, "Did you mean 'strength'"),
         ({"strength": [0.01]}, "at least one step"),
-        ({"scheduler": ["DDIM", "Eulr"]}, "one that sd15 takes, got 'Eulr'"),
+        ({"scheduler": ["DDIM", "Eulr"]}, "a scheduler class of the installed diffusers, got 'Eulr'"),
         ({"model": ["sd15", "sd16"]}, "Did you mean 'sd15'"),
         (
             {"seed": range(50), "guidance_scale": range(50)},

@@ -154,7 +154,7 @@ class DiffusionMagics(Magics):
         return grid
 
     def _fill_grid(self, grid: Grid | ChainGrid, asked: Cell | ChainCell) -> None:
-        _say(grid.sweep.plan_line(), *asked.notices)
+        _say(grid.plan_line(), *asked.notices)
         self._fill(grid, LiveGrid(grid, animated=self._animated), asked.out)
 
     def _fill(self, made: Grid | ChainGrid | ChainRun | Loopback, live: LiveGrid | LiveRuns, out: str | None) -> None:

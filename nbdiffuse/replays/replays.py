@@ -26,7 +26,7 @@ from ..results import Result
 from ..runs.chain_run import ChainRun
 from ..sessions.session import get_session, wait
 from ..store.archive import Archive, keep
-from ..store.lineage import GIVEN, MAX_DEPTH
+from ..store.lineage import MAX_DEPTH, given_as
 from .consent import ask
 from .timeline import with_pictures
 
@@ -169,7 +169,9 @@ def _held(step: Recipe, archive: Archive) -> Recipe:
     held = with_pictures(step, archive)
     for name, picture in held.pictures.items():
         if isinstance(picture, Picture) and not picture.at_hand:
-            rule = f"The {GIVEN[name]} {picture.address[:19]}… is nowhere: not in this session, the store or the file's folder."
+            rule = (
+                f"The {given_as(name)} {picture.address[:19]}… is nowhere: not in this session, the store or the file's folder."
+            )
             raise ImageInputError(f"{rule} Put its file beside the result, or take it in with nbdiffuse.Picture.of(FILE).")
     return held
 

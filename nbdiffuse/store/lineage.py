@@ -15,6 +15,7 @@ from ..images.latents import Latents
 from ..images.picture import Picture
 from ..metadata.provenance import Provenance
 from ..recipes.captions import weights_label
+from ..recipes.fields import of_first
 from ..recipes.recipe import Recipe
 from ..recipes.strengths import steps_line
 from .archive import Archive
@@ -26,9 +27,16 @@ GIVEN = {
     "mask_image": "mask",
     "control_image": "control image",
 }
-"""What people call the pictures that a recipe starts from; those of further parts by their place."""
+"""What people call the pictures that a recipe starts from."""
 MAX_DEPTH = 100
 """Steps that are followed back; a line that goes round in a circle ends there too."""
+
+
+def given_as(field: str) -> str:
+    """Return what people call a picture that a recipe starts from, such as "control image 2" for "controlnets.2.image"."""
+    first = of_first(field)
+    number = "" if first == field else f" {field.split('.')[1]}"
+    return GIVEN.get(first, first) + number
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +91,7 @@ class Lineage:
         head = f"{role}: " if role else ""
         yield "  " * depth + head + " | ".join(_printable(self.caption).splitlines())
         for field, parent in self.parents:
-            yield from parent._lines(GIVEN.get(field, field), depth + 1)
+            yield from parent._lines(given_as(field), depth + 1)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/html": self.to_html(), "text/plain": repr(self)}
@@ -93,7 +101,7 @@ class Lineage:
         return f'<div style="overflow-x:auto;padding:.3em 0">{self._html("")}</div>'
 
     def _html(self, role: str) -> str:
-        before = "".join(parent._html(GIVEN.get(field, field)) for field, parent in self.parents)
+        before = "".join(parent._html(given_as(field)) for field, parent in self.parents)
         arrow = f'<div aria-hidden="true" style="opacity:.6;font-size:1.4em;line-height:{THUMBNAIL}px">→</div>'
         left = (
             f'<div style="display:flex;flex-direction:column;gap:.8em;align-items:flex-end">{before}</div>{arrow}'
