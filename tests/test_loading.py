@@ -22,7 +22,8 @@ def weights(pipeline: Any) -> str:
     for name, component in sorted(pipeline.components.items()):
         if isinstance(component, torch.nn.Module):
             for key, tensor in component.state_dict().items():
-                digest.update(f"{name} {key} {tensor.dtype} {tensor.device}".encode() + tensor.view(torch.uint8).numpy().tobytes())
+                digest.update(f"{name} {key} {tensor.dtype} {tensor.device}".encode())
+                digest.update(tensor.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
