@@ -15,6 +15,8 @@ from nbdiffuse.errors import CheckpointError, NbdiffuseError, ParameterError, Ru
 from nbdiffuse.panels.chains import ChainPanel
 from nbdiffuse.panels.single import Panel
 
+NUMBERS = (ipywidgets.IntSlider, ipywidgets.FloatSlider, ipywidgets.BoundedFloatText, ipywidgets.BoundedIntText)
+
 
 def wait_for(true: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
