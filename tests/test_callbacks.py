@@ -83,7 +83,12 @@ def test_every_callback_returns_while_the_desk_is_busy_and_runs_nothing_itself(
     for owner, name in ((session, "submit"), (session, "with_pipelines"), (session, "depth_map"), (panel._runner, "run")):
         spy(owner, name)
     inside, free = threading.Event(), threading.Event()
-    panel._desk.post(lambda: (inside.set(), free.wait(60)))
+
+    def hold() -> None:
+        inside.set()
+        free.wait(60)
+
+    panel._desk.post(hold)
     assert inside.wait(10)
     touched = 0
     try:
@@ -108,7 +113,12 @@ def test_every_callback_returns_while_the_desk_is_busy_and_runs_nothing_itself(
 
 def test_a_callback_returns_while_a_run_is_under_way_and_stop_is_heard(panel: Any, session: Session) -> None:
     begun, free = threading.Event(), threading.Event()
-    blocking = session._worker.submit(lambda stop: (begun.set(), free.wait(60)))
+
+    def block(stop: threading.Event) -> None:
+        begun.set()
+        free.wait(60)
+
+    blocking = session._worker.submit(block)
     assert begun.wait(30)
     try:
         panel._run_button.click()
