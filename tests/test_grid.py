@@ -22,6 +22,7 @@ from nbdiffuse.errors import Interrupted, NbdiffuseError, ParameterError, RunErr
 from nbdiffuse.images import gallery
 from nbdiffuse.images.sheets import Spot, Table, axis_sheet, sheet_png
 from nbdiffuse.metadata import image_files
+from nbdiffuse.replays.timeline import Timeline
 from nbdiffuse.results import Result
 from nbdiffuse.runs.grid import Grid
 from nbdiffuse.runs.ledger import Failed
@@ -410,3 +411,9 @@ def test_a_killed_process_loses_nothing_finished(recipe: Recipe, store: Store, r
     assert runs() in (1, 2)  # One more may have been whole when its line in the index was not yet written.
     assert [record["source"] for record in grid.records()][:finished] == ["store"] * finished
     assert all(isinstance(result, Result) for result in grid)
+    # A later kernel finds each of them, once.
+    kept = [entry["key"] for entry in store.entries()]
+    assert len(kept) == len(set(kept)) and finished + 1 <= len(kept) <= finished + 2
+    made = {result.recipe for result in Timeline(store=store)}
+    # Of one that was whole when its line was not yet written, the index knows nothing.
+    assert sum(result.recipe not in made for result in grid) <= 1

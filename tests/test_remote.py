@@ -176,7 +176,13 @@ def test_a_killed_worker_costs_only_its_current_cell(recipe: Recipe, cluster: An
     grid.run(kill_one)
     assert not victims
     assert sum(isinstance(cell, Failed) for cell in grid) <= 1
+    lost = [index for index, cell in enumerate(grid) if isinstance(cell, Failed)]
+    before = {index: cell.image.tobytes() for index, cell in enumerate(grid) if index not in lost}
     assert grid.run().missing == 0
+    # Every cell once, in its place; what was there is not made again.
+    assert [cell.recipe for cell in grid] == [cell.recipe for cell in grid.sweep.cells()]
+    assert all(grid[index].image.tobytes() == content for index, content in before.items())
+    assert len({cell.image.tobytes() for cell in grid}) == 12
 
 
 def test_a_cell_takes_an_executor_by_name(recipe: Recipe, threads: Any) -> None:

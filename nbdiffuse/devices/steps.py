@@ -58,6 +58,7 @@ class StepHook:
         self._skipped = skipped
         self._calls = 0
         self._total: int | None = None
+        self._found: Any = None
 
     def __enter__(self) -> StepHook:
         original_step = self._scheduler.step
@@ -79,11 +80,15 @@ class StepHook:
             self._on_step(Step(self._calls, max(self._total, self._calls), latents, clean))
             return result if as_output else tuple(result.values())
 
+        # Somebody else's may stand there already.
+        self._found = vars(self._scheduler).get("step")
         self._scheduler.step = step
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         del self._scheduler.step
+        if self._found is not None:
+            self._scheduler.step = self._found
 
     def _remaining(self) -> int:
         # A timestep does not tell where the call began: PNDM and Heun have some of them twice.

@@ -14,6 +14,7 @@ from ..recipes.defaults import default_values
 from ..recipes.fields import of_first
 from ..recipes.presets import PRESETS, preset_of
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
+from .closing import close
 from .desk import Desk
 from .hearing import hear, press
 from .numbers import NumberControl, StrengthControl
@@ -110,6 +111,12 @@ class Controls:
         for control in self._made.values():
             if isinstance(control, PictureControl):
                 control.offer_names()
+
+    def close(self) -> None:
+        """Give back every widget, also of fields that are not shown."""
+        for control in self._made.values():
+            close(control.widget)
+        close(self.widget)
 
     def show_drawn(self, seed: int) -> None:
         """Show the seed that was drawn for a run."""

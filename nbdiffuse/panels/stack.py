@@ -107,7 +107,7 @@ class StepStack:
         while len(self._steps) < len(recipes):
             controls = self._new_controls(bool(self._steps))
             self._steps.append(StepBox(self._desk, controls, self._guarded(self._take_out)))
-        del self._steps[len(recipes) :]
+        dropped, self._steps = self._steps[len(recipes) :], self._steps[: len(recipes)]
         for step, recipe in zip(self._steps, recipes, strict=True):
             step.controls.show(recipe)
         if len(self._boxes.children) == 0:
@@ -115,6 +115,8 @@ class StepStack:
         children = tuple(step.widget for step in self._steps)
         if self._boxes.children != children:
             self._boxes.children = children
+        for old in dropped:
+            old.close()
 
     def describe(self) -> None:
         """Say in each step's line what it does."""

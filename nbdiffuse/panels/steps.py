@@ -9,6 +9,7 @@ import ipywidgets as widgets
 
 from ..errors import NbdiffuseError
 from ..recipes.recipe import Recipe
+from .closing import close
 from .controls import Controls
 from .desk import Desk
 from .hearing import hear, press
@@ -41,6 +42,11 @@ class StepBox:
         self._line.value = shown
         self._line.icon = "chevron-down" if shown else "chevron-right"
         self.controls.widget.layout.display = "" if shown else "none"
+
+    def close(self) -> None:
+        """Give back its widgets, once it is out of sight for good."""
+        self.controls.close()
+        close(self.widget)
 
     def describe(self, number: int, only: bool) -> None:
         """Say in the line what the step does; the `only` one cannot be taken out."""

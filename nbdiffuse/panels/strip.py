@@ -8,6 +8,7 @@ from collections.abc import Callable
 import ipywidgets as widgets
 
 from ..results import Result, result_label
+from .closing import close
 from .desk import Desk
 from .hearing import press
 from .lines import image
@@ -47,8 +48,7 @@ class Strip:
         del self.results[LONGEST:]
         self.widget.children = (item, *self.widget.children[: LONGEST - 1])
         for old in dropped:
-            for part in (*old.children, old):
-                part.close()
+            close(old)
 
     def _item(self, result: Result) -> widgets.Widget:
         label = " ".join(result_label(result.recipe).split())
