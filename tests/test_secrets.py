@@ -1,4 +1,4 @@
-"""No secret of a person is in anything that is kept or shown: files, store, pages, programs, widgets, IPython's history."""
+"""No secret of a person is in anything that is kept or shown: files, store, pages, programs, widgets."""
 
 from __future__ import annotations
 
