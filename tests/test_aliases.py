@@ -13,7 +13,8 @@ from nbdiffuse.cells.loopbacks import parse_loopback
 from nbdiffuse.cells.options import parse_cell
 from nbdiffuse.errors import ParameterError, did_you_mean, nearest
 from nbdiffuse.families.aliases import _ALIASES, _LINES, unknown_parameter
-from nbdiffuse.recipes.recipe import PARAMS
+from nbdiffuse.families.arguments import ARGUMENTS
+from nbdiffuse.recipes.recipe import CORE, PARAMS
 
 HERE = {
     "steps": "num_inference_steps",
@@ -32,11 +33,12 @@ HERE = {
     "neg": "negative_prompt",
     "noise_seed": "seed",
     "ckpt": "checkpoint",
-    "loras": "lora",
     "W": "width",
     "H": "height",
 }
-NONE_YET = ("vae", "eta", "clip-skip", "hires", "hires_fix", "ip-adapter", "tiling", "restore-faces", "subseed")
+PART_NAMES = ("mask",)
+"""In Python a part is called so."""
+NONE_YET = ("vae", "clip-skip", "hires", "hires_fix", "ip-adapter", "tiling", "restore-faces", "subseed")
 
 
 def refusal(line: str, task: str = "img2img") -> str:
@@ -51,6 +53,8 @@ def test_an_option_of_another_tool_is_answered_with_ours(word: str, name: str) -
     short = f" ({PARAMS[name].short})" if PARAMS[name].short else ""
     dashed = f"-{word}" if len(word) == 1 else f"--{word}"
     assert refusal(f"{dashed} 3") == f"{dashed!r} is not an option of %%img2img. Here it is `{flag(name)}`{short}."
+    if word in PART_NAMES:
+        return
     with pytest.raises(ParameterError, match=f"^'{word.replace('-', '_')}' is not a parameter. Here it is `{name}`.$"):
         Recipe(**{"prompt": "a cat", word.replace("-", "_"): 3})
 
@@ -107,7 +111,9 @@ def test_text_to_image_says_which_magic_takes_a_picture(word: str) -> None:
 
 
 def test_no_word_of_another_tool_is_an_option_here_or_stands_for_two() -> None:
-    assert not set(_ALIASES) & set(PARAMS) and not set(_ALIASES) & set(_LINES) and not set(_LINES) & set(PARAMS)
+    assert not set(_ALIASES) & set(PARAMS) and not set(_ALIASES) & set(_LINES)
+    # A family's own arguments are options where the family takes them; elsewhere the line says what they are.
+    assert set(_LINES) & set(PARAMS) <= {*ARGUMENTS, *CORE}
 
 
 def test_a_slip_is_recognised_and_another_word_is_not() -> None:
@@ -140,3 +146,11 @@ def test_a_recipe_says_that_its_values_are_named() -> None:
 def test_a_name_that_is_twice_in_a_recipes_json_is_refused() -> None:
     with pytest.raises(ParameterError, match="`seed` must be given once"):
         Recipe.from_json('{"format": 1, "prompt": "a cat", "seed": 1, "seed": 2}')
+
+
+@pytest.mark.parametrize(
+    ("part", "rule"), [("mask", "a Mask"), ("loras", "a list of Lora"), ("controlnets", "a list of ControlNet")]
+)
+def test_a_part_that_is_none_is_one_line(part: str, rule: str) -> None:
+    with pytest.raises(ParameterError, match=f"^`{part}` must be {rule}, got 3"):
+        Recipe(prompt="a cat", **{part: 3})

@@ -47,6 +47,10 @@ def parted(word: str) -> tuple[str, str | None, str | None] | None:
 def cached(repo: str, file: str, revision: str | None = None) -> Path | None:
     """Return a file of a hub repository that is on this disk already; nothing is fetched."""
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    found = try_to_load_from_cache(repo, file, revision=revision or None)
+    try:
+        found = try_to_load_from_cache(repo, file, revision=revision or None)
+    except HFValidationError:  # no repository can be called so
+        return None
     return Path(found) if isinstance(found, str) else None

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -252,6 +252,8 @@ def _parts(kind: type[Part], name: str, value: Any) -> Any:
     if name in SINGLE:
         one = None if value is None else kind.of(value)
         return None if one is None or one.empty else one
+    if value is not None and not isinstance(value, (Part, Mapping, str, Iterable)):
+        raise ParameterError(breaks_rule(name, f"a list of {kind.__name__}", value))
     given = () if value is None else (value,) if isinstance(value, (Part, Mapping, str)) else tuple(value)
     return tuple(one for one in map(kind.of, given) if not one.empty)
 

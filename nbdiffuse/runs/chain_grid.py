@@ -150,10 +150,9 @@ class ChainGrid:
             for index, run in enumerate(self._runs):
                 if _whole(run):
                     run.results[-1].save(target / _file(index))
-            write_whole(
-                target / "index.html",
-                page(repr(self), self._tables(shared=True), self._initial(), self.notices).encode("utf-8", "replace"),
-            )
+            notices = [without_folders(line) for line in self.notices]
+            content = page(repr(self), self._tables(shared=True), self._initial(), notices).encode("utf-8", "replace")
+            write_whole(target / "index.html", content)
         except OSError as error:
             raise FileError(f"{target} cannot be written: {error.strerror or error}.") from None
         return target / "index.html"

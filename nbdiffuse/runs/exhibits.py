@@ -42,8 +42,9 @@ def save(title: str, sweep: Sweep, ledger: Ledger, folder: Path, notices: Sequen
             if isinstance(outcome, Result):
                 outcome.save(folder / _file(group[0]))
         # A picture that was carried over may have text in its name that is not Unicode.
-        content = page(title, tables(sweep, ledger, shared=True), initial_picture(sweep), notices).encode("utf-8", "replace")
-        write_whole(folder / "index.html", content)
+        said = [without_folders(line) for line in notices]
+        content = page(title, tables(sweep, ledger, shared=True), initial_picture(sweep), said)
+        write_whole(folder / "index.html", content.encode("utf-8", "replace"))
     except OSError as error:
         raise FileError(f"{folder} cannot be written: {error.strerror or error}.") from None
     return folder / "index.html"
