@@ -17,7 +17,7 @@ from nbdiffuse.embedded.reports import family, figures, masks, styles, upscalers
 from nbdiffuse.embedded.world import STYLES, sample
 from nbdiffuse.errors import CheckpointError
 
-LARGEST = 90_000_000
+LARGEST = 98_000_000
 """Bytes that all weights may take together."""
 CALLS = {
     **dict.fromkeys(("sd15", *STYLES, "sdxl-refiner", "sdxl", "kandinsky22"), "AutoPipelineForImage2Image"),
