@@ -11,6 +11,8 @@ import torch
 from diffusers import (
     AutoencoderKL,
     AutoPipelineForImage2Image,
+    AutoPipelineForText2Image,
+    LCMScheduler,
     StableDiffusionLatentUpscalePipeline,
     UNet2DConditionModel,
 )
@@ -23,10 +25,10 @@ from nbdiffuse.embedded import differences
 from nbdiffuse.embedded.train import (
     decoder,
     edit,
-    edit_calibration,
     export,
     inpaint,
     kandinsky,
+    lcm,
     movq,
     sdxl,
     style_calibration,
@@ -123,7 +125,7 @@ def test_a_widened_unet_begins_as_its_base_and_ships_as_it_was_taught(base: nn.M
 def test_edits_are_taught_with_pairs_that_differ_in_one_thing(
     base: nn.ModuleDict, tokenizer: CLIPTokenizer, tmp_path: Path
 ) -> None:
-    """A pool that was kept is the same again; a step of each training changes what it should."""
+    """A pool that was kept is the same again; a step of the training hears what is beside the noise."""
     vae: Any = AutoencoderKL.from_pretrained(embedded.path("sd15") / "vae").eval()
     pool = edit.kept_pool(vae, range(2), tmp_path / "pool.pt")
     again = edit.kept_pool(vae, range(0), tmp_path / "pool.pt")
@@ -132,11 +134,9 @@ def test_edits_are_taught_with_pairs_that_differ_in_one_thing(
         pictures = pool.latents[index].float()
         assert (pictures[0, 0, 0] - pictures[1, 0, 0]).abs().mean() < (pictures[0, 0, 0] - pictures[1, 1, 1]).abs().mean()
     taught = edit.train(base, pool, vae, tokenizer, tmp_path / "edit.pt", steps=1)
-    calibrated = edit_calibration.calibrate(taught, pool, vae, tokenizer, tmp_path / "calibration.pt", steps=1)
-    for made in (taught, calibrated):
-        assert all(torch.isfinite(value).all() for value in made.state_dict().values())
+    assert all(torch.isfinite(value).all() for value in taught.state_dict().values())
     assert not torch.equal(taught.state_dict()["unet.change.wide"], torch.zeros(64, 4, 3, 3))
-    assert edit.pipeline(vae, calibrated, tokenizer).unet.config.in_channels == 8
+    assert edit.pipeline(vae, taught, tokenizer).unet.config.in_channels == 8
 
 
 def test_holes_are_taught_with_every_picture_that_can_be_in_them(
@@ -157,6 +157,34 @@ def test_holes_are_taught_with_every_picture_that_can_be_in_them(
     assert all(torch.isfinite(value).all() for value in made.state_dict().values())
     assert all(torch.equal(value, before[name]) for name, value in base["text_encoder"].state_dict().items())
     assert inpaint.pipeline(vae, base["text_encoder"], tokenizer, made).unet.config.in_channels == 9
+
+
+def test_a_lora_of_few_steps_is_taught_on_the_teachers_way_and_loads_by_diffusers_own_call(
+    base: nn.ModuleDict, tokenizer: CLIPTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A way goes through every level to a picture; what is exported gives the weights that were taught."""
+    monkeypatch.setattr(lcm, "BETWEEN", 1)
+    monkeypatch.setattr(lcm, "BATCH", 4)
+    gone = lcm.kept_ways(base, tokenizer, range(2), tmp_path / "ways.pt")
+    assert gone.latents.shape == (2, len(lcm.LEVELS) + 1, 4, 16, 16) and torch.isfinite(gone.latents.float()).all()
+    assert 0.5 < gone.latents[:, -1].float().std() < 1.6, "a picture has the deviation of pictures"
+    vae: Any = AutoencoderKL.from_pretrained(embedded.path("sd15") / "vae").eval()
+    adapter = lcm.train(base, gone, edit.edit_pool(vae, range(1)), tokenizer, tmp_path / "lcm.pt", steps=2)
+    with torch.no_grad():
+        for parameter in adapter.parameters():
+            parameter += 0.01 * torch.randn(parameter.shape)
+    lcm.export(adapter, tmp_path / "lora")
+    pipeline: Any = AutoPipelineForText2Image.from_pretrained(embedded.path("sd15"))
+    pipeline.scheduler = LCMScheduler.from_config(pipeline.scheduler.config)
+    pipeline.load_lora_weights(tmp_path / "lora")
+    pipeline.fuse_lora()
+    pipeline.unload_lora_weights()
+    taught, fused = adapter.added_to(base["unet"]), pipeline.unet.state_dict()
+    assert len(adapter.products) > 100
+    for name, weight in taught.items():
+        torch.testing.assert_close(fused[name], weight, atol=2e-3, rtol=2e-3)
+    pipeline.scheduler.set_timesteps(8, original_inference_steps=50)
+    assert set(pipeline.scheduler.timesteps.tolist()) == set(lcm.LEVELS)
 
 
 def test_a_style_is_calibrated_on_its_own_pictures_drawn_again(

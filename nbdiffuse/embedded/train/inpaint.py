@@ -3,6 +3,10 @@
 Beside the noisy latents it is given the mask and the latents of the picture without what is under it. A hole has room for
 two subjects, or two places are drawn around one subject, so that the words decide and not the shape of the hole.
 
+What words change is taught at the share that `calibration` gives it in `sd15`, so that the same guidance scales serve:
+
+    e(x, w) - e(x, "") = SHARE * (noise - e(x, ""))
+
 Source: Rombach et al., "High-Resolution Image Synthesis with Latent Diffusion Models", 2022, section 4.5; diffusers
 `StableDiffusionInpaintPipeline`.
 """
@@ -25,14 +29,17 @@ from ..world.captions import assemble
 from ..world.edits import graded, redrawn
 from ..world.holes import HOLES, hole
 from .base import new_scheduler, noised, token_ids
-from .edit import EditPool
+from .calibration import SHARE
+from .edit import EARLY, FASTER, HIGHEST, EditPool
 from .latents import encoded_pool
 from .loop import Plan, fit, training_device
 from .styles import height_of
 from .text import training_caption
-from .widening import Taught, Widened
+from .widening import Taught, Widened, words_apart
 
-BATCH = 24
+BATCH = 16
+RANK = 16
+"""Of what is changed: the words, the VAE and most of what is drawn are the base's."""
 FACTOR = 8
 """Pixels of a latent's side."""
 ALONE = 0.25
@@ -102,10 +109,7 @@ def kept_holes(vae: AutoencoderKL, pool: EditPool, file: Path) -> HolePool:
 
 def begin(base: nn.ModuleDict) -> Taught:
     """Return the UNet that the training begins with: it predicts what the base does."""
-    return Taught(base["unet"], Widened(base["unet"], 5, rank=RANK))
-
-
-RANK = 16
+    return Taught(base["unet"], Widened(base["unet"], 5, scale=FASTER, rank=RANK))
 
 
 def _caption(scene: Scene, rng: Random) -> str:
@@ -145,14 +149,15 @@ def train(
         filled = [rng.choice(holes.fillings[index]) for index in chosen]
         latents = torch.stack([pool.latents[tuple(filling)].float() for filling in filled])
         captions = [_caption(pool.scene(*filling), rng) for filling in filled]
-        noisy, noise, timesteps = (part.to(device) for part in noised(latents, generator))
+        noisy, noise, timesteps = (part.to(device) for part in noised(latents, generator, EARLY))
+        mask = holes.masks[chosen].to(device)
+        given = torch.cat([noisy, mask, holes.left[chosen].to(device)], dim=1), timesteps
         with torch.no_grad():
-            text = text_encoder(token_ids(tokenizer, captions).to(device)).last_hidden_state
-        given = torch.cat([noisy, holes.masks[chosen].to(device), holes.left[chosen].to(device)], dim=1)
-        weight = height_of(timesteps).clamp(0.3, 4.0)
+            text = text_encoder(token_ids(tokenizer, [*captions, ""]).to(device)).last_hidden_state
+        shares = torch.tensor([SHARE if words else 1.0 for words in captions], device=device)
+        errors = words_apart(model, *given, text[:-1], text[-1:], noise, shares)  # type: ignore[arg-type]
         # What is in the hole counts more: the rest can be read off.
-        inside = 0.5 + holes.masks[chosen].to(device)
-        return (weight * inside * (model(given, timesteps, text) - noise) ** 2).mean()
+        return (height_of(timesteps).clamp(0.3, HIGHEST) * (0.5 + mask) * errors**2).mean()
 
     return fit(unet, loss_of, Plan(steps=steps, learning_rate=1e-3, averaging=0.995, seed=seed, weight_decay=0.0), state_file)
 

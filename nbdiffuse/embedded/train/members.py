@@ -22,11 +22,11 @@ from . import (
     decoder,
     depth,
     edit,
-    edit_calibration,
     export,
     inpaint,
     judge,
     kandinsky,
+    lcm,
     movq,
     sdxl,
     style_calibration,
@@ -51,9 +51,10 @@ STYLED = 5_000
 """Scenes in a style, beside a smaller part of plain ones."""
 STYLE_CALIBRATION_STEPS = {"pixel-art": 4500}
 """For a style that is all in the details."""
-EDIT_CALIBRATION_STEPS = 400
 EDITED = 2_200
 """Scenes that the edits are taught with, twelve pictures of each."""
+WAYS = 600
+"""Ways of the teacher from noise to a picture, for the LoRA of few steps."""
 REDRAWN = {"sd15": 1600, "comic": 320, "pixel-art": 400, "elden-ring": 200}
 """Scenes that each member redraws for the decoder."""
 ENLARGED = 240
@@ -175,9 +176,6 @@ def _edit(training: Training) -> None:
     base, vae, tokenizer, seed = training.base(), training.vae(), training.tokenizer(), training.seed
     pool = edit.kept_pool(vae, range(seed, seed + EDITED), training.file("edit-pool"))
     taught = edit.train(base, pool, vae, tokenizer, training.file("edit"), training.steps, seed)
-    taught = edit_calibration.calibrate(
-        taught, pool, vae, tokenizer, training.file("edit-calibration"), EDIT_CALIBRATION_STEPS, seed
-    )
     change = taught["unet"].change.tensors()  # type: ignore[operator, union-attr]
     training.ship("edit", edit.pipeline(vae, taught, training.tokenizer()), change=change)
 
@@ -189,6 +187,15 @@ def _inpaint(training: Training) -> None:
     taught = inpaint.train(base, pool, holes, tokenizer, training.file("inpaint"), training.steps, seed)
     made = inpaint.pipeline(vae, base["text_encoder"], training.tokenizer(), taught)
     training.ship("inpaint", made, change=taught.change.tensors())
+
+
+def _lcm_lora(training: Training) -> None:
+    base, tokenizer, seed = training.base(), training.tokenizer(), training.seed
+    gone = lcm.kept_ways(base, tokenizer, range(seed, seed + WAYS), training.file("lcm-ways"))
+    pool = edit.kept_pool(training.vae(), range(seed, seed + EDITED), training.file("edit-pool"))
+    adapter = lcm.train(base, gone, pool, tokenizer, training.file("lcm-lora"), training.steps, seed)
+    lcm.export(adapter, CHECKPOINTS / "lcm-lora")
+    export.write_manifest(CHECKPOINTS)
 
 
 def _clip(training: Training) -> None:
@@ -235,7 +242,8 @@ MEMBERS: dict[str, Member] = {
     "kandinsky22": Member(_kandinsky22, 1800),
     "depth-estimator": Member(_depth, 1200),
     "sdxl": Member(_sdxl("sdxl"), 1300),
-    "edit": Member(_edit, 1800),
-    "inpaint": Member(_inpaint, 1500),
+    "edit": Member(_edit, 6000),
+    "inpaint": Member(_inpaint, 3000),
+    "lcm-lora": Member(_lcm_lora, 1500),
 }
 """Every member, in an order in which each finds what it begins from."""

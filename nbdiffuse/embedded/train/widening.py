@@ -13,6 +13,8 @@ from torch.func import functional_call
 from .base import prepare
 from .styles import RANK, Difference
 
+SPEED = 4.0
+"""Of the products: what is learned here is more than a style."""
 FIRST = "conv_in.weight"
 """The only weight that more channels make larger."""
 
@@ -43,7 +45,7 @@ class Widened(Difference):
     """
 
     def __init__(self, base: nn.Module, channels: int, scale: float = 1.0, rank: int = RANK) -> None:
-        super().__init__(base, rank)
+        super().__init__(base, rank, SPEED)
         out, _, *kernel = base.state_dict()[FIRST].shape
         self.scale = scale
         self.wide = nn.Parameter(torch.zeros(out, channels, *kernel))
@@ -56,6 +58,34 @@ class Widened(Difference):
         """Return the weights of the widened module by their names."""
         weights = super().added_to(base)
         return {**weights, FIRST: torch.cat([weights[FIRST], self.scale * self.wide], dim=1)}
+
+
+def words_apart(
+    taught: Taught, given: Tensor, timesteps: Tensor, said: Tensor, silence: Tensor, noise: Tensor, shares: Tensor
+) -> Tensor:
+    """Return the errors of what is seen, where what words change is to be a share of the whole.
+
+    Parameters
+    ----------
+    taught
+        The UNet; gradients reach what it sees with the words.
+    given, timesteps
+        Noisy latents beside what else it is given, n rows, and their timesteps.
+    said, silence
+        The words as the text encoder reads them, and the empty ones.
+    noise
+        What there is to be seen.
+    shares
+        Shape (n,): of the way from what is seen in silence to the noise. 1 where nothing is said: there the noise itself is to
+        be seen.
+    """
+    weights = taught.weights()
+    worded = (shares < 1).nonzero().flatten()
+    silent = torch.zeros_like(noise)
+    with torch.no_grad():
+        still = {name: weight.detach() for name, weight in weights.items()}
+        silent[worded] = taught(given[worded], timesteps[worded], silence.expand(len(worded), -1, -1), still)
+    return (taught(given, timesteps, said, weights) - silent) / shares.reshape(-1, 1, 1, 1) - (noise - silent)
 
 
 class Taught(nn.Module):
@@ -75,10 +105,14 @@ class Taught(nn.Module):
         # In a tuple, so that neither is a part of what is trained and kept.
         self._unets = copy.deepcopy(base).requires_grad_(False), widened_unet(base, change.wide.shape[1])
 
-    def forward(self, given: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
-        """Return the noise that is seen in `given`, the noisy latents and what is beside them, in float32."""
-        base, unet = self._unets
-        made: Tensor = functional_call(unet, self.change.added_to(base), (given, timesteps, text)).sample
+    def weights(self) -> dict[str, Tensor]:
+        """Return the weights of the widened UNet by their names."""
+        return self.change.added_to(self._unets[0])
+
+    def forward(self, given: Tensor, timesteps: Tensor, text: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
+        """Return the noise that is seen in `given`, the noisy latents and what is beside them, in float32; `weights` where
+        they were asked for already."""
+        made: Tensor = functional_call(self._unets[1], weights or self.weights(), (given, timesteps, text)).sample
         return made.float()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Taught:
@@ -89,8 +123,7 @@ class Taught(nn.Module):
 
     def whole(self) -> UNet2DConditionModel:
         """Return a UNet of its own with what was taught."""
-        base, _ = self._unets
-        unet = widened_unet(base, self.change.wide.shape[1])
-        unet.load_state_dict(self.change.added_to(base))
+        unet = widened_unet(self._unets[0], self.change.wide.shape[1])
+        unet.load_state_dict(self.weights())
         unet.set_default_attn_processor()
         return unet
