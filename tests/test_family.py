@@ -13,19 +13,20 @@ from PIL import Image
 
 from nbdiffuse import embedded
 from nbdiffuse.embedded.borrowing import CHECKPOINTS
-from nbdiffuse.embedded.reports import family, figures, masks, styles, upscalers
+from nbdiffuse.embedded.reports import edits, family, figures, masks, styles, upscalers
 from nbdiffuse.embedded.world import STYLES, sample
 from nbdiffuse.errors import CheckpointError
 
-LARGEST = 90_000_000
+LARGEST = 98_000_000
 """Bytes that all weights may take together."""
 CALLS = {
     **dict.fromkeys(("sd15", *STYLES, "sdxl-refiner", "sdxl", "kandinsky22"), "AutoPipelineForImage2Image"),
     "x2-upscaler": "StableDiffusionLatentUpscalePipeline",
     "x4-upscaler": "StableDiffusionUpscalePipeline",
     "controlnet-depth": "ControlNetModel",
+    "edit": "StableDiffusionInstructPix2PixPipeline",
 }
-DRAWING = [name for name in CALLS if name != "controlnet-depth"]
+DRAWING = [name for name in CALLS if name not in ("controlnet-depth", "edit")]
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -98,6 +99,11 @@ def test_a_controlnet_keeps_the_layout() -> None:
     kept, lost, *_ = family.controlnet_figures(10, masks.train(vae, steps=150, pool_size=600))
     # Judged by a network that was trained for seconds; the report's own judge is surer.
     assert kept.value >= 0.65 and lost.value < kept.value - 0.1
+
+
+def test_an_edit_changes_what_the_words_ask_for_and_keeps_the_rest() -> None:
+    changed, *_, kept, _, _, _ = (figure.value for figure in edits.edit_figures(15))
+    assert changed >= 60 and kept >= 75
 
 
 def test_the_clip_finds_the_caption_of_a_picture() -> None:

@@ -11,6 +11,8 @@ import torch
 from diffusers import (
     AutoencoderKL,
     AutoPipelineForImage2Image,
+    AutoPipelineForText2Image,
+    LCMScheduler,
     StableDiffusionLatentUpscalePipeline,
     UNet2DConditionModel,
 )
@@ -22,12 +24,16 @@ from nbdiffuse import embedded
 from nbdiffuse.embedded import differences
 from nbdiffuse.embedded.train import (
     decoder,
+    edit,
     export,
+    inpaint,
     kandinsky,
+    lcm,
     movq,
     sdxl,
     style_calibration,
     styles,
+    widening,
     x2_calibration,
     x2_upscaler,
     x4_upscaler,
@@ -88,6 +94,97 @@ def test_a_change_begins_as_none_and_ships_as_it_was_taught(base: nn.ModuleDict,
     made, taught = load_file(tmp_path / "made.safetensors"), change.added_to(unet)
     for name, value in made.items():
         torch.testing.assert_close(value.float(), taught[name], atol=5e-3, rtol=5e-3)
+
+
+def test_a_widened_unet_begins_as_its_base_and_ships_as_it_was_taught(base: nn.ModuleDict, tmp_path: Path) -> None:
+    """At first it hears nothing of what is beside the noisy latents; the merged file is a whole UNet with more channels."""
+    unet: Any = base["unet"]
+    change = widening.Widened(unet, 4, scale=0.2, rank=4)
+    taught = widening.Taught(unet, change)
+    noisy, beside, text = torch.randn(2, 4, 16, 16), torch.randn(2, 4, 16, 16), torch.randn(2, 77, 96)
+    timesteps = torch.tensor([10, 900])
+    with torch.no_grad():
+        same = taught(torch.cat([noisy, beside], dim=1), timesteps, text)
+        torch.testing.assert_close(same, unet(noisy, timesteps, text).sample, atol=1e-4, rtol=1e-4)
+        for parameter in change.parameters():
+            parameter += 0.01 * torch.randn(parameter.shape)
+        wanted = taught(torch.cat([noisy, beside], dim=1), timesteps, text)
+    assert [name for name in taught.state_dict() if not name.startswith("change.")] == [], "the base is kept with every state"
+    given, folder = tmp_path / "base.safetensors", tmp_path / "unet"
+    save_file({name: value.half().contiguous() for name, value in unet.state_dict().items()}, given)
+    widening.widened_unet(unet, 4).save_pretrained(folder)
+    export.export_change(change.tensors(), tmp_path, "unet")
+    differences.merge(given, folder / differences.NAME, folder / differences.WEIGHTS)
+    loaded = UNet2DConditionModel.from_pretrained(folder)
+    assert loaded.config["in_channels"] == 8
+    with torch.no_grad():
+        made = loaded(torch.cat([noisy, beside], dim=1), timesteps, text).sample
+    torch.testing.assert_close(made, wanted, atol=0.05, rtol=0.05)
+
+
+def test_edits_are_taught_with_pairs_that_differ_in_one_thing(
+    base: nn.ModuleDict, tokenizer: CLIPTokenizer, tmp_path: Path
+) -> None:
+    """A pool that was kept is the same again; a step of the training hears what is beside the noise."""
+    vae: Any = AutoencoderKL.from_pretrained(embedded.path("sd15") / "vae").eval()
+    pool = edit.kept_pool(vae, range(2), tmp_path / "pool.pt")
+    again = edit.kept_pool(vae, range(0), tmp_path / "pool.pt")
+    assert again.scenes == pool.scenes and torch.equal(again.latents, pool.latents)
+    for index in (0, 1):
+        pictures = pool.latents[index].float()
+        assert (pictures[0, 0, 0] - pictures[1, 0, 0]).abs().mean() < (pictures[0, 0, 0] - pictures[1, 1, 1]).abs().mean()
+    taught = edit.train(base, pool, vae, tokenizer, tmp_path / "edit.pt", steps=1)
+    assert all(torch.isfinite(value).all() for value in taught.state_dict().values())
+    assert not torch.equal(taught.state_dict()["unet.change.wide"], torch.zeros(64, 4, 3, 3))
+    assert edit.pipeline(vae, taught, tokenizer).unet.config.in_channels == 8
+
+
+def test_holes_are_taught_with_every_picture_that_can_be_in_them(
+    base: nn.ModuleDict, tokenizer: CLIPTokenizer, tmp_path: Path
+) -> None:
+    """What is left of a picture is the same whichever of them is in the hole, and the base's text encoder stays."""
+    vae: Any = AutoencoderKL.from_pretrained(embedded.path("sd15") / "vae").eval()
+    pool = edit.edit_pool(vae, range(2))
+    holes = inpaint.kept_holes(vae, pool, tmp_path / "holes.pt")
+    assert holes.masks.shape == (6, 1, 16, 16) and holes.left.shape == (6, 4, 16, 16)
+    assert [len(filling) for filling in holes.fillings] == [2, 1, 2] * 2
+    for index, (mask, fillings) in enumerate(zip(holes.masks, holes.fillings, strict=True)):
+        one, other = (pool.latents[tuple(filling)].float() for filling in (fillings[0], fillings[-1]))
+        outside = (one - other).abs() * (1 - mask)
+        assert outside.mean() < 0.15 * max(0.1, float(((one - other).abs() * mask).sum() / mask.sum())), index
+    before = {name: value.clone() for name, value in base["text_encoder"].state_dict().items()}
+    made = inpaint.train(base, pool, holes, tokenizer, tmp_path / "inpaint.pt", steps=1)
+    assert all(torch.isfinite(value).all() for value in made.state_dict().values())
+    assert all(torch.equal(value, before[name]) for name, value in base["text_encoder"].state_dict().items())
+    assert inpaint.pipeline(vae, base["text_encoder"], tokenizer, made).unet.config.in_channels == 9
+
+
+def test_a_lora_of_few_steps_is_taught_on_the_teachers_way_and_loads_by_diffusers_own_call(
+    base: nn.ModuleDict, tokenizer: CLIPTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A way goes through every level to a picture; what is exported gives the weights that were taught."""
+    monkeypatch.setattr(lcm, "BETWEEN", 1)
+    monkeypatch.setattr(lcm, "BATCH", 4)
+    gone = lcm.kept_ways(base, tokenizer, range(2), tmp_path / "ways.pt")
+    assert gone.latents.shape == (2, len(lcm.LEVELS) + 1, 4, 16, 16) and torch.isfinite(gone.latents.float()).all()
+    assert 0.5 < gone.latents[:, -1].float().std() < 1.6, "a picture has the deviation of pictures"
+    vae: Any = AutoencoderKL.from_pretrained(embedded.path("sd15") / "vae").eval()
+    adapter = lcm.train(base, gone, edit.edit_pool(vae, range(1)), tokenizer, tmp_path / "lcm.pt", steps=2)
+    with torch.no_grad():
+        for parameter in adapter.parameters():
+            parameter += 0.01 * torch.randn(parameter.shape)
+    lcm.export(adapter, tmp_path / "lora")
+    pipeline: Any = AutoPipelineForText2Image.from_pretrained(embedded.path("sd15"))
+    pipeline.scheduler = LCMScheduler.from_config(pipeline.scheduler.config)
+    pipeline.load_lora_weights(tmp_path / "lora")
+    pipeline.fuse_lora()
+    pipeline.unload_lora_weights()
+    taught, fused = adapter.added_to(base["unet"]), pipeline.unet.state_dict()
+    assert len(adapter.products) > 100
+    for name, weight in taught.items():
+        torch.testing.assert_close(fused[name], weight, atol=2e-3, rtol=2e-3)
+    pipeline.scheduler.set_timesteps(8, original_inference_steps=50)
+    assert set(pipeline.scheduler.timesteps.tolist()) == set(lcm.LEVELS)
 
 
 def test_a_style_is_calibrated_on_its_own_pictures_drawn_again(

@@ -26,12 +26,16 @@ BORROWED: Mapping[str, Mapping[str, str]] = {
     "comic": {"vae": "sd15"},
     "pixel-art": {"vae": "sd15"},
     "elden-ring": {"vae": "sd15"},
+    "edit": {"vae": "sd15"},
+    "inpaint": {"vae": "sd15", "text_encoder": "sd15"},
     "sdxl-refiner": {"vae": "sdxl"},
     "x2-upscaler": {"vae": "sd15", "text_encoder": "sd15"},
     "x4-upscaler": {"text_encoder": "sd15"},
 }
 """Which component each checkpoint has from which other one."""
-CHANGED: Mapping[str, Mapping[str, str]] = {style: {"unet": "sd15"} for style in ("comic", "pixel-art", "elden-ring")}
+CHANGED: Mapping[str, Mapping[str, str]] = {
+    name: {"unet": "sd15"} for name in ("comic", "pixel-art", "elden-ring", "edit", "inpaint")
+}
 """Which component of each checkpoint is which other one's, with a change."""
 
 

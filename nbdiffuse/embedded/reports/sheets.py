@@ -12,9 +12,12 @@ from diffusers import AutoPipelineForImage2Image, AutoPipelineForText2Image, Con
 from PIL import Image, ImageDraw, ImageFont
 
 from .. import names, path
-from ..world import STYLES, sample
+from ..world import STYLES, edits, sample
+from ..world.holes import HOLES
 from ..world.styles import TRIGGERS
+from .edits import edited
 from .figures import UNSEEN, image_to_image, quiet, text_to_image
+from .holes import filled, pasted, sample_hole
 
 GUIDE = [
     "cat wizard, gandalf, lord of the rings, detailed, fantasy, cute, adorable, Pixar, Disney, 8k",
@@ -101,6 +104,22 @@ def _drawn(name: str, guidance: float, **more: Any) -> Callable[[], list[Row]]:
     ]
 
 
+def _edits() -> list[Row]:
+    pipeline = quiet(diffusers.StableDiffusionInstructPix2PixPipeline.from_pretrained(path("edit")))
+    made = [edits.sample_edit(UNSEEN + 7 + index) for index in range(8)]
+    words = "; ".join(edit.instruction for edit in made)
+    return [("given", [edit.scene.image for edit in made]), (words, edited(pipeline, made))]
+
+
+def _holes() -> list[Row]:
+    pipeline = quiet(diffusers.StableDiffusionInpaintPipeline.from_pretrained(path("inpaint")))
+    cut = [sample_hole(UNSEEN + 7 + index, HOLES[index % len(HOLES)]) for index in range(8)]
+    grey = Image.new("RGB", cut[0].mask.size, "gray")
+    given = [Image.composite(grey, one.scene.image, one.mask) for one in cut]
+    words = "; ".join(f"{one.wanted.subject}, {one.wanted.place}" for one in cut)
+    return [("pictures with a hole", given), (words, [pasted(*pair) for pair in zip(filled(pipeline, cut), cut, strict=True)])]
+
+
 SHEETS: dict[str, Callable[[], list[Row]]] = {
     "sd15": _base,
     **{style: _style(style) for style in STYLES},
@@ -110,6 +129,8 @@ SHEETS: dict[str, Callable[[], list[Row]]] = {
     "sdxl-refiner": _redrawn("sdxl-refiner", 5.0),
     "kandinsky22": _drawn("kandinsky22", 4.0, width=128, height=128),
     "sdxl": _drawn("sdxl", 5.0),
+    "edit": _edits,
+    "inpaint": _holes,
 }
 """What is drawn of each member."""
 

@@ -53,11 +53,12 @@ def prepare(unet: Any, device: torch.device) -> None:
         unet.set_attn_processor(AttnProcessor())
 
 
-def noised(latents: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Add noise at timesteps spread evenly over the batch; return (noisy, noise, timesteps)."""
+def noised(latents: Tensor, generator: torch.Generator, early: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Add noise at timesteps spread over the batch, evenly or, with `early` below 1, more of them early, where there is much
+    noise; return (noisy, noise, timesteps)."""
     scheduler = new_scheduler()
     count = len(latents)
-    spread = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    spread = ((torch.arange(count) + torch.rand(count, generator=generator)) / count) ** early
     timesteps = (spread * scheduler.config["num_train_timesteps"]).long()
     noise = torch.randn(latents.shape, generator=generator)
     return scheduler.add_noise(latents, noise, timesteps), noise, timesteps

@@ -21,9 +21,12 @@ from . import (
     controlnet,
     decoder,
     depth,
+    edit,
     export,
+    inpaint,
     judge,
     kandinsky,
+    lcm,
     movq,
     sdxl,
     style_calibration,
@@ -48,6 +51,10 @@ STYLED = 5_000
 """Scenes in a style, beside a smaller part of plain ones."""
 STYLE_CALIBRATION_STEPS = {"pixel-art": 4500}
 """For a style that is all in the details."""
+EDITED = 2_200
+"""Scenes that the edits are taught with, twelve pictures of each."""
+WAYS = 600
+"""Ways of the teacher from noise to a picture, for the LoRA of few steps."""
 REDRAWN = {"sd15": 1600, "comic": 320, "pixel-art": 400, "elden-ring": 200}
 """Scenes that each member redraws for the decoder."""
 ENLARGED = 240
@@ -165,6 +172,32 @@ def _sdxl(name: str) -> Callable[[Training], None]:
     return member
 
 
+def _edit(training: Training) -> None:
+    base, vae, tokenizer, seed = training.base(), training.vae(), training.tokenizer(), training.seed
+    pool = edit.kept_pool(vae, range(seed, seed + EDITED), training.file("edit-pool"))
+    taught = edit.train(base, pool, vae, tokenizer, training.file("edit"), training.steps, seed)
+    change = taught["unet"].change.tensors()  # type: ignore[operator, union-attr]
+    training.ship("edit", edit.pipeline(vae, taught, training.tokenizer()), change=change)
+
+
+def _inpaint(training: Training) -> None:
+    base, vae, tokenizer, seed = training.base(), training.vae(), training.tokenizer(), training.seed
+    pool = edit.kept_pool(vae, range(seed, seed + EDITED), training.file("edit-pool"))
+    holes = inpaint.kept_holes(vae, pool, training.file("inpaint-pool"))
+    taught = inpaint.train(base, pool, holes, tokenizer, training.file("inpaint"), training.steps, seed)
+    made = inpaint.pipeline(vae, base["text_encoder"], training.tokenizer(), taught)
+    training.ship("inpaint", made, change=taught.change.tensors())
+
+
+def _lcm_lora(training: Training) -> None:
+    base, tokenizer, seed = training.base(), training.tokenizer(), training.seed
+    gone = lcm.kept_ways(base, tokenizer, range(seed, seed + WAYS), training.file("lcm-ways"))
+    pool = edit.kept_pool(training.vae(), range(seed, seed + EDITED), training.file("edit-pool"))
+    adapter = lcm.train(base, gone, pool, tokenizer, training.file("lcm-lora"), training.steps, seed)
+    lcm.export(adapter, CHECKPOINTS / "lcm-lora")
+    export.write_manifest(CHECKPOINTS)
+
+
 def _clip(training: Training) -> None:
     model = clip.train(training.tokenizer(), training.file("clip"), training.steps, training.seed)
     training.keep("clip", model)
@@ -209,5 +242,8 @@ MEMBERS: dict[str, Member] = {
     "kandinsky22": Member(_kandinsky22, 1800),
     "depth-estimator": Member(_depth, 1200),
     "sdxl": Member(_sdxl("sdxl"), 1300),
+    "edit": Member(_edit, 6000),
+    "inpaint": Member(_inpaint, 3000),
+    "lcm-lora": Member(_lcm_lora, 1500),
 }
 """Every member, in an order in which each finds what it begins from."""

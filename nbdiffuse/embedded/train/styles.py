@@ -58,10 +58,13 @@ class Difference(nn.Module):
         A module with float32 weights; it stays as it is.
     rank
         Of the products, at least 1.
+    speed
+        What the products are multiplied by: how much faster they change than at the learning rate alone.
     """
 
-    def __init__(self, base: nn.Module, rank: int = RANK) -> None:
+    def __init__(self, base: nn.Module, rank: int = RANK, speed: float = 1.0) -> None:
         super().__init__()
+        self.speed = speed
         self.changed = nn.ParameterDict()
         for name, weight in base.state_dict().items():
             rows, columns = len(weight), weight.numel() // max(1, len(weight))
@@ -73,7 +76,8 @@ class Difference(nn.Module):
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the change as `differences.merge` reads it, in float32."""
-        return {name.replace("/", "."): tensor for name, tensor in self.changed.items()}
+        whole = {name: self.speed * tensor if name.endswith("/up") else tensor for name, tensor in self.changed.items()}
+        return {name.replace("/", "."): tensor for name, tensor in whole.items()}
 
     def added_to(self, base: nn.Module) -> dict[str, Tensor]:
         """Return the weights of the changed module by their names."""

@@ -46,11 +46,7 @@ class Scene:
         canvas = Canvas(self.size, layer)
         canvas.depth = 8
         places.PLACES[self.place](canvas, rng)
-        height = rng.uniform(0.52, 0.68)
-        ground = rng.uniform(0.86, 0.94)
-        canvas.depth, canvas.is_subject = 225, True
-        canvas.place(rng.uniform(0.36, 0.64), ground, height, mirror=rng.random() < 0.5)
-        subjects.SUBJECTS[self.subject](canvas, rng)
+        stand(canvas, self.subject, rng)
         return canvas.finish()
 
     @cached_property
@@ -74,6 +70,15 @@ class Scene:
     def caption(self) -> str:
         """A caption that names subject, place, palette and style, in words drawn by the seed."""
         return captions.write(self, Random(f"caption {self.seed}"))
+
+
+def stand(canvas: Canvas, subject: str, rng: Random) -> None:
+    """Let a subject stand in the place that a canvas shows."""
+    height = rng.uniform(0.52, 0.68)
+    ground = rng.uniform(0.86, 0.94)
+    canvas.depth, canvas.is_subject = 225, True
+    canvas.place(rng.uniform(0.36, 0.64), ground, height, mirror=rng.random() < 0.5)
+    subjects.SUBJECTS[subject](canvas, rng)
 
 
 def sample(seed: int, size: int = 128, *, style: str | None = None) -> Scene:
