@@ -45,12 +45,12 @@ def square() -> np.ndarray[Any, Any]:
 
 def meant(source: Any) -> np.ndarray[Any, Any]:
     """Return what a recipe takes as its mask."""
-    held = Recipe(image=Image.new("RGB", (64, 64)), mask_image=source).mask_image
+    held = Recipe(image=Image.new("RGB", (64, 64)), mask_image=source).mask.image
     return np.asarray(held.image.convert("L"))
 
 
 def notices(source: Any) -> tuple[str, ...]:
-    mask = Recipe(mask_image=source).mask_image
+    mask = Recipe(mask_image=source).mask.image
     assert isinstance(mask, Picture)
     return mask.notices
 
@@ -123,7 +123,7 @@ def test_without_transparency_brightness_counts() -> None:
     opaque = Image.fromarray(grey).convert("RGBA")
     assert np.array_equal(meant(opaque), grey)
     assert notices(opaque) == notices(grey) == ()
-    assert Recipe(mask_image=grey).mask_image == Picture.of(grey)
+    assert Recipe(mask_image=grey).mask.image == Picture.of(grey)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_grids_chains_and_loopbacks_keep_what_is_black_too(session: Session, sce
         cell = grid[index]
         assert cell.image.tobytes() == session.run(cell.recipe).image.tobytes()
         kept.append(changed_below(cell.image, start, mask) == 0)
-    assert kept == [cell.recipe.mask_overlay == "exact" for cell in (grid[index] for index in range(4))]
+    assert kept == [cell.recipe.mask.overlay == "exact" for cell in (grid[index] for index in range(4))]
     chain = nbdiffuse.run(Recipe(prompt="a dog", image=start, strength=0.5, **QUICK) >> recipe.replace(image=None))
     before, after = chain.results
     assert changed_below(before.image, start, mask) > 0 and changed_below(after.image, before.image, mask) == 0
@@ -310,7 +310,7 @@ def test_a_file_of_an_earlier_version_says_the_same_pixels(name: str) -> None:
     # The processor may add in another order than the one that made them.
     assert verdict.state in ("identical", "within tolerance"), verdict
     made = nbdiffuse.replay(file)
-    assert made.recipe.mask_overlay == (None if name == "stretched" else "none")
+    assert made.recipe.get("mask_overlay") == (None if name == "stretched" else "none")
     assert made.recipe.resize_mode == ("stretch" if name == "stretched" else "fit")
     assert made.image.size == (64, 64)
     if name == "masked":
@@ -320,7 +320,7 @@ def test_a_file_of_an_earlier_version_says_the_same_pixels(name: str) -> None:
 
 def test_a_replay_finds_a_mask_beside_it_by_what_its_layer_means(session: Session, scene: Any, tmp_path: Path) -> None:
     layer((0, 0, 0, 255)).save(tmp_path / "layer.png")
-    address = Recipe(mask_image=tmp_path / "layer.png").mask_image.address
+    address = Recipe(mask_image=tmp_path / "layer.png").mask.image.address
     found = Archive(Store(tmp_path / "store"), folders=(tmp_path,)).picture(address)
     assert found is not None and np.array_equal(np.asarray(found.image.convert("L")), square())
     # An earlier version took the layer on white: its address finds that, and it stays a mask of that kind.

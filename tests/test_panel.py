@@ -238,9 +238,9 @@ def test_pictures_that_are_not_in_memory_are_named_and_all_else_arrives(
     assert arrival is not None
     for name in lost:
         assert f"Its {name} is not in memory: give it again." in arrival.lines
-    restored = arrival.recipe.to_dict()
+    restored = arrival.recipe.values()
     assert kept.items() <= restored.items()
-    assert gone <= {name for name in recipe.to_dict() if restored.get(name) is None}
+    assert gone <= {name for name in recipe.values() if restored.get(name) is None}
 
 
 def test_a_sweep_runs_below_and_is_the_sweeps_own(panel: Panel, recipe: Recipe) -> None:

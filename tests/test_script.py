@@ -280,7 +280,7 @@ def test_a_mistake_in_the_command_is_one_line(scene: Any, tmp_path: Path) -> Non
         script_command(Shell(), ["made"])
     with pytest.raises(ParameterError, match="must have pictures to compare with, and this Recipe has none"):
         script_command(Shell(made=recipe), ["made", "--check"])
-    with pytest.raises(FileError, match=r"must end in \.py"):
+    with pytest.raises(FileError, match=r"must be a file name that ends in \.py"):
         script_command(Shell(made=recipe), ["made", str(tmp_path / "cat.txt")])
     with pytest.raises(ParameterError, match="`program` must be asked for a recipe"):
         nbdiffuse.program("a cat")

@@ -68,7 +68,7 @@ def _theirs(name: str, content: bytes, reading: Reading) -> Arrival:
     if recipe.model not in PRESETS:
         raise FileError(breaks_rule("model", f"the name of a preset in {name}", recipe.model, "Set it by hand."))
     can_be_set = settable(recipe)
-    untaken = [field for field in reading.recipe.to_dict() if field not in can_be_set]
+    untaken = [field for field in reading.recipe.values() if field not in can_be_set]
     lines = [f"The settings are those of {name}; its picture is the initial image."]
     if reading.earlier:
         lines.append(f"They are those of the last of {len(reading.earlier) + 1} passes; `%diffuse read` shows all.")
@@ -91,9 +91,9 @@ def _ours(name: str, content: bytes, provenance: Provenance) -> Arrival:
     if "image" in missing:
         # What needs an initial picture waits in the recipe until there is one.
         recipe = recipe.replace(**dict.fromkeys(("strength", "resize_mode", "mask")))
-    recipe = recipe.replace(controlnets=[net for net in recipe.controlnets if net.image is not None])
+        recipe = recipe.replace(controlnets=[net for net in recipe.controlnets if net.image is not None])
     can_be_set = settable(recipe)
-    recipe = recipe.replace(**{field: None for field in recipe.to_dict() if field not in can_be_set})
+    recipe = recipe.replace(**{field: None for field in recipe.values() if field not in can_be_set})
     result = Result(provenance.recipe, (image,), None, 0.0, claimed_fingerprint=provenance.fingerprint)
     return Arrival(recipe, result, tuple(told))
 
