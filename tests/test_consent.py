@@ -120,7 +120,7 @@ def test_a_step_of_a_chain_and_an_ancestor_in_a_file_are_asked_about(quiet_hub: 
     file = file_of(tmp_path, checkpoint="evil/repo")
     foreign = resolve(Recipe(**BASE, checkpoint="evil/repo"))
     chain = foreign >> resolve(Recipe(**BASE, strength=1.0, image=PICTURE, checkpoint="sd15")).replace(image=None)
-    image_files.write(PICTURE, tmp_path / "chain.png", Provenance(foreign.replace(checkpoint="sd15"), chain=chain))
+    image_files.write(PICTURE, tmp_path / "chain.png", Provenance(resolve(Recipe(**BASE, checkpoint="sd15")), chain=chain))
     assert "evil/repo" in verify(tmp_path / "chain.png")[0].reason
     # A redrawing of the first file, in the same folder: to change its first step is to run that file.
     start = Picture.of(file)

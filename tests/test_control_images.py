@@ -36,17 +36,17 @@ def estimates(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_python_estimates_what_the_initial_picture_shows(recipe: Recipe, scene: Any, session: Session) -> None:
     depth = session.depth_map(scene.image)
     made = run(recipe)
-    assert made.recipe.control_image == depth and made.recipe.control_image.label == "estimated depth"
+    assert made.recipe.controlnets[0].image == depth and made.recipe.controlnets[0].image.label == "estimated depth"
     assert made.image.tobytes() == run(recipe.replace(control_image=depth)).image.tobytes()
 
 
 def test_the_second_controlnet_takes_it_too(recipe: Recipe, session: Session, scene: Any) -> None:
     both = recipe.replace(control_image=scene.image, controlnet_2="depth", control_image_2="auto")
-    assert resolve(both).control_image_2 == session.depth_map(scene.image)
+    assert resolve(both).controlnets[1].image == session.depth_map(scene.image)
 
 
 def test_a_recipe_with_it_is_data_and_reads_back(recipe: Recipe) -> None:
-    assert recipe.to_dict()["control_image"] == "auto" and "control_image" not in recipe.pictures
+    assert recipe.to_dict()["controlnets"][0]["image"] == "auto" and "control_image" not in recipe.pictures
     assert Recipe.from_json(recipe.to_json()) == recipe
     assert hash(recipe) == hash(Recipe.from_json(recipe.to_json()))
 

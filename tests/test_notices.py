@@ -34,8 +34,8 @@ SIX = {
     "transparency": "`image`: transparent pixels are composited on white",
     "first frame": "`image`: the first of 3 frames is used",
     "cut prompt": "tokens and 75 fit: this part is not seen",
-    "mask of another shape": "`mask_image`: 64x128 is another shape than the picture's 128x128, so it is stretched",
-    "colours in a mask": "`mask_image`: it has colours, of which only the brightness counts",
+    "mask of another shape": "`mask_image`: it has another shape than the picture that it lies over, 64x128 and 128x128",
+    "colours in a mask": "`mask_image`: the mask is a colour picture: its brightness counts",
     "unknown words": 'was never shown "bicycle"',
 }
 
@@ -99,6 +99,9 @@ HEADS = {
 @pytest.mark.parametrize("surface", HEADS)
 def test_a_cell_shows_each_notice_once(surface: str, cell: Any, tmp_path: Path) -> None:
     lines = cell(HEADS[surface].replace("FILE", str(tmp_path / "start.webp")))
+    if surface == "loopback":
+        # A later pass's own picture has the size of the run, as the mask over it has then.
+        lines = [line for line in lines if not (line.startswith("1 of 2 passes") and "another shape" in line)]
     assert each_once(lines)
     if surface == "grid":
         assert sum(line.startswith("All 3 images: ") for line in lines) == len(SIX)
@@ -202,13 +205,11 @@ def test_what_is_stored_is_not_said_of_another_picture_with_the_same_pixels(sess
 
 @pytest.mark.parametrize("mode", ["fit", "crop", "pad"])
 def test_what_becomes_of_a_picture_of_another_shape_is_said(mode: str) -> None:
-    word = {"fit": "stretched", "crop": "cut", "pad": "padded"}[mode]
+    # Whatever becomes of the initial picture, what lies over it covers all of it.
     (line,) = (one for one in before_run(resolve(recipe(resize_mode=mode))) if "another shape" in one)
-    assert line.endswith(f"so it is {word}")
+    assert line.endswith("it is stretched")
     control = {"mask_image": None, "controlnet": "depth", "control_image": colored()}
-    assert any(
-        line.startswith("`control_image`: 64x128 is another shape") for line in picture_notices(resolve(recipe(**control)))
-    )
+    assert any(line.startswith("`control_image`: it has another shape") for line in picture_notices(resolve(recipe(**control))))
 
 
 def test_grey_masks_of_the_pictures_shape_have_no_notice() -> None:
@@ -217,7 +218,7 @@ def test_grey_masks_of_the_pictures_shape_have_no_notice() -> None:
     jpeg = io.BytesIO()
     grey.convert("RGB").save(jpeg, "JPEG", quality=60)
     start = Image.new("RGB", (128, 128))
-    for mask in (grey, grey.convert("1"), jpeg.getvalue(), Image.new("RGB", (130, 128), "white")):
+    for mask in (grey, grey.convert("1"), jpeg.getvalue(), grey.convert("RGB").resize((129, 128))):
         assert before_run(resolve(Recipe(prompt="a cat", image=start, mask_image=mask))) == ()
 
 

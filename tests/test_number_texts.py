@@ -43,7 +43,7 @@ def test_what_is_shown_is_the_value(strength: float, guidance: float) -> None:
     assert number_text(guidance) in step_text(recipe).replace(",", " ").split()
     assert float(number_text(strength)) == strength and float(number_text(guidance)) == guidance
     assert Axis("strength", (strength,)).labels == (number_text(strength),)
-    assert f":{number_text(strength)}" in str(Lora("a.safetensors", strength)) or strength == 1
+    assert f":{number_text(strength)}" in str(Lora(file="a.safetensors", scale=strength)) or strength == 1
     if strength != 0.5:
         sides = [Side(name, recipe.replace(strength=value), {}, PICTURE) for name, value in (("a", 0.5), ("b", strength))]
         assert number_text(strength) in repr(Comparison(*sides)).split()

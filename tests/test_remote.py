@@ -72,7 +72,7 @@ def test_a_failing_recipe_sends_its_line_and_its_traceback_back(recipe: Recipe) 
     error = remote.unpacked(remote.run(*remote.packed(complete)), complete)
     assert type(error).__name__ == "CheckpointError" and "no-such-checkpoint" in str(error)
     unreadable = remote.unpacked(remote.run("{}", {}), complete)
-    assert isinstance(unreadable, ParameterError) and "must be a JSON object of format 1" in str(unreadable)
+    assert isinstance(unreadable, ParameterError) and "must be a JSON object of format 2 or 1" in str(unreadable)
 
 
 def test_latents_do_not_travel(recipe: Recipe, session: Any, threads: ThreadPoolExecutor) -> None:

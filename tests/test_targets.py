@@ -52,8 +52,11 @@ def test_folders_above_a_file_are_made(tmp_path: Path, made: Any, name: str, mon
 def test_every_writer_refuses_what_cannot_be_written(tmp_path: Path, made: Any, name: str) -> None:
     (tmp_path / "file").write_text("here")
     (tmp_path / "folder.png").mkdir()
-    wrong = {tmp_path / "file" / name: "is a file, and a folder is needed there", f"~nobody-at-all/{name}": "there is no user"}
-    wrong[tmp_path / ("x" * 300) / name] = "name too long"
+    wrong = {
+        tmp_path / "file" / name: "is a file, and a folder is needed there",
+        f"~nobody-at-all/{name}": "No user here is called",
+    }
+    wrong[tmp_path / ("x" * 300) / name] = "at most 255 bytes"
     if name != "grid":
         wrong[tmp_path / "other.xyz"] = "`save` must be a file name that ends in"
         place = tmp_path / f"taken{Path(name).suffix}"

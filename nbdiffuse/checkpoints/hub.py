@@ -14,6 +14,7 @@ from huggingface_hub import errors
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
 from ..errors import CheckpointError
+from ..families.families import FAMILIES
 from ..families.recognition import recognise_directory
 from ..files.hashes import git_blob_of, sha256_of
 from ..recipes.presets import runs_here
@@ -110,10 +111,16 @@ def fetch(repo: str, revision: str | None, half: bool, weights: bool = True) -> 
     return _fetch(repo, revision, choose)
 
 
+_CLASSES = {name for family in FAMILIES.values() for name in family.pipelines.values()}
+"""Pipeline classes that are run here."""
+
+
 def _refuse_other_families(repo: str, directory: Path) -> None:
     """Refuse a pipeline of a family that is not run here, before its weights are fetched; a prior is a half of one that is."""
     found = recognise_directory(directory)
     if found is not None and not found.family and "Prior" not in found.what:
+        if found.what.split()[-1] in _CLASSES:
+            components_of(directory)  # a component is what it cannot be: that is the line to read
         raise CheckpointError(f"{repo} is {found.what}. {runs_here()}")
 
 

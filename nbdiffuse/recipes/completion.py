@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from .. import embedded
 from ..errors import ParameterError, did_you_mean
 from ..families.arguments import ARGUMENTS
 from ..families.diffusers_classes import call_defaults
@@ -98,12 +99,16 @@ def estimated(complete: Recipe) -> Recipe:
 def open_fields(recipe: Recipe) -> tuple[str, ...]:
     """Return the fields without which a recipe does not say what was run; earlier versions left others out, see `_NEUTRAL`.
 
+    A checkpoint that does not come with this package has a scheduler of its own: where none is said, it is that one.
+
     Raises
     ------
     ParameterError
         `model` names no preset.
     """
     defaults = preset_of(recipe.model).values_for(recipe)
+    if recipe.checkpoint not in embedded.names():
+        defaults = {**defaults, "scheduler": None}
     needed = ("checkpoint", "seed", "width", "height", *(name for name, value in defaults.items() if value is not None))
     needed = tuple(name for name in needed if name not in _NEUTRAL)
     return tuple(name for name in needed if recipe.get(name) is None)

@@ -16,7 +16,7 @@ from ..images.picture import content_address
 from ..metadata.provenance import Provenance
 from ..recipes.notices import before_run
 from ..recipes.recipe import Recipe
-from ..recipes.sizes import fitted_pictures, stretched
+from ..recipes.sizes import fitted_pictures, stretched, told_of_sizes
 from ..results import Result
 from ..sessions.session import get_session
 from ..store.archive import Archive
@@ -180,6 +180,7 @@ def _said(moment: Moment) -> str:
 def result_of(kept: Kept, provenance: Provenance, when: float, archive: Archive) -> Result:
     """Return what the store holds as a result; its pictures are those that the archive finds."""
     recipe = stretched(with_pictures(provenance.recipe, archive))
+    recipe = told_of_sizes(recipe, recipe)
     initial = recipe.image
     return Result(
         recipe=recipe,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 import os
@@ -147,7 +148,14 @@ class Loopback:
         fitted = fitted_pictures(first)
         others = {name: picture for name, picture in first.pictures.items() if name != "image"}
         moved = {name: picture for name, picture in others.items() if picture.size != fitted[name].size}
-        return {name: Picture.of(fitted[name], picture.label) for name, picture in moved.items() if isinstance(picture, Picture)}
+        # What was said of them holds for every pass.
+        return {
+            name: dataclasses.replace(
+                Picture.of(fitted[name], picture.label), notices=picture.notices, read_as_mask=picture.read_as_mask
+            )
+            for name, picture in moved.items()
+            if isinstance(picture, Picture)
+        }
 
     def _corrected(self, image: Image.Image) -> Image.Image:
         corrected, first = toward(image, self._first()), self.recipes[0]
