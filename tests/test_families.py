@@ -233,7 +233,7 @@ def test_upscalers_size_their_result_and_refuse_sizes_between(scene: Any) -> Non
         resolve(recipe.replace(width=200))
     with pytest.raises(ParameterError, match=r"`strength` is not taken by x4-upscaler"):
         resolve(recipe.replace(strength=0.5))
-    with pytest.raises(ParameterError, match=r"`image` must be given: x4 upscaler only redraws pictures"):
+    with pytest.raises(ParameterError, match=r"`image` must be given: the x4 upscaler only redraws pictures"):
         resolve(Recipe(prompt="a cat", model="x4-upscaler"))
 
 
@@ -266,7 +266,7 @@ def test_a_kandinsky_size_that_is_no_multiple_of_64_is_fitted_before_it_runs() -
             r"`control_guidance_start` must be below `control_guidance_end`, got 0.7 and 0.5",
         ),
         ({"controlnet": "depth", "control_image": "x", "mask_image": "x", "image": "x"}, "cannot be combined"),
-        ({"controlnet_2": "depth", "control_image_2": "x"}, r"`controlnets.2.checkpoint` must follow"),
+        ({"controlnet_2": "depth", "control_image_2": "x"}, r"`controlnet_2` must follow"),
         ({"controlnet": "depth", "control_image": "x", "controlnet_2": "depth"}, r"`controlnets.2.image` must be given"),
         ({"controlnet": "depth", "control_image": "x", "control_image_2": "x"}, r"`controlnets.2.checkpoint` must be given with"),
         ({"mask_image": "x"}, r"`mask_image` needs an initial picture"),

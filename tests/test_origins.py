@@ -47,7 +47,7 @@ def test_a_hub_id_stands_for_its_preset_and_a_moved_one_too() -> None:
     for word in ("stabilityai/stable-diffusion-xl-base-1.0", "runwayml/stable-diffusion-v1-5"):
         complete = resolve(Recipe(prompt="a cat", model=word, seed=1))
         assert complete.checkpoint == word and "/" not in complete.model
-    with pytest.raises(ParameterError, match=r"give both: `--model sd15 --checkpoint some/thing`"):
+    with pytest.raises(ParameterError, match=r"`--model sd15 --checkpoint some/thing`"):
         resolve(Recipe(prompt="a cat", model="some/thing"))
 
 

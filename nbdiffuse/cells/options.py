@@ -186,9 +186,8 @@ def _picture_words(
             raise ParameterError(f"{word!r} is no picture. {meant}")
     if task == "txt2img":
         if words:
-            raise ParameterError(
-                f"{magic} takes no picture, got {words[0]!r}. Use %%img2img, or --out {words[0]} to name the result."
-            )
+            named = f"--out {words[0]}" if words[0].isidentifier() else "--out NAME"
+            raise ParameterError(f"{magic} takes no picture, got {words[0]!r}. Use %%img2img, or {named} to name the result.")
         return {}
     pictures = pictures_typed(words, variables)
     if not pictures:
