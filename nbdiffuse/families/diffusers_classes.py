@@ -87,11 +87,6 @@ def init_arguments(pipeline: str) -> tuple[str, ...]:
     return tuple(_signature(_method(pipeline, "__init__")))
 
 
-def is_pipeline(name: str) -> bool:
-    """Whether the installed diffusers has a pipeline of this class name."""
-    return name in _folders() and name.endswith("Pipeline")
-
-
 @cache
 def bases(pipeline: str) -> tuple[str, ...]:
     """Return the names of the classes that a pipeline is made from, such as the loaders of adapters that it has."""

@@ -24,7 +24,7 @@ from ..images.picture import Picture
 from ..recipes.completion import resolve
 from ..recipes.notices import before_run
 from ..recipes.recipe import PARAMS, Recipe
-from ..recipes.sizes import fitted_pictures
+from ..recipes.sizes import SHAPE, fitted_pictures
 from ..recipes.strengths import real_steps
 from ..results import Result, given_cells
 from ..sessions.session import Session, get_session, wait
@@ -148,14 +148,7 @@ class Loopback:
         fitted = fitted_pictures(first)
         others = {name: picture for name, picture in first.pictures.items() if name != "image"}
         moved = {name: picture for name, picture in others.items() if picture.size != fitted[name].size}
-        # What was said of them holds for every pass.
-        return {
-            name: dataclasses.replace(
-                Picture.of(fitted[name], picture.label), notices=picture.notices, read_as_mask=picture.read_as_mask
-            )
-            for name, picture in moved.items()
-            if isinstance(picture, Picture)
-        }
+        return {name: _as_it_lies(picture, fitted[name]) for name, picture in moved.items() if isinstance(picture, Picture)}
 
     def _corrected(self, image: Image.Image) -> Image.Image:
         corrected, first = toward(image, self._first()), self.recipes[0]
@@ -177,7 +170,7 @@ class Loopback:
         image = first.image
         # Later passes start from results, to which nothing was done.
         later = Picture(image.address, image.label) if isinstance(image, Picture) else image
-        recipes = [first, *(recipe.replace(image=later) for recipe in others)]
+        recipes = [first, *(recipe.replace(image=later, **self._over_first()) for recipe in others)]
         return counted([before_run(recipe) for recipe in recipes], "passes")
 
     @property
@@ -243,3 +236,9 @@ class Loopback:
         """Return what a notebook shows of it, without its notices."""
         sheet = png_bytes(contact_sheet(self.cells(), columns=min(COLUMNS, len(self.results) + 1)))
         return {"image/png": sheet, "text/plain": repr(self)}
+
+
+def _as_it_lies(picture: Picture, fitted: Image.Image) -> Picture:
+    """Return a picture in the size of the run; its own shape is gone, and all else that was said of it holds on."""
+    notices = tuple(line for line in picture.notices if not line.startswith(SHAPE))
+    return dataclasses.replace(Picture.of(fitted, picture.label), notices=notices, read_as_mask=picture.read_as_mask)
