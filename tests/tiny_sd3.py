@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import diffusers
 import torch
 import transformers
+from tiny import text_encoder, tokenizer
 
 SIDE = 64
 """Side of its pictures, in pixels."""
@@ -52,37 +52,12 @@ def build(directory: Path) -> Path:
         transformer=transformer.eval(),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=vae.eval(),
-        text_encoder=_clip(),
-        tokenizer=_clip_tokenizer(),
-        text_encoder_2=_clip(),
-        tokenizer_2=_clip_tokenizer(),
+        text_encoder=text_encoder(projected=True),
+        tokenizer=tokenizer(),
+        text_encoder_2=text_encoder(projected=True),
+        tokenizer_2=tokenizer(),
         text_encoder_3=t5.eval(),
         tokenizer_3=t5_tokenizer,
     )
     pipeline.save_pretrained(directory)
     return directory
-
-
-def _clip_tokenizer() -> Any:
-    from tokenizers import pre_tokenizers
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = [*alphabet, *(f"{one}</w>" for one in alphabet), "<|startoftext|>", "<|endoftext|>"]
-    return transformers.CLIPTokenizer(vocab={word: index for index, word in enumerate(words)}, merges=[], model_max_length=77)
-
-
-def _clip() -> Any:
-    tokenizer = _clip_tokenizer()
-    config = transformers.CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=77,
-        projection_dim=32,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return transformers.CLIPTextModelWithProjection(config).eval()
