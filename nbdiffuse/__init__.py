@@ -11,24 +11,24 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from . import embedded
-    from .cells.reading import read
+    from .cells.from_file import read
     from .errors import NbdiffuseError
     from .images.picture import Picture
     from .panels import Panel, panel
     from .recipes.chain import Chain
-    from .recipes.completion import resolve
     from .recipes.lora import Lora
     from .recipes.parts import ControlNet, Mask
     from .recipes.presets import PRESETS
     from .recipes.recipe import Recipe
-    from .replays.program import program
-    from .replays.replays import replay
-    from .replays.timeline import history
-    from .replays.verification import verify
+    from .recipes.resolve import resolve
     from .results import Result
     from .runs.chain_run import ChainRun, run
     from .runs.grid import Grid
-    from .runs.sweeping import sweep
+    from .runs.program import program
+    from .runs.replay import replay
+    from .runs.sweep_api import sweep
+    from .runs.verify import verify
+    from .sessions.history import history
     from .sessions.remote import Devices
     from .sessions.session import Session, get_session
 
@@ -48,15 +48,15 @@ _HOMES = {
     "Result": "results",
     "Session": "sessions.session",
     "get_session": "sessions.session",
-    "history": "replays.timeline",
+    "history": "sessions.history",
     "panel": "panels",
-    "program": "replays.program",
-    "read": "cells.reading",
-    "replay": "replays.replays",
-    "resolve": "recipes.completion",
+    "program": "runs.program",
+    "read": "cells.from_file",
+    "replay": "runs.replay",
+    "resolve": "recipes.resolve",
     "run": "runs.chain_run",
-    "sweep": "runs.sweeping",
-    "verify": "replays.verification",
+    "sweep": "runs.sweep_api",
+    "verify": "runs.verify",
 }
 """Where each public name lives; it is imported when it is first used."""
 

@@ -18,12 +18,12 @@ from .images.latents import Latents
 from .images.picture import Picture
 from .metadata import image_files
 from .metadata.provenance import Provenance
-from .recipes.captions import safety_line, weights_label
 from .recipes.chain import Chain
 from .recipes.notices import before_run
 from .recipes.recipe import Recipe
 from .recipes.sizes import fitted_pictures, initial_size
-from .store import archive
+from .recipes.summary import safety_line, weights_label
+from .store import index
 from .store.lineage import Lineage, given_as, trace
 
 
@@ -75,7 +75,7 @@ class Result:
 
     def __post_init__(self) -> None:
         if self.problem is None:
-            archive.remember(self)
+            index.remember(self)
 
     @property
     def problem(self) -> SafetyCheckerError | None:
@@ -134,7 +134,7 @@ class Result:
         -------
         A tree that draws itself in a notebook.
         """
-        return trace(self.image, self.provenance, archive.Archive(folders=() if folder is None else (folder,)))
+        return trace(self.image, self.provenance, index.Archive(folders=() if folder is None else (folder,)))
 
     def cells(self) -> list[Cell]:
         """Return what a contact sheet shows of this result."""

@@ -14,7 +14,7 @@ import nbval.plugin
 from nbformat import NotebookNode
 from PIL import Image, ImageChops, ImageStat
 
-from nbdiffuse.recipes import origins
+from nbdiffuse.recipes import weights_source
 
 # What an earlier version stored must not answer for this one.
 os.environ["NBDIFFUSE_CACHE"] = tempfile.mkdtemp(prefix="nbdiffuse-notebooks-")
@@ -80,7 +80,7 @@ def compare_outputs(cell: Any, test: Any, ref: Any, skip_compare: Any = None) ->
     if len(fresh) != len(stored):
         cell.comparison_traceback.append(f"{len(fresh)} pictures, stored {len(stored)}")
         return False
-    if origins.source() != "tiny":
+    if weights_source.source() != "tiny":
         return True
     for index, (a, b) in enumerate(zip(fresh, stored, strict=True)):
         worst = max(ImageStat.Stat(ImageChops.difference(a, b)).mean) if a.size == b.size else 255.0

@@ -14,40 +14,39 @@ PACKAGE = Path(__file__).parents[1] / "nbdiffuse"
 ROOMS = {
     "errors": "",
     "version": "",
-    "quietness": "",
-    "files": "paths drafts folders targets downloads hashes snapshots",
-    "images": "samples stripping layers conversion intake fitting colors picture masks latents lettering "
+    "library_logging": "",
+    "files": "paths atomic folders targets downloads hashes snapshots",
+    "images": "arrays stripping layers conversion reader fitting colors picture masks latents text "
     "contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel extras dialects alternatives tokens unknown_words",
     "families": "aliases parameters diffusers_classes arguments step_rules family families hub_ids scheduler_names "
     "scheduler_classes schedulers model_calls contents single_file description well_known recognition",
-    "recipes": "chain parts lora fields recipe format_1 origins controlnets preset presets other_family defaults strengths "
-    "portable sizes notices captions prompt_loras completion",
+    "recipes": "chain parts lora fields recipe format_1 weights_source controlnets preset presets other_family defaults steps "
+    "portable sizes notices summary prompt_loras resolve",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
-    "metadata": "models resources infotext a1111 carrying flat png_text exif xmp stealth texts fingerprints provenance "
+    "metadata": "models resources infotext a1111 imported flat png_text exif xmp stealth texts fingerprints provenance "
     "image_files comfy_graph comfy_pass comfyui fooocus invokeai tools",
-    "store": "entries store archive lineage",
+    "store": "entries store index lineage compare",
     "results": "",
-    "devices": "memory offload levers rescue worker lanes steps",
+    "devices": "memory offload optimizations failures worker coroutines steps",
     "checkpoints": (
-        "layouts completeness trouble singles priors lora_families hub finding lora_layers lora_products lora_fusion adapters"
-        " loading spaces signatures"
+        "layouts completeness failures single_file priors lora_families hub locate lora_layers lora_products lora_fusion adapters"
+        " loading latent_space signatures"
     ),
-    "pipelines": "resident residents lookups building previews pipelines depth scorers",
-    "engine": "calls encodings conditioning tokenization progress notices engine sharing batches",
+    "pipelines": "loaded_model model_cache lookups assembly previews pipelines depth scorers",
+    "engine": "model_calls embedding_cache conditioning tokenization progress notices engine batched_models batching",
     "scripts": "statements listing calls loading weighting writing checking loopbacks sweeps",
-    "sessions": "remote executor_errors session runners",
+    "sessions": "remote executor_errors session runners history",
     "runs": (
-        "notices consistency ledger exhibits measures records heatmaps grid chain_step handover chain_run"
-        " loopback chain_grid sweeping"
+        "notices consistency outcomes grid_display grid_metrics records heatmaps grid chain_step latent_transfer chain_run"
+        " loopback chain_grid sweep_api consent replay verify program"
     ),
-    "cells": "flags variables options chains loopbacks reference transcripts reading",
-    "replays": "comparison timeline consent replays verification program",
-    "magics": "interrupts inquiries live commands names tabs magics extension",
+    "cells": "flags variables options chains loopbacks reference write from_file",
+    "magics": "interrupts history_commands live_display commands notebook_variables completion magics extension",
 }
 """The house from the ground up: every room, and in it every module, stands on those named before it."""
 ORDER = [f"{room}.{module}" if module else room for room, modules in ROOMS.items() for module in (modules.split() or [""])]
-WITH_TORCH = ("quietness", "devices", "checkpoints", "pipelines", "engine")
+WITH_TORCH = ("library_logging", "devices", "checkpoints", "pipelines", "engine")
 """Where models are run: nowhere else is torch imported with a module."""
 
 
@@ -107,7 +106,7 @@ def test_every_room_says_what_it_is_for_and_nothing_else() -> None:
 
 
 def test_what_the_embedded_checkpoints_need_to_be_found_stands_on_the_ground() -> None:
-    for file in [PACKAGE / "embedded" / f"{name}.py" for name in ("__init__", "borrowing", "differences")]:
+    for file in [PACKAGE / "embedded" / f"{name}.py" for name in ("__init__", "shared_weights", "weight_deltas")]:
         outside = {name for name, at_run_time in imports(file) if at_run_time and not name.startswith("embedded")}
         assert {name.split(".")[0] for name in outside} <= {"errors", "files"}, file.name
 
@@ -150,3 +149,11 @@ def test_the_public_names_are_there() -> None:
         assert getattr(nbdiffuse, name) is not None
     deferred = {*nbdiffuse.__all__} - {"__version__", "embedded", "load_ipython_extension"}
     assert deferred == set(nbdiffuse._HOMES)
+
+
+def test_no_room_hides_a_public_name() -> None:
+    # Importing a room sets its name on the package, where the public name would be looked for.
+    import nbdiffuse
+
+    rooms = {path.stem for path in PACKAGE.iterdir() if not path.name.startswith("_")}
+    assert not rooms & set(nbdiffuse._HOMES)

@@ -12,8 +12,8 @@ import pytest
 
 from nbdiffuse import Recipe, Session
 from nbdiffuse.errors import CheckpointError, NbdiffuseError, ParameterError, RunError
-from nbdiffuse.panels.chains import ChainPanel
-from nbdiffuse.panels.single import Panel
+from nbdiffuse.panels.chain_panel import ChainPanel
+from nbdiffuse.panels.recipe_panel import Panel
 
 NUMBERS = (ipywidgets.IntSlider, ipywidgets.FloatSlider, ipywidgets.BoundedFloatText, ipywidgets.BoundedIntText)
 

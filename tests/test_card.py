@@ -19,15 +19,15 @@ import torch
 
 import nbdiffuse
 from nbdiffuse import Recipe, Session, embedded
-from nbdiffuse.devices.levers import Levers
 from nbdiffuse.devices.memory import free_bytes
+from nbdiffuse.devices.optimizations import Levers
 from nbdiffuse.errors import DeviceMemoryError, RunError
+from nbdiffuse.library_logging import quiet
 from nbdiffuse.pipelines import scorers
 from nbdiffuse.pipelines.pipelines import Pipelines
-from nbdiffuse.quietness import quiet
-from nbdiffuse.recipes import origins
+from nbdiffuse.recipes import weights_source
 from nbdiffuse.runs.grid import Grid
-from nbdiffuse.runs.handover import LATENTS
+from nbdiffuse.runs.latent_transfer import LATENTS
 from nbdiffuse.sessions.remote import Devices
 from nbdiffuse.sweeps.sweep import Sweep
 
@@ -43,14 +43,14 @@ IMG2IMG = "StableDiffusionImg2ImgPipeline"
 @pytest.fixture(scope="module", autouse=True)
 def plugged_in() -> Iterator[card.Cards]:
     # Where there is a GPU, names stand for the hub's checkpoints.
-    origins.use("tiny")
+    weights_source.use("tiny")
     # What the libraries made is not looked at again by every collection that follows.
     gc.collect()
     gc.freeze()
     with pytest.MonkeyPatch.context() as patch, card.plugged_in(patch, count=2) as cards:
         yield cards
     gc.unfreeze()
-    origins.use(None)
+    weights_source.use(None)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from nbdiffuse.errors import ImageInputError, ParameterError
 from nbdiffuse.images.latents import Latents
 from nbdiffuse.metadata import image_files
 from nbdiffuse.metadata.provenance import Provenance
-from nbdiffuse.runs.handover import LATENTS
+from nbdiffuse.runs.latent_transfer import LATENTS
 from nbdiffuse.store.store import Store
 
 PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"

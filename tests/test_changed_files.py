@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from test_lora import write_lora
 
 from nbdiffuse import Recipe, Session, embedded, sweep
-from nbdiffuse.checkpoints import finding
+from nbdiffuse.checkpoints import locate
 from nbdiffuse.errors import CheckpointError
 from nbdiffuse.files.hashes import states_of
 from nbdiffuse.pipelines import lookups
@@ -145,7 +145,7 @@ def test_a_lora_alone_changes_and_its_base_is_not_looked_for_again(
     lora: Path, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session.run(recipe(lora=str(lora)))
-    find, bases = finding.find, []
+    find, bases = locate.find, []
     monkeypatch.setattr(lookups.finding, "find", lambda word, **more: (bases.append(more["base"]), find(word, **more))[1])
     rewrite(lora, stronger)
     session.run(recipe(lora=str(lora)))
@@ -225,7 +225,7 @@ def test_another_file_that_is_written_into_the_directory_stops_nothing(
 
 
 def test_a_file_that_changes_while_it_is_hashed_is_found_again(lora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known, find, calls = Lookups(lambda: False), finding.find, [0]
+    known, find, calls = Lookups(lambda: False), locate.find, [0]
 
     def changing(word: str, **more: Any) -> Any:
         found = find(word, **more)

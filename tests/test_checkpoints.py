@@ -18,8 +18,8 @@ from huggingface_hub import _tree_cache, constants
 from safetensors.torch import load_file, save_file
 
 from nbdiffuse import embedded
-from nbdiffuse.checkpoints import finding, loading
-from nbdiffuse.checkpoints.finding import find
+from nbdiffuse.checkpoints import loading, locate
+from nbdiffuse.checkpoints.locate import find
 from nbdiffuse.errors import CheckpointError
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -212,7 +212,7 @@ def test_an_auto_map_is_refused_and_a_stray_file_with_code_is_not_looked_at(loca
 @pytest.mark.parametrize("before", ["", "import diffusers; "])
 def test_the_switch_against_remote_code_is_on_whatever_was_imported_first(before: str) -> None:
     code = (
-        f"{before}import nbdiffuse.checkpoints.finding\nfrom diffusers.utils import dynamic_modules_utils as d\n"
+        f"{before}import nbdiffuse.checkpoints.locate\nfrom diffusers.utils import dynamic_modules_utils as d\n"
         "try:\n    d.get_cached_module_file('no_such_community_pipeline', 'pipeline.py')\n"
         "except ValueError as error:\n    print('refused' if 'disabled' in str(error) else error)"
     )
@@ -228,7 +228,7 @@ def test_a_hub_id_that_is_on_this_disk_loads_offline_and_is_identified_by_its_co
 
 
 def test_an_id_that_moved_is_followed_and_said(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finding, "MOVED", {"old/style": ID})
+    monkeypatch.setattr(locate, "MOVED", {"old/style": ID})
     found = find("old/style")
     assert (found.identity, found.notices) == (f"{ID}@{COMMIT}", (f"old/style has moved to {ID}.",))
 

@@ -11,12 +11,12 @@ import strangers
 
 from nbdiffuse import read, resolve
 from nbdiffuse.cells.chains import parse_chain
-from nbdiffuse.cells.reading import Reading
+from nbdiffuse.cells.from_file import Reading
 from nbdiffuse.metadata import comfyui
 from nbdiffuse.recipes import prompt_loras
 from nbdiffuse.recipes.chain import Chain
-from nbdiffuse.recipes.completion import resolve_chain
 from nbdiffuse.recipes.lora import text_of
+from nbdiffuse.recipes.resolve import resolve_chain
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:

@@ -12,15 +12,15 @@ from IPython.utils.capture import capture_output
 from nbdiffuse import Recipe, Session
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.magics.commands import models_table, pipelines_table, set_budget, unload, use
-from nbdiffuse.magics.inquiries import read_file
-from nbdiffuse.recipes import origins
+from nbdiffuse.magics.history_commands import read_file
+from nbdiffuse.recipes import weights_source
 from nbdiffuse.recipes.presets import PRESETS
 
 
 @pytest.fixture(autouse=True)
 def undone() -> Iterator[None]:
     yield
-    origins.use(None)
+    weights_source.use(None)
 
 
 def test_every_preset_stands_in_the_table_with_its_weights() -> None:

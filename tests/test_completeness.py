@@ -14,9 +14,9 @@ from diffusers import StableDiffusionPipeline
 
 from nbdiffuse import embedded
 from nbdiffuse.checkpoints import loading
-from nbdiffuse.checkpoints.finding import Checkpoint, find
+from nbdiffuse.checkpoints.failures import explain_local
 from nbdiffuse.checkpoints.layouts import chosen, variant_of
-from nbdiffuse.checkpoints.trouble import explain_local
+from nbdiffuse.checkpoints.locate import Checkpoint, find
 from nbdiffuse.errors import CheckpointError
 
 UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"

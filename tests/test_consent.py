@@ -20,11 +20,11 @@ from nbdiffuse.images.picture import Picture
 from nbdiffuse.metadata import image_files
 from nbdiffuse.metadata.image_files import CHUNK
 from nbdiffuse.metadata.provenance import Provenance
-from nbdiffuse.panels.arrivals import arrival_of
-from nbdiffuse.replays.consent import size_of
-from nbdiffuse.replays.program import script_command
-from nbdiffuse.replays.verification import UNKNOWN
+from nbdiffuse.panels.actions.dropped_file import arrival_of
 from nbdiffuse.results import Result
+from nbdiffuse.runs.consent import size_of
+from nbdiffuse.runs.program import script_command
+from nbdiffuse.runs.verify import UNKNOWN
 
 PICTURE = Image.effect_noise((128, 128), 80).convert("RGB")
 BASE = {"prompt": "a cat", "seed": 1, "num_inference_steps": 1, "width": 64, "height": 64}

@@ -18,7 +18,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from nbdiffuse.checkpoints import loading
-from nbdiffuse.checkpoints.finding import find
+from nbdiffuse.checkpoints.locate import find
 from nbdiffuse.errors import CheckpointError
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nbdiffuse.devices import memory, rescue
-from nbdiffuse.devices.levers import Levers
+from nbdiffuse.devices import failures, memory
 from nbdiffuse.devices.offload import RAM, choose
+from nbdiffuse.devices.optimizations import Levers
+from nbdiffuse.pipelines.model_cache import Residents
 from nbdiffuse.pipelines.pipelines import Pipelines
-from nbdiffuse.pipelines.residents import Residents
 
 
 @pytest.fixture
@@ -46,13 +46,13 @@ def test_its_memory_bounds_the_budget_and_the_way_of_offloading(apple: list[str]
     assert residents.budget == int(memory.SHARE_OF_FREE * 10_000_000_000)
     assert choose({"unet": 5_000_000_000, "vae": 4_000_000_000}, residents.budget) == "model"
     assert device != RAM
-    assert "10.0 GB are free" in rescue.out_of_memory_line(device, (512, 512), Levers().relief(device))
+    assert "10.0 GB are free" in failures.out_of_memory_line(device, (512, 512), Levers().relief(device))
 
 
 def test_its_shortage_is_known_and_its_cache_is_emptied(apple: list[str]) -> None:
     said = "MPS backend out of memory (MPS allocated: 9.05 GB, other allocations: 4.00 MB, max allowed: 9.07 GB)."
-    assert rescue.is_out_of_memory(RuntimeError(said))
-    rescue.free_caches()
+    assert failures.is_out_of_memory(RuntimeError(said))
+    failures.free_caches()
     assert apple == ["emptied"]
 
 

@@ -19,7 +19,7 @@ import pytest
 from nbdiffuse import Recipe
 from nbdiffuse.errors import Interrupted, NbdiffuseError, ParameterError, RunError
 from nbdiffuse.runs.grid import Grid
-from nbdiffuse.runs.ledger import Failed
+from nbdiffuse.runs.outcomes import Failed
 from nbdiffuse.sessions.executor_errors import run_error
 from nbdiffuse.sessions.runners import ExecutorRunner
 from nbdiffuse.store.store import Store

@@ -12,8 +12,8 @@ from diffusers import AutoencoderKL
 from PIL import Image
 
 from nbdiffuse import embedded
-from nbdiffuse.embedded.borrowing import CHECKPOINTS
 from nbdiffuse.embedded.reports import edits, family, figures, masks, styles, upscalers
+from nbdiffuse.embedded.shared_weights import CHECKPOINTS
 from nbdiffuse.embedded.world import STYLES, sample
 from nbdiffuse.errors import CheckpointError
 

@@ -16,19 +16,19 @@ from PIL.PngImagePlugin import PngInfo
 
 import nbdiffuse
 from nbdiffuse import Recipe, resolve
-from nbdiffuse.cells.reading import read
+from nbdiffuse.cells.from_file import read
 from nbdiffuse.errors import NbdiffuseError, ParameterError, RunError
 from nbdiffuse.images.picture import Picture
 from nbdiffuse.metadata.fingerprints import _RULES, checked, cleaned
 from nbdiffuse.metadata.image_files import CHUNK
 from nbdiffuse.metadata.provenance import Provenance
-from nbdiffuse.panels.arrivals import arrival_of
+from nbdiffuse.panels.actions.dropped_file import arrival_of
 from nbdiffuse.recipes.recipe import PARAMS
-from nbdiffuse.replays.program import script_command, script_of
-from nbdiffuse.replays.timeline import Timeline
-from nbdiffuse.replays.verification import verify
 from nbdiffuse.results import Result
+from nbdiffuse.runs.program import script_command, script_of
+from nbdiffuse.runs.verify import verify
 from nbdiffuse.sessions import remote
+from nbdiffuse.sessions.history import Timeline
 from nbdiffuse.store.entries import packed, unpacked
 from nbdiffuse.store.store import Store, store_key
 
@@ -67,7 +67,7 @@ def test_what_this_machine_says_of_itself_passes_as_it_is(session: Any, values: 
 
 
 def test_every_lever_passes_as_it_is() -> None:
-    from nbdiffuse.devices.levers import POSITIONS, Levers
+    from nbdiffuse.devices.optimizations import POSITIONS, Levers
 
     for name, positions in POSITIONS.items():
         for position in positions:
@@ -271,7 +271,7 @@ def _read(provenance: Provenance) -> None:
 
 
 def _lineage(provenance: Provenance) -> None:
-    from nbdiffuse.store.archive import Archive
+    from nbdiffuse.store.index import Archive
     from nbdiffuse.store.lineage import trace
 
     assert trace(PICTURE, provenance, Archive()).to_html()

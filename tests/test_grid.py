@@ -22,11 +22,11 @@ from nbdiffuse.errors import Interrupted, NbdiffuseError, ParameterError, RunErr
 from nbdiffuse.images import gallery
 from nbdiffuse.images.sheets import Spot, Table, axis_sheet, sheet_png
 from nbdiffuse.metadata import image_files
-from nbdiffuse.replays.timeline import Timeline
 from nbdiffuse.results import Result
 from nbdiffuse.runs.grid import Grid
-from nbdiffuse.runs.ledger import Failed
-from nbdiffuse.runs.sweeping import sweep
+from nbdiffuse.runs.outcomes import Failed
+from nbdiffuse.runs.sweep_api import sweep
+from nbdiffuse.sessions.history import Timeline
 from nbdiffuse.sessions.runners import SessionRunner
 from nbdiffuse.store.store import Store
 from nbdiffuse.sweeps.sweep import Sweep
@@ -234,7 +234,7 @@ def test_an_interrupt_between_two_cells_keeps_both(recipe: Recipe, store: Store,
 
 
 def test_a_grid_fills_in_through_one_display(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nbdiffuse.magics import live as display_of
+    from nbdiffuse.magics import live_display as display_of
 
     bundles: list[dict[str, Any]] = []
 

@@ -17,9 +17,9 @@ from hub import Hub
 from huggingface_hub import constants
 
 from nbdiffuse import embedded
-from nbdiffuse.checkpoints import finding, loading, trouble
+from nbdiffuse.checkpoints import failures, loading, locate
 from nbdiffuse.checkpoints import hub as hub_client
-from nbdiffuse.checkpoints.finding import find
+from nbdiffuse.checkpoints.locate import find
 from nbdiffuse.errors import CheckpointError
 
 CALLS = [
@@ -136,8 +136,8 @@ def test_a_decoder_and_its_prior_are_one_checkpoint(guide_hub: Hub, guide_repos:
     prior = {f"prior_{name}": part for name, part in loading.load(find(guide.PRIOR), torch.float32).components.items()}
     theirs = AutoPipelineForImage2Image.from_pretrained(_without_card(guide_repos[guide.DECODER]), **prior)
     assert same_weights(mine, theirs)
-    alone = finding.weights_bytes(find(guide.PRIOR), 4, False)
-    whole = finding.weights_bytes(found, 4, False)
+    alone = locate.weights_bytes(find(guide.PRIOR), 4, False)
+    whole = locate.weights_bytes(found, 4, False)
     assert whole == alone + sum(t.nbytes for part in (mine.unet, mine.movq) for t in part.state_dict().values())
 
 
@@ -337,7 +337,7 @@ def test_a_disk_that_is_too_small_is_named_before_anything_large_is_fetched(
     guide_hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_client, "free_space", lambda: 100_000)
-    monkeypatch.setattr(trouble, "free_space", lambda: 100_000)
+    monkeypatch.setattr(failures, "free_space", lambda: 100_000)
     with pytest.raises(
         CheckpointError, match=rf"^There is no space for {guide.SD15}, which needs 1\.\d MB: .* has 100\.0 KB free"
     ):

@@ -27,7 +27,7 @@ from PIL import Image, ImageCms
 
 import nbdiffuse
 from nbdiffuse.errors import ImageInputError, NbdiffuseError, ParameterError
-from nbdiffuse.images import intake, picture
+from nbdiffuse.images import picture, reader
 from nbdiffuse.images.fitting import RESIZE_MODES, fit, fitted_size
 from nbdiffuse.images.picture import Picture, content_address
 
@@ -589,7 +589,7 @@ def test_an_allowed_url_is_downloaded_and_named(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(downloads, "fetch", lambda url: b"<html>")
         assert "got 'https://example.org/x'" in refused("https://example.org/x")
     finally:
-        intake.allow_urls(False)
+        reader.allow_urls(False)
     assert (picture.label, picture.size) == ("a cat.png", (3, 1))
 
 

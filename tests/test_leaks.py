@@ -18,8 +18,8 @@ import nbdiffuse
 from nbdiffuse import Recipe
 from nbdiffuse.errors import Interrupted, NbdiffuseError
 from nbdiffuse.embedded import world
-from nbdiffuse.panels.chains import ChainPanel
-from nbdiffuse.panels.single import Panel
+from nbdiffuse.panels.chain_panel import ChainPanel
+from nbdiffuse.panels.recipe_panel import Panel
 from nbdiffuse.sessions.session import wait
 
 good, failing, stopped, reloads, shown = map(int, sys.argv[1:6])

@@ -18,14 +18,14 @@ from nbdiffuse import Chain, Recipe, program, resolve
 from nbdiffuse.cells.chains import parse_chain
 from nbdiffuse.cells.loopbacks import parse_loopback
 from nbdiffuse.cells.options import parse_cell
-from nbdiffuse.cells.transcripts import cell_text, chain_text
+from nbdiffuse.cells.write import cell_text, chain_text
 from nbdiffuse.errors import NbdiffuseError, ParameterError
 from nbdiffuse.images.picture import Picture
 from nbdiffuse.recipes.lora import read
 from nbdiffuse.recipes.recipe import PARAMS
-from nbdiffuse.replays.program import _as_cell, script_of
 from nbdiffuse.results import Result
 from nbdiffuse.runs.loopback import Loopback
+from nbdiffuse.runs.program import _as_cell, script_of
 from nbdiffuse.scripts.statements import identifier, literal, one_line
 from nbdiffuse.sweeps.sweep import Sweep
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nbdiffuse.checkpoints import loading
-from nbdiffuse.checkpoints.finding import find
+from nbdiffuse.checkpoints.locate import find
 
 WORDS = ("sd15", "comic", "sd15", "comic")
 

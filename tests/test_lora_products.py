@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from nbdiffuse import Recipe, Session, embedded
 from nbdiffuse.checkpoints.adapters import fuse
 from nbdiffuse.errors import CheckpointError, ParameterError
-from nbdiffuse.replays.program import script_of
+from nbdiffuse.runs.program import script_of
 
 State = dict[str, torch.Tensor]
 RANK, ALPHA, STRENGTH = 4, 2.0, 0.7

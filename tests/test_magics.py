@@ -209,12 +209,12 @@ def test_an_interrupt_at_any_moment_of_a_cell_is_said_in_our_own_words(kernel: A
     ("name", "call"), [("chain", "finish"), ("chain", "show"), ("loopback", "png_bytes"), ("grid", "finish"), ("grid", "refresh")]
 )
 def test_an_interrupt_while_the_display_is_encoded_is_said_in_our_own_words(kernel: Any, name: str, call: str) -> None:
-    where = {"png_bytes": "nbdiffuse.magics.live.png_bytes", "show": "nbdiffuse.magics.live.LiveDisplay.show"}
+    where = {"png_bytes": "nbdiffuse.magics.live_display.png_bytes", "show": "nbdiffuse.magics.live_display.LiveDisplay.show"}
     kind = "LiveGrid" if name == "grid" else "LiveRuns"
-    target = where.get(call, f"nbdiffuse.magics.live.{kind}.{call}")
+    target = where.get(call, f"nbdiffuse.magics.live_display.{kind}.{call}")
     owner, attribute = target.rsplit(".", 1)
     arm = (
-        f"import nbdiffuse.magics.live, signal, os\nowner = {owner}\nreal = owner.{attribute}\n"
+        f"import nbdiffuse.magics.live_display, signal, os\nowner = {owner}\nreal = owner.{attribute}\n"
         f"def pressed(*given, **named):\n    owner.{attribute} = real\n    signal.raise_signal(signal.SIGINT)\n"
         f"    return real(*given, **named)\nowner.{attribute} = pressed"
     )

@@ -19,11 +19,11 @@ from nbdiffuse.errors import ParameterError
 from nbdiffuse.images import layers, masks
 from nbdiffuse.images.masks import as_mask, overlay
 from nbdiffuse.images.picture import Picture
-from nbdiffuse.recipes.completion import resolve
 from nbdiffuse.recipes.presets import PRESETS
+from nbdiffuse.recipes.resolve import resolve
 from nbdiffuse.recipes.sizes import fitted_pictures
 from nbdiffuse.runs.loopback import Loopback
-from nbdiffuse.store.archive import Archive
+from nbdiffuse.store.index import Archive
 from nbdiffuse.store.store import Store
 
 FILES = Path(__file__).parent / "files"
@@ -330,7 +330,7 @@ def test_a_replay_finds_a_mask_beside_it_by_what_its_layer_means(session: Sessio
 
 
 def test_a_layer_keeps_its_name_in_a_cell() -> None:
-    from nbdiffuse.panels.exports import cell_of
+    from nbdiffuse.panels.actions.exports import cell_of
 
     names = {"start": Image.new("RGB", (64, 64), "red"), "strokes": layer((0, 0, 0, 255)), "other": Image.fromarray(square())}
     recipe = Recipe(prompt="a cat", image=names["start"], mask_image=names["strokes"])

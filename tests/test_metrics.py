@@ -18,7 +18,7 @@ from nbdiffuse.errors import CheckpointError, NbdiffuseError, ParameterError, Ru
 from nbdiffuse.images import metrics
 from nbdiffuse.images.metrics import METRICS
 from nbdiffuse.runs.grid import Grid
-from nbdiffuse.runs.ledger import Failed
+from nbdiffuse.runs.outcomes import Failed
 from nbdiffuse.sweeps.sweep import Sweep
 
 SUBJECTS = ("cat", "robot", "rocket", "house", "tree", "penguin")

@@ -14,7 +14,7 @@ from PIL import Image
 from nbdiffuse import Recipe, Session, resolve
 from nbdiffuse.families.model_calls import model_calls, steps_allowed
 from nbdiffuse.families.schedulers import SCHEDULERS
-from nbdiffuse.recipes.strengths import run_steps, steps_line
+from nbdiffuse.recipes.steps import run_steps, steps_line
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 BETAS: dict[str, Any] = {**tiny._BETAS, "steps_offset": 1, "clip_sample": False, "num_train_timesteps": 1000}

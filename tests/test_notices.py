@@ -15,17 +15,17 @@ from IPython.utils.capture import capture_output
 from PIL import Image
 
 from nbdiffuse import Recipe, Session, resolve, sweep
-from nbdiffuse.panels.chains import ChainPanel
-from nbdiffuse.panels.single import Panel
+from nbdiffuse.panels.chain_panel import ChainPanel
+from nbdiffuse.panels.recipe_panel import Panel
 from nbdiffuse.recipes.notices import before_run, picture_notices
-from nbdiffuse.replays.timeline import result_of
 from nbdiffuse.results import Result
 from nbdiffuse.runs.chain_run import ChainRun
 from nbdiffuse.runs.grid import Grid
 from nbdiffuse.runs.loopback import Loopback
 from nbdiffuse.runs.notices import counted, numbered
 from nbdiffuse.sessions import remote
-from nbdiffuse.store import archive
+from nbdiffuse.sessions.history import result_of
+from nbdiffuse.store import index
 from nbdiffuse.store.store import Store
 from nbdiffuse.sweeps.sweep import Sweep
 
@@ -181,10 +181,10 @@ def test_workers_and_the_store_bring_them_back(session: Session, tmp_path: Path)
     sent = remote.unpacked(remote.run(*remote.packed(complete)), complete)
     assert isinstance(sent, Result) and each_once(sent.notices)
     store = Store(tmp_path)
-    assert archive.keep(sent, store) is None
+    assert index.keep(sent, store) is None
     (loaded,) = map(store.load, store.entries())
     assert loaded is not None
-    found = result_of(*loaded, 0.0, archive.Archive(store))
+    found = result_of(*loaded, 0.0, index.Archive(store))
     assert each_once(found.notices, ["cut prompt", "mask of another shape", "colours in a mask", "unknown words"])
     (again,) = Grid(Sweep.of(recipe()), session, store).run()
     assert each_once(again.notices)

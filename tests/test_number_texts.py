@@ -11,16 +11,16 @@ from PIL import Image
 
 from nbdiffuse import Recipe, sweep
 from nbdiffuse.cells.options import parse_cell
-from nbdiffuse.cells.transcripts import cell_text
+from nbdiffuse.cells.write import cell_text
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.families.parameters import number_text
-from nbdiffuse.recipes.completion import resolve
 from nbdiffuse.recipes.lora import Lora
 from nbdiffuse.recipes.recipe import PARAMS
-from nbdiffuse.recipes.strengths import no_steps, steps_line
-from nbdiffuse.replays.comparison import Comparison, Side
+from nbdiffuse.recipes.resolve import resolve
+from nbdiffuse.recipes.steps import no_steps, steps_line
 from nbdiffuse.results import result_label
 from nbdiffuse.runs.loopback import Loopback
+from nbdiffuse.store.compare import Comparison, Side
 from nbdiffuse.store.lineage import step_text
 from nbdiffuse.sweeps.axes import Axis
 

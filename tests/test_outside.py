@@ -12,10 +12,10 @@ from PIL import Image
 from nbdiffuse import Recipe, resolve
 from nbdiffuse.errors import NbdiffuseError
 from nbdiffuse.images.picture import Picture
-from nbdiffuse.panels.exports import cell_of, chain_cell_of, file_of, program_of
-from nbdiffuse.replays.program import script_of
+from nbdiffuse.panels.actions.exports import cell_of, chain_cell_of, file_of, program_of
 from nbdiffuse.results import Result
-from nbdiffuse.store import archive
+from nbdiffuse.runs.program import script_of
+from nbdiffuse.store import index
 
 UP = (
     "..",
@@ -119,7 +119,7 @@ def export(name: str, number: int) -> int:
         lambda: program_of(recipe),
         lambda: script_of(result).save("program.py"),
         lambda: file_of(result),
-        lambda: archive.keep(result),
+        lambda: index.keep(result),
         lambda: result.save("made.png"),
     ]
     for write in writers:

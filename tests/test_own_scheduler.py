@@ -19,9 +19,9 @@ from PIL import Image
 from nbdiffuse import Recipe, Session, resolve
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.families.description import describe
-from nbdiffuse.recipes.strengths import steps_line
-from nbdiffuse.replays.program import script_of
+from nbdiffuse.recipes.steps import steps_line
 from nbdiffuse.runs.grid import Grid
+from nbdiffuse.runs.program import script_of
 from nbdiffuse.sweeps.axes import Axis
 from nbdiffuse.sweeps.sweep import Sweep
 

@@ -21,13 +21,13 @@ from nbdiffuse.errors import ParameterError
 from nbdiffuse.images.picture import Picture
 from nbdiffuse.metadata.image_files import write
 from nbdiffuse.metadata.provenance import Provenance
-from nbdiffuse.panels.arrivals import arrival_of
-from nbdiffuse.panels.desk import get_desk
-from nbdiffuse.panels.running import Runner
-from nbdiffuse.panels.single import Panel
-from nbdiffuse.recipes.completion import resolve, settable
+from nbdiffuse.panels.actions.dropped_file import arrival_of
+from nbdiffuse.panels.recipe_panel import Panel
+from nbdiffuse.panels.runtime.callback_thread import get_desk
+from nbdiffuse.panels.runtime.panel_run import Runner
 from nbdiffuse.recipes.presets import PRESETS
-from nbdiffuse.recipes.strengths import real_steps
+from nbdiffuse.recipes.resolve import resolve, settable
+from nbdiffuse.recipes.steps import real_steps
 
 PROMPT = "cat wizard, gandalf, fantasy"
 
@@ -266,7 +266,7 @@ def test_a_sweep_runs_below_and_is_the_sweeps_own(panel: Panel, recipe: Recipe) 
 def test_the_saved_notebook_keeps_the_picture_and_no_secret(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     shown: list[dict[str, Any]] = []
-    monkeypatch.setattr("nbdiffuse.panels.still.display", lambda bundle, **given: shown.append(bundle))
+    monkeypatch.setattr("nbdiffuse.panels.output.static_output.display", lambda bundle, **given: shown.append(bundle))
     run(panel)
     panel._ipython_display_()
     assert shown[-1]["image/png"] and shown[-1]["text/plain"] == "nbdiffuse panel"

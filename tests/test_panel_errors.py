@@ -12,8 +12,8 @@ import pytest
 from nbdiffuse import Recipe, Session
 from nbdiffuse.devices.worker import Worker
 from nbdiffuse.errors import CheckpointError, NbdiffuseError, ParameterError, again
-from nbdiffuse.panels.chains import ChainPanel
-from nbdiffuse.panels.single import Panel
+from nbdiffuse.panels.chain_panel import ChainPanel
+from nbdiffuse.panels.recipe_panel import Panel
 
 
 def wait_for(true: Callable[[], bool], seconds: float = 90) -> None:

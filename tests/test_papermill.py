@@ -8,7 +8,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from nbdiffuse.cells.reading import read
+from nbdiffuse.cells.from_file import read
 
 CELLS = [
     "%load_ext nbdiffuse",

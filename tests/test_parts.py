@@ -13,15 +13,15 @@ from PIL import Image
 
 from nbdiffuse import Recipe, sweep
 from nbdiffuse.cells.options import parse_cell
-from nbdiffuse.cells.transcripts import cell_text
+from nbdiffuse.cells.write import cell_text
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.images.picture import Picture
 from nbdiffuse.metadata.fingerprints import breach, checked
 from nbdiffuse.metadata.provenance import Provenance
-from nbdiffuse.recipes.completion import resolve, settable
 from nbdiffuse.recipes.format_1 import digest_of_format_1
 from nbdiffuse.recipes.lora import Lora
 from nbdiffuse.recipes.parts import ControlNet, Mask
+from nbdiffuse.recipes.resolve import resolve, settable
 from nbdiffuse.results import summary
 from nbdiffuse.store.store import Store
 

@@ -12,19 +12,19 @@ from hypothesis import HealthCheck, example, given, settings
 from PIL import Image
 
 from nbdiffuse import Recipe, program, replay, resolve, verify
-from nbdiffuse.cells.reading import read
+from nbdiffuse.cells.from_file import read
 from nbdiffuse.cells.variables import find_picture
 from nbdiffuse.errors import FileError, NbdiffuseError
 from nbdiffuse.files.paths import here, last_part, path_of
 from nbdiffuse.images.picture import Picture
 from nbdiffuse.metadata.provenance import Provenance
-from nbdiffuse.panels.exports import cell_of
-from nbdiffuse.recipes.captions import weights_label
+from nbdiffuse.panels.actions.exports import cell_of
 from nbdiffuse.recipes.presets import preset_of
-from nbdiffuse.replays.program import script_command
+from nbdiffuse.recipes.summary import weights_label
 from nbdiffuse.results import Result
 from nbdiffuse.runs.grid import Grid
-from nbdiffuse.store.archive import Archive
+from nbdiffuse.runs.program import script_command
+from nbdiffuse.store.index import Archive
 from nbdiffuse.store.store import Store
 from nbdiffuse.sweeps.sweep import Sweep
 

@@ -16,7 +16,7 @@ import torch
 from hub import Hub
 
 from nbdiffuse.checkpoints import loading
-from nbdiffuse.checkpoints.finding import find
+from nbdiffuse.checkpoints.locate import find
 from nbdiffuse.errors import CheckpointError
 
 BIN = "diffusion_pytorch_model.bin"

@@ -18,7 +18,7 @@ from nbdiffuse import Recipe, read, resolve
 from nbdiffuse.errors import FileError
 from nbdiffuse.metadata import image_files, png_text
 from nbdiffuse.metadata.provenance import Provenance
-from nbdiffuse.panels.arrivals import arrival_of
+from nbdiffuse.panels.actions.dropped_file import arrival_of
 
 PICTURE = Image.frombytes("RGB", (64, 64), random.Random(1).randbytes(64 * 64 * 3))
 TEXT = strangers.a1111("Ätna im Winter", "ugly")

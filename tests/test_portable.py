@@ -16,13 +16,13 @@ from nbdiffuse.images.picture import Picture
 from nbdiffuse.metadata import image_files
 from nbdiffuse.metadata.a1111 import generation_text
 from nbdiffuse.metadata.provenance import Provenance
-from nbdiffuse.panels.exports import file_of
+from nbdiffuse.panels.actions.exports import file_of
 from nbdiffuse.recipes.chain import Chain
 from nbdiffuse.recipes.portable import hub_repository, is_hub_id, portable, portable_word
 from nbdiffuse.results import Result
 from nbdiffuse.runs.chain_grid import ChainGrid
 from nbdiffuse.runs.grid import Grid
-from nbdiffuse.runs.ledger import Failed
+from nbdiffuse.runs.outcomes import Failed
 from nbdiffuse.sweeps.chain_sweep import ChainSweep
 from nbdiffuse.sweeps.sweep import Sweep
 

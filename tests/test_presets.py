@@ -10,7 +10,7 @@ from PIL import Image
 from nbdiffuse import Recipe, resolve
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.recipes.presets import PRESETS
-from nbdiffuse.recipes.strengths import real_steps, steps_line
+from nbdiffuse.recipes.steps import real_steps, steps_line
 
 IMAGE = Image.new("RGB", (128, 128), "teal")
 

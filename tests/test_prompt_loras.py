@@ -19,8 +19,8 @@ from nbdiffuse.metadata import image_files, resources
 from nbdiffuse.prompts import dialects
 from nbdiffuse.prompts.extras import networks, read_as_words, without
 from nbdiffuse.recipes import prompt_loras
-from nbdiffuse.recipes.captions import notices
 from nbdiffuse.recipes.lora import text_of
+from nbdiffuse.recipes.summary import notices
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from nbdiffuse import Recipe, Session, resolve
-from nbdiffuse.checkpoints.finding import find
+from nbdiffuse.checkpoints.locate import find
 from nbdiffuse.errors import CheckpointError, ParameterError
 from nbdiffuse.families.families import FAMILIES
 from nbdiffuse.families.recognition import Recognised, recognise

@@ -20,7 +20,7 @@ from nbdiffuse.engine.engine import Engine
 from nbdiffuse.errors import Interrupted, ParameterError, RunError
 from nbdiffuse.results import Result
 from nbdiffuse.runs.grid import Grid
-from nbdiffuse.runs.ledger import Failed
+from nbdiffuse.runs.outcomes import Failed
 from nbdiffuse.sessions import remote
 from nbdiffuse.store.store import Store
 from nbdiffuse.sweeps.sweep import Sweep

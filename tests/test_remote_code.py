@@ -16,7 +16,7 @@ from hub import Hub
 from nbdiffuse import Recipe
 from nbdiffuse.cells.options import parse_cell
 from nbdiffuse.checkpoints import loading
-from nbdiffuse.checkpoints.finding import find
+from nbdiffuse.checkpoints.locate import find
 from nbdiffuse.errors import NbdiffuseError
 
 ID = "artist/evil"

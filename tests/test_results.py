@@ -62,7 +62,7 @@ def test_a_sheet_is_transparent_around_the_pictures_and_labels_read_on_both_them
     def luminance(value: float) -> float:
         return float(((value / 255 + 0.055) / 1.055) ** 2.4)
 
-    from nbdiffuse.images.lettering import INK
+    from nbdiffuse.images.text import INK
 
     grey = luminance(INK[0])
     assert (1.05 / (grey + 0.05)) > 3 and (grey + 0.05) / (luminance(17) + 0.05) > 3

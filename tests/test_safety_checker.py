@@ -16,17 +16,17 @@ from transformers import CLIPConfig, CLIPImageProcessorPil
 from nbdiffuse import Recipe, Session, embedded, resolve
 from nbdiffuse.errors import SafetyCheckerError
 from nbdiffuse.metadata.image_files import read
-from nbdiffuse.panels.chains import ChainPanel
-from nbdiffuse.panels.single import Panel
-from nbdiffuse.replays.replays import again, chain_of
+from nbdiffuse.panels.chain_panel import ChainPanel
+from nbdiffuse.panels.recipe_panel import Panel
 from nbdiffuse.results import Result
 from nbdiffuse.runs.chain_run import ChainRun
 from nbdiffuse.runs.grid import Grid
-from nbdiffuse.runs.ledger import Failed
 from nbdiffuse.runs.loopback import Loopback
+from nbdiffuse.runs.outcomes import Failed
+from nbdiffuse.runs.replay import again, chain_of
 from nbdiffuse.scripts.writing import Step, of_steps
 from nbdiffuse.sessions import remote
-from nbdiffuse.store import archive
+from nbdiffuse.store import index
 from nbdiffuse.store.store import Store
 from nbdiffuse.sweeps.sweep import Sweep
 
@@ -93,7 +93,7 @@ def test_what_the_checker_flags_is_said_and_kept_nowhere(
     with pytest.raises(SafetyCheckerError, match=LINE):
         made.save(tmp_path / "black.png")
     assert not (tmp_path / "black.png").exists()
-    assert archive.keep(made) is None and not list(store.entries())
+    assert index.keep(made) is None and not list(store.entries())
     assert list(session.history) == before and session.recall(made.recipe) is None
     assert made.latents is None
 
@@ -116,7 +116,7 @@ def test_without_the_checker_the_picture_is_that_of_diffusers_without_it(strict:
     made = session.run(recipe(strict, safety_checker="none"))
     assert made.image.tobytes() == raw.tobytes() and made.nsfw_content_detected == () and made.notices == ()
     assert made.recipe.safety_checker == "none" and made.recipe.digest != resolve(recipe(strict)).digest
-    assert archive.keep(made) is None and len(list(store.entries())) == 1
+    assert index.keep(made) is None and len(list(store.entries())) == 1
     assert session.run(recipe(strict)).nsfw_content_detected == (True,), "the next run has it again"
 
 
@@ -146,7 +146,7 @@ def test_a_picture_that_is_black_by_itself_is_no_false_alarm(lenient: str, sessi
     vae.decoder.register_forward_hook(lambda module, inputs, output: torch.full_like(output, -3.0))
     made = own.run(recipe(lenient))
     assert not np.asarray(made.image).any() and made.notices == () and made.problem is None
-    assert made.nsfw_content_detected == (False,) and archive.keep(made) is None and len(list(store.entries())) == 1
+    assert made.nsfw_content_detected == (False,) and index.keep(made) is None and len(list(store.entries())) == 1
 
 
 def test_a_grid_marks_the_cell_and_keeps_the_others(strict: str, session: Session, store: Store) -> None:
@@ -207,4 +207,4 @@ def test_a_black_picture_is_no_replay(strict: str, session: Session, store: Stor
     made = session.run(recipe(strict, safety_checker="none"))
     flagged = chain_of(made.provenance).replace(1, safety_checker=None)
     with pytest.raises(SafetyCheckerError):
-        again(flagged, archive.Archive(store))
+        again(flagged, index.Archive(store))

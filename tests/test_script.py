@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 import nbdiffuse
 from nbdiffuse import Chain, Recipe, Session, embedded
 from nbdiffuse.errors import FileError, ParameterError
-from nbdiffuse.replays.program import script_command, script_of
 from nbdiffuse.runs.loopback import Loopback
+from nbdiffuse.runs.program import script_command, script_of
 from nbdiffuse.scripts import writing
 from nbdiffuse.scripts.checking import Listed, check
 from nbdiffuse.scripts.statements import literal

@@ -16,17 +16,18 @@ from nbdiffuse import Recipe, Session, resolve
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.images.picture import Picture
 from nbdiffuse.metadata.provenance import Provenance
-from nbdiffuse.panels import lines, plain
-from nbdiffuse.panels.chains import ChainPanel
-from nbdiffuse.panels.desk import get_desk
-from nbdiffuse.panels.single import Panel
-from nbdiffuse.replays import timeline
-from nbdiffuse.replays.comparison import Comparison, Side
-from nbdiffuse.replays.timeline import Timeline
-from nbdiffuse.replays.verification import UNKNOWN, Verdict, Verification
+from nbdiffuse.panels.chain_panel import ChainPanel
+from nbdiffuse.panels.output import html_lines
+from nbdiffuse.panels.recipe_panel import Panel
+from nbdiffuse.panels.runtime import ipywidgets_parts
+from nbdiffuse.panels.runtime.callback_thread import get_desk
 from nbdiffuse.results import Result
 from nbdiffuse.runs.grid import Grid
+from nbdiffuse.runs.verify import UNKNOWN, Verdict, Verification
 from nbdiffuse.scripts.checking import Listed
+from nbdiffuse.sessions import history
+from nbdiffuse.sessions.history import Timeline
+from nbdiffuse.store.compare import Comparison, Side
 from nbdiffuse.store.lineage import Lineage
 from nbdiffuse.store.store import Store
 from nbdiffuse.sweeps.sweep import Sweep
@@ -130,13 +131,13 @@ def result(text: str) -> Result:
 
 def plain_parts(text: str) -> str:
     desk = get_desk()
-    well = plain.Well("image", False, desk, lambda *_: None)
+    well = ipywidgets_parts.Well("image", False, desk, lambda *_: None)
     well.show(lines_png(), text, text)
-    compare = plain.Compare()
+    compare = ipywidgets_parts.Compare()
     compare.show(lines_png(), lines_png(), text, text)
-    empty = plain.Compare()
+    empty = ipywidgets_parts.Compare()
     empty.show(b"", b"", text, text)
-    hands = plain.Hands(desk, lambda _: None)
+    hands = ipywidgets_parts.Hands(desk, lambda _: None)
     hands.hand_over(text, lines_png())
     return "".join(part for widget in (well, compare, empty, hands) for part in written(widget.widget))
 
@@ -155,12 +156,12 @@ def shown(text: str, panel: Panel, chain: ChainPanel, folder: Path) -> dict[str,
     store.put(PICTURE, Provenance(made.recipe, {"torch": "2.9"}), 1.0)
     sides = (Side(text, made.recipe, {}, PICTURE), Side(text, made.recipe.replace(seed=2, prompt=text + "x"), {}, PICTURE))
     return {
-        "a note": lines.note(text),
-        "a status": lines.status(text),
-        "an alert": lines.status(text, failed=True),
-        "notices": lines.notices([text, text]),
-        "a picture": lines.image(lines_png(), text),
-        "a figure": lines.figure(lines_png(), text),
+        "a note": html_lines.note(text),
+        "a status": html_lines.status(text),
+        "an alert": html_lines.status(text, failed=True),
+        "notices": html_lines.notices([text, text]),
+        "a picture": html_lines.image(lines_png(), text),
+        "a figure": html_lines.figure(lines_png(), text),
         "a panel's error": of_widgets(panel.widget, lambda: panel._fail(fails)),
         "a panel's line": of_widgets(panel.widget, lambda: panel.say(text)),
         "a panel that waits": of_widgets(panel.widget, lambda: stage.waits(text, 3.0)),
@@ -190,7 +191,7 @@ def test_every_text_that_is_shown_as_html_is_text(
     panels: tuple[Panel, ChainPanel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What other tests ran would stand in the timeline, too, and answer some of the words.
-    monkeypatch.setattr(timeline, "get_session", lambda: SimpleNamespace(history=[]))
+    monkeypatch.setattr(history, "get_session", lambda: SimpleNamespace(history=[]))
     # What stood in the panels before stays in part; from the second time on it is the same.
     shown(PLAIN, *panels, tmp_path / "first")
     benign = {place: Page(content) for place, content in shown(PLAIN, *panels, tmp_path / "plain").items()}
@@ -207,6 +208,11 @@ def test_every_text_that_is_shown_as_html_is_text(
 
 def test_a_very_long_text_is_text() -> None:
     text = "<b>&\"'" * 170_000
-    for make in (lines.note, lines.status, lambda long: lines.notices([long]), lambda long: lines.image(lines_png(), long)):
+    for make in (
+        html_lines.note,
+        html_lines.status,
+        lambda long: html_lines.notices([long]),
+        lambda long: html_lines.image(lines_png(), long),
+    ):
         page = Page(make(text))
         assert page.tags == Page(make(PLAIN)).tags and text in page.text

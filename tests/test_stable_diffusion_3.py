@@ -17,10 +17,10 @@ from nbdiffuse import Recipe
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.families.families import FAMILIES
 from nbdiffuse.families.step_rules import RULES
-from nbdiffuse.recipes.completion import resolve
 from nbdiffuse.recipes.presets import preset_of
-from nbdiffuse.recipes.strengths import real_steps
-from nbdiffuse.replays.program import script_of
+from nbdiffuse.recipes.resolve import resolve
+from nbdiffuse.recipes.steps import real_steps
+from nbdiffuse.runs.program import script_of
 from nbdiffuse.scripts.checking import SAME, check
 from nbdiffuse.sessions.session import Session
 

@@ -12,9 +12,9 @@ import pytest
 from nbdiffuse import Recipe, resolve
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.families.step_rules import RULES
-from nbdiffuse.recipes.captions import notices
 from nbdiffuse.recipes.presets import preset_of
-from nbdiffuse.recipes.strengths import real_steps
+from nbdiffuse.recipes.steps import real_steps
+from nbdiffuse.recipes.summary import notices
 
 CLASSES = {
     "StableDiffusionImg2ImgPipeline": "sd15",

@@ -17,7 +17,7 @@ from PIL import Image
 
 from nbdiffuse import Chain, Recipe, resolve
 from nbdiffuse.errors import FileError
-from nbdiffuse.files.drafts import write_whole
+from nbdiffuse.files.atomic import write_whole
 from nbdiffuse.files.folders import cache_folder
 from nbdiffuse.images.picture import Picture
 from nbdiffuse.metadata import image_files

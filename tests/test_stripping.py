@@ -18,7 +18,7 @@ from PIL import Image, ImageCms
 from nbdiffuse.errors import ImageInputError
 from nbdiffuse.images.picture import Picture
 from nbdiffuse.metadata import image_files
-from nbdiffuse.panels.arrivals import arrival_of
+from nbdiffuse.panels.actions.dropped_file import arrival_of
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 LEFT_OUT = "metadata that is damaged or too large to read is left out: "

@@ -12,7 +12,7 @@ from PIL import Image
 
 from nbdiffuse import Recipe, resolve
 from nbdiffuse.errors import NbdiffuseError, ParameterError
-from nbdiffuse.recipes.strengths import real_steps
+from nbdiffuse.recipes.steps import real_steps
 from nbdiffuse.sweeps.axes import Axis
 from nbdiffuse.sweeps.sweep import Sweep
 

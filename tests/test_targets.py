@@ -12,9 +12,9 @@ from PIL import Image
 from nbdiffuse import Recipe, run, sweep
 from nbdiffuse.errors import FileError
 from nbdiffuse.files.targets import check_file, check_folder, made_folder
-from nbdiffuse.replays.program import script_of
 from nbdiffuse.runs.chain_run import ChainRun
 from nbdiffuse.runs.loopback import Loopback
+from nbdiffuse.runs.program import script_of
 
 RECIPE = Recipe(prompt="a cat", num_inference_steps=2, seed=1)
 

@@ -17,11 +17,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from nbdiffuse import Recipe, read
-from nbdiffuse.cells.reading import read_if_said
+from nbdiffuse.cells.from_file import read_if_said
 from nbdiffuse.errors import NbdiffuseError
 from nbdiffuse.metadata import a1111, comfyui, exif, flat, fooocus, infotext, invokeai, tools, xmp
 from nbdiffuse.metadata.image_files import Metadata
-from nbdiffuse.panels.arrivals import arrival_of
+from nbdiffuse.panels.actions.dropped_file import arrival_of
 
 TEXT = strangers.a1111("a red boat", "fog", Seed=42, CFG_scale=7)
 JSON = json.dumps

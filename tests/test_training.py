@@ -21,7 +21,7 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from nbdiffuse import embedded
-from nbdiffuse.embedded import differences
+from nbdiffuse.embedded import weight_deltas
 from nbdiffuse.embedded.train import (
     decoder,
     edit,
@@ -84,13 +84,13 @@ def test_a_change_begins_as_none_and_ships_as_it_was_taught(base: nn.ModuleDict,
             parameter += 0.02 * torch.randn(parameter.shape)
     whole = unet.state_dict()
     assert sum(value.numel() for value in change.tensors().values()) < 0.5 * sum(value.numel() for value in whole.values())
-    shipped, given = tmp_path / "unet" / differences.WEIGHTS, tmp_path / "base.safetensors"
+    shipped, given = tmp_path / "unet" / weight_deltas.WEIGHTS, tmp_path / "base.safetensors"
     shipped.parent.mkdir()
     for file in (shipped, given):
         save_file({name: value.half().contiguous() for name, value in whole.items()}, file)
     export.export_change(change.tensors(), tmp_path, "unet")
     assert not shipped.exists()
-    differences.merge(given, tmp_path / "unet" / differences.NAME, tmp_path / "made.safetensors")
+    weight_deltas.merge(given, tmp_path / "unet" / weight_deltas.NAME, tmp_path / "made.safetensors")
     made, taught = load_file(tmp_path / "made.safetensors"), change.added_to(unet)
     for name, value in made.items():
         torch.testing.assert_close(value.float(), taught[name], atol=5e-3, rtol=5e-3)
@@ -114,7 +114,7 @@ def test_a_widened_unet_begins_as_its_base_and_ships_as_it_was_taught(base: nn.M
     save_file({name: value.half().contiguous() for name, value in unet.state_dict().items()}, given)
     widening.widened_unet(unet, 4).save_pretrained(folder)
     export.export_change(change.tensors(), tmp_path, "unet")
-    differences.merge(given, folder / differences.NAME, folder / differences.WEIGHTS)
+    weight_deltas.merge(given, folder / weight_deltas.NAME, folder / weight_deltas.WEIGHTS)
     loaded = UNet2DConditionModel.from_pretrained(folder)
     assert loaded.config["in_channels"] == 8
     with torch.no_grad():

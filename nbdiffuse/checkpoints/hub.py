@@ -18,9 +18,9 @@ from ..families.families import FAMILIES
 from ..families.recognition import recognise_directory
 from ..files.hashes import git_blob_of, sha256_of
 from ..recipes.presets import runs_here
+from .failures import OFFLINE, explain, free_space, no_space
 from .layouts import SMALL, components_of, wanted
 from .priors import combined_class
-from .trouble import OFFLINE, explain, free_space, no_space
 
 TIMEOUT = 20.0
 """Seconds that the hub may take to list a repository; without a bound the client waits for ever."""

@@ -12,12 +12,12 @@ import torch
 from ..devices.memory import tensors
 from ..errors import CheckpointError
 from ..recipes import lora
-from . import adapters, singles
+from . import adapters, single_file
 from .completeness import dispensable
-from .finding import Checkpoint
+from .failures import explain, explain_local
 from .layouts import chosen_weights, components_of, pipeline_class_of, shapes, variant_of
+from .locate import Checkpoint
 from .priors import combined_class
-from .trouble import explain, explain_local
 
 _ONE_AT_A_TIME = threading.Lock()
 """transformers and diffusers make models under settings of the whole process, which the workers of several GPUs share."""
@@ -62,7 +62,7 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
 
 def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     if checkpoint.file is not None:
-        pipeline = singles.load(checkpoint.file, checkpoint.directory, dtype)
+        pipeline = single_file.load(checkpoint.file, checkpoint.directory, dtype)
         for name, component in pipeline.components.items():
             if not checkpoint.verified and isinstance(component, torch.nn.Module):
                 _refuse_what_is_not_finite(checkpoint, name, component)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from ..quietness import quiet
-from . import finding as finding
+from ..library_logging import quiet
 
 import diffusers  # isort: skip  (after `finding`, which forbids it to run a checkpoint's code)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .rescue import not_numbers
+from .failures import not_numbers
 
 
 @dataclass(frozen=True)

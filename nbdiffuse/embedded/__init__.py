@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import CheckpointError, did_you_mean
-from . import borrowing, world
+from . import shared_weights, world
 
 __all__ = ["borrowed", "changed", "identity", "names", "path", "world"]
 
@@ -15,7 +15,7 @@ __all__ = ["borrowed", "changed", "identity", "names", "path", "world"]
 def names() -> list[str]:
     """Return the names of the checkpoints in this package."""
     kinds = ("model_index.json", "config.json")  # a pipeline, or one model
-    return sorted(entry.name for entry in borrowing.CHECKPOINTS.iterdir() if any((entry / kind).exists() for kind in kinds))
+    return sorted(entry.name for entry in shared_weights.CHECKPOINTS.iterdir() if any((entry / kind).exists() for kind in kinds))
 
 
 def path(name: str) -> Path:
@@ -37,17 +37,17 @@ def path(name: str) -> Path:
     """
     if name not in names():
         raise CheckpointError(f"No embedded checkpoint is called {name!r}. {did_you_mean(name, names())}")
-    return borrowing.directory(name)
+    return shared_weights.directory(name)
 
 
 def borrowed(name: str) -> dict[str, str]:
     """Return which components of an embedded checkpoint ship in which other one, such as {"vae": "sd15"}."""
-    return dict(borrowing.BORROWED.get(name, {}))
+    return dict(shared_weights.BORROWED.get(name, {}))
 
 
 def changed(name: str) -> dict[str, str]:
     """Return which components of an embedded checkpoint ship as a change of another one's, such as {"unet": "sd15"}."""
-    return dict(borrowing.CHANGED.get(name, {}))
+    return dict(shared_weights.CHANGED.get(name, {}))
 
 
 @cache
@@ -64,10 +64,10 @@ def identity(name: str) -> str:
         A file is missing or differs from the one that was shipped.
     """
     directory = path(name)
-    for file, (shipped, digest) in borrowing.files(name).items():
+    for file, (shipped, digest) in shared_weights.files(name).items():
         target = directory / file
         if not target.is_file() or hashlib.sha256(target.read_bytes()).hexdigest() != digest:
             state = "differs from the file that was shipped" if target.is_file() else "is missing"
             way_out = "Install nbdiffuse again" if target == shipped else f"Remove {directory} and run this again"
             raise CheckpointError(f"{name}/{file} in {directory.parent} {state}. {way_out}.")
-    return borrowing.digest(name)
+    return shared_weights.digest(name)

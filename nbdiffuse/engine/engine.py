@@ -19,9 +19,9 @@ import transformers
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
-from ..checkpoints import finding
-from ..checkpoints.spaces import vae_of
-from ..devices.rescue import DEAD_LINE, GuardedVae, is_device_dead, is_out_of_memory, not_numbers, out_of_memory_line
+from ..checkpoints import locate
+from ..checkpoints.latent_space import vae_of
+from ..devices.failures import DEAD_LINE, GuardedVae, is_device_dead, is_out_of_memory, not_numbers, out_of_memory_line
 from ..devices.steps import StepHook
 from ..errors import DeviceMemoryError, ParameterError, RunError
 from ..families.recognition import recognise_directory
@@ -29,17 +29,17 @@ from ..images.latents import Latents
 from ..images.masks import overlay
 from ..images.picture import Picture
 from ..pipelines.pipelines import Pipelines
-from ..recipes.completion import call_fields, check_weights, resolve, weights_word
 from ..recipes.controlnets import controlnet_of, extra_name
 from ..recipes.preset import Preset
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
+from ..recipes.resolve import call_fields, check_weights, resolve, weights_word
 from ..recipes.sizes import fitted_pictures
-from ..recipes.strengths import skipped_steps
+from ..recipes.steps import skipped_steps
 from ..results import Result
 from ..version import __version__
 from . import conditioning
-from .encodings import Encodings
+from .embedding_cache import Encodings
 from .notices import notices
 from .progress import Progress, Watcher
 
@@ -165,7 +165,7 @@ class Engine:
         """Fill in what only the checkpoint's files say, which were not on this disk when the recipe was completed."""
         if recipe.scheduler is not None:
             return recipe
-        finding.fetch_description(str(recipe.checkpoint))
+        locate.fetch_description(str(recipe.checkpoint))
         complete = resolve(recipe)
         return complete if complete.scheduler else complete.replace(scheduler=preset_of(recipe.model).scheduler)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..devices.rescue import GuardedVae
+from ..devices.failures import GuardedVae
 from ..families.description import describe
 from ..families.schedulers import unhonoured
-from ..recipes.captions import safety_line
 from ..recipes.notices import before_run
 from ..recipes.recipe import Recipe
+from ..recipes.summary import safety_line
 from . import conditioning
 
 

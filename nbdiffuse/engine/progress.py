@@ -13,7 +13,7 @@ from PIL import Image
 from ..devices.steps import Step
 from ..errors import Interrupted
 from ..recipes.recipe import Recipe
-from ..recipes.strengths import real_steps
+from ..recipes.steps import real_steps
 
 PREVIEW_INTERVAL = 0.5
 """Seconds between previews, at least; the first comes with the first step."""

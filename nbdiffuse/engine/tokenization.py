@@ -14,9 +14,9 @@ from ..pipelines.pipelines import Pipelines
 from ..prompts import dialects
 from ..prompts.tokens import Strand, Token, TokenView
 from ..prompts.weights import Blend, Fragments, Weighted
-from ..recipes.completion import with_weights
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PROMPTS, Recipe
+from ..recipes.resolve import with_weights
 from .conditioning import texts_of
 
 TOKENIZERS = ("tokenizer", "tokenizer_2", "prior_tokenizer")

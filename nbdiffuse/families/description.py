@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .. import embedded
-from ..embedded.borrowing import CHECKPOINTS
+from ..embedded.shared_weights import CHECKPOINTS
 from ..files.paths import here
 from .hub_ids import cached, parted
 from .scheduler_classes import SUFFIX

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from .drafts import write_whole
+from .atomic import write_whole
 from .folders import cache_folder
 
 LARGE = 64 * 2**20

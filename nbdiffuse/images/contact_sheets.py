@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from .lettering import SIZE, wrapped, write
+from .text import SIZE, wrapped, write
 
 FRAME = (128, 128, 128, 90)
 GAP = 12

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
+from .arrays import Refusal, scaled, to_bytes
 from .layers import painted
-from .samples import Refusal, scaled, to_bytes
 
 WHITE = (255, 255, 255)
 COMPOSITED = "transparent pixels are composited on"

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ..errors import ParameterError, Words, breaks_rule, did_you_mean
 from .conversion import WHITE
-from .intake import check_rgb
+from .reader import check_rgb
 
 MIN_SIDE, MAX_SIDE = 64, 4096
 """Closed interval of a side, in pixels."""

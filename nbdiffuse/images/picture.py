@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..errors import ImageInputError, breaks_rule
 from .conversion import WHITE
-from .intake import MAX_PIXELS, PILLOW_LIMIT, Intake, check_rgb
+from .reader import MAX_PIXELS, PILLOW_LIMIT, Intake, check_rgb
 
 _registry: weakref.WeakValueDictionary[str, Image.Image] = weakref.WeakValueDictionary()
 

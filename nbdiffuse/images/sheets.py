@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from .contact_sheets import FRAME, enlarged, png_bytes
-from .lettering import font, wrapped, write
+from .text import font, wrapped, write
 
 GAP = 4
 LINE = 19

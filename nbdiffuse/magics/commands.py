@@ -15,12 +15,12 @@ from IPython.display import display
 
 from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..families.aliases import advice
-from ..recipes import origins
+from ..recipes import weights_source
 from ..recipes.presets import PRESETS
 from ..recipes.recipe import Recipe
-from ..replays.program import script_command
+from ..runs.program import script_command
 from ..sessions.session import get_session
-from . import inquiries
+from . import history_commands
 from .interrupts import ends_as_interrupted
 
 if TYPE_CHECKING:
@@ -128,14 +128,14 @@ class DiffuseCommands(Magics):
             "optimize": optimize,
             "tokens": str,
             "script": str,
-            **inquiries.commands(self.shell),
+            **history_commands.commands(self.shell),
         }
         name, *arguments = words or [""]
         if name not in commands:
             meant = next((command for command, others in _MEANINGS.items() if name.lower() in others.split()), None)
             way_out = f"Here it is `%diffuse {meant}`." if meant else did_you_mean(name, commands)
             raise ParameterError(f"`%diffuse` must be followed by a command, got {name!r}. {way_out}")
-        least, what, limit = inquiries.NEEDS.get(name, (0, "", _LIMITS.get(name, 1)))
+        least, what, limit = history_commands.NEEDS.get(name, (0, "", _LIMITS.get(name, 1)))
         if len(arguments) > limit:
             rule = f"followed by at most {limit} word{'' if limit == 1 else 's'}"
             raise ParameterError(breaks_rule(f"%diffuse {name}", rule, " ".join(arguments)))
@@ -181,7 +181,7 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
 
 def models_table() -> str:
     """Return every preset, a line each."""
-    source = origins.source()
+    source = weights_source.source()
     lines = [("model", "does", "weights", "size", "strength", "guidance", "steps", "says", "licence")]
     for preset in PRESETS.values():
         origin, defaults = preset.origin(source), preset.defaults_for(preset.tasks[-1])
@@ -216,7 +216,7 @@ def optimize(name: str | None = None, value: str | None = None) -> str:
 
 def positions() -> dict[str, tuple[str, ...]]:
     """Return every lever's positions."""
-    from ..devices.levers import POSITIONS
+    from ..devices.optimizations import POSITIONS
 
     return dict(POSITIONS)
 
@@ -224,8 +224,8 @@ def positions() -> dict[str, tuple[str, ...]]:
 def use(source: str | None = None) -> str:
     """Choose what preset names stand for: "tiny" or "hub"."""
     if source is not None:
-        origins.use(source)
-    chosen = origins.source()
+        weights_source.use(source)
+    chosen = weights_source.source()
     meaning = {"tiny": "the small checkpoints in this package", "hub": "the originals on the hub"}[chosen]
     return f"{chosen}: model names stand for {meaning}"
 

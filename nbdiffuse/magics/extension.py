@@ -82,7 +82,7 @@ def _offer_completion(shell: InteractiveShell) -> None:
 
     @context_matcher()
     def complete_nbdiffuse(context: CompletionContext) -> SimpleMatcherResult:
-        from .tabs import complete_line
+        from .completion import complete_line
 
         return complete_line(context)
 

@@ -16,23 +16,23 @@ from ..devices.worker import Job
 from ..errors import Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from ..files.targets import check_file, check_folder
 from ..metadata.image_files import SUFFIXES
-from ..recipes.captions import notices
 from ..recipes.chain import Chain
-from ..recipes.completion import resolve
 from ..recipes.recipe import Recipe
+from ..recipes.resolve import resolve
+from ..recipes.summary import notices
 from ..results import Result
 from ..runs.chain_grid import ChainGrid
 from ..runs.chain_run import ChainRun
 from ..runs.grid import Grid
 from ..runs.loopback import FORMATS, Loopback
-from ..runs.sweeping import sweep
+from ..runs.sweep_api import sweep
 from ..sessions.session import get_session, wait
-from ..store import archive
+from ..store import index
 from ..store.store import Store
 from .commands import DiffuseCommands, Panels
 from .interrupts import ends_as_interrupted, ignore_further_interrupts
-from .live import LiveGrid, LiveRun, LiveRuns
-from .names import Names
+from .live_display import LiveGrid, LiveRun, LiveRuns
+from .notebook_variables import Names
 
 _BETWEEN = "Stopped between two pictures. What is finished is kept: run the cell again for the rest."
 
@@ -81,7 +81,7 @@ class DiffusionMagics(Magics):
         run = ChainRun(chain, store=Store())
         _say(*asked.notices)
         self._fill(run, LiveRuns(run, animated=self._animated), asked.out)
-        kept = archive.keep(run.results[-1])
+        kept = index.keep(run.results[-1])
         _say(*([kept] if kept else []))
         if asked.save:
             run.save(asked.save)
@@ -141,7 +141,7 @@ class DiffusionMagics(Magics):
         said = (*notices(recipe), *asked.notices)
         _say(*said)
         result = self._watched(recipe)
-        kept = archive.keep(result)
+        kept = index.keep(result)
         _say(*(line for line in result.notices if line not in said), *([kept] if kept else []))
         return result
 

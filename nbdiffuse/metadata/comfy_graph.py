@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .carrying import loaded
+from .imported import loaded
 
 Node = Mapping[str, Any]
 MOST_NODES = 2000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .carrying import Carriage
 from .comfy_graph import MOST_NODES, Graph
+from .imported import Carriage
 
 _MODEL_INPUTS = frozenset({"model", "clip", "vae", "positive", "negative", "noise", "sigmas", "sampler", "guider"})
 _JOINS = ("conditioning", "conditioning_1", "conditioning_to", "positive", "cond1")

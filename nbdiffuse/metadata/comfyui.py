@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .a1111 import Parsed
-from .carrying import Carriage
 from .comfy_graph import Graph
 from .comfy_pass import Pass
+from .imported import Carriage
 
 _SILENT = ("VAEDecode", "VAEDecodeTiled", "CLIPLoader", "DualCLIPLoader", "UpscaleModelLoader", "ControlNetLoader", "Reroute")
 """Nodes that say nothing about the picture that a recipe would hold, or are told by what they give."""

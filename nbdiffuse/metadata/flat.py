@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .a1111 import Parsed
-from .carrying import Carriage, loaded, visible
+from .imported import Carriage, loaded, visible
 
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt", "positiveprompt", "positive", "c"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import a1111
 from .a1111 import Parsed
-from .carrying import Carriage, loaded
+from .imported import Carriage, loaded
 
 MODEL = "sdxl"
 """Preset of the only family that it runs."""

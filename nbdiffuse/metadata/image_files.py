@@ -15,10 +15,10 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from ..errors import FileError, ImageInputError
-from ..files.drafts import write_whole
+from ..files.atomic import write_whole
 from ..files.paths import path_of
 from ..files.targets import check_file, made_folder
-from ..images.intake import check_rgb
+from ..images.reader import check_rgb
 from . import exif, resources, texts, xmp
 from .a1111 import generation_text
 from .provenance import Provenance

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .a1111 import Parsed
-from .carrying import Carriage, loaded
+from .imported import Carriage, loaded
 
 _FIELDS = {
     "positive_prompt": "prompt",

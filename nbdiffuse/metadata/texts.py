@@ -11,10 +11,10 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from ..files.paths import path_of
-from ..images.intake import open_header
+from ..images.reader import open_header
 from . import exif, flat, png_text, stealth, xmp
 from .a1111 import looks_like_generation_text
-from .carrying import loaded
+from .imported import loaded
 
 OURS, PARAMETERS = "nbdiffuse", "parameters"
 OTHERS = ("fooocus_scheme", "invokeai_metadata", "sd-metadata", "Dream", "prompt")

@@ -13,9 +13,9 @@ from ..recipes.chain import Chain
 from ..recipes.recipe import Recipe
 from ..results import Result
 from ..runs.chain_run import ChainRun
-from .chains import ChainPanel
-from .frame import Frame
-from .single import Panel
+from .chain_panel import ChainPanel
+from .recipe_panel import Panel
+from .runtime.base_panel import Frame
 
 __all__ = ["ChainPanel", "Panel", "follow", "panel"]
 

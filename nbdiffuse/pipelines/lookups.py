@@ -9,8 +9,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from .. import embedded
-from ..checkpoints import finding
-from ..checkpoints.finding import Checkpoint
+from ..checkpoints import locate
+from ..checkpoints.locate import Checkpoint
 from ..errors import CheckpointError
 from ..files.hashes import states_of
 from ..files.paths import here
@@ -119,7 +119,7 @@ class Lookups:
         base, added = lora.parted(word)
         # The base is found by itself: it stays when only a LoRA over it changes.
         known = self._look(base, _key(base)) if added else None
-        return finding.find(word, half=self._half(), base=known)
+        return locate.find(word, half=self._half(), base=known)
 
     def _leave(self, identity: str) -> None:
         now = [one.checkpoint for one in self._found.values()]

@@ -9,18 +9,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ..checkpoints import finding, loading
-from ..checkpoints.finding import Checkpoint
-from ..checkpoints.spaces import space_of, vae_of
-from ..devices.levers import Levers, pull
+from ..checkpoints import loading, locate
+from ..checkpoints.latent_space import space_of, vae_of
+from ..checkpoints.locate import Checkpoint
 from ..devices.memory import component_bytes, default_device, numbered
+from ..devices.optimizations import Levers, pull
 from ..files.snapshots import Snapshot
-from ..quietness import quiet
-from .building import build, fitting, refuse_other_base
+from ..library_logging import quiet
+from .assembly import build, fitting, refuse_other_base
+from .loaded_model import Resident, Row
 from .lookups import Lookups
+from .model_cache import Residents
 from .previews import measured
-from .resident import Resident, Row
-from .residents import Residents
 
 import diffusers  # isort: skip  (after `checkpoints`, which forbids it to run a checkpoint's code)
 import torch  # isort: skip
@@ -181,7 +181,7 @@ class Pipelines:
         dtype = self.dtype
 
         def measure() -> int:
-            return finding.weights_bytes(checkpoint, dtype.itemsize, half=dtype != torch.float32)
+            return locate.weights_bytes(checkpoint, dtype.itemsize, half=dtype != torch.float32)
 
         def load() -> Resident:
             loaded = _load(checkpoint, dtype)

@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL, VQModel
 from torch import Tensor
 
-from ..devices.rescue import is_out_of_memory
+from ..devices.failures import is_out_of_memory
 
 SIDE, FIELDS = 256, 8
 """Side of the picture that a VAE is asked about, in pixels, and how many fields of colour lie along it."""

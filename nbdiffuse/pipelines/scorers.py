@@ -15,10 +15,10 @@ from PIL import Image
 from transformers import AutoTokenizer, CLIPImageProcessorPil
 
 from .. import embedded
-from ..checkpoints.finding import find
+from ..checkpoints.failures import explain
 from ..checkpoints.layouts import components_of
 from ..checkpoints.loading import load
-from ..checkpoints.trouble import explain
+from ..checkpoints.locate import find
 from ..errors import CheckpointError, ParameterError, breaks_rule
 from ..files.hashes import states_of
 from ..files.paths import here

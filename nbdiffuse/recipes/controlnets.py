@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ParameterError
 from ..images.picture import Picture
-from .origins import Origin, source
+from .weights_source import Origin, source
 
 if TYPE_CHECKING:
     from .preset import Preset

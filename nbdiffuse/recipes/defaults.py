@@ -8,9 +8,9 @@ from ..errors import ParameterError
 from ..families import schedulers
 from ..families.description import Description, describe
 from ..families.model_calls import steps_allowed
-from .origins import source
 from .preset import Preset
 from .recipe import Recipe
+from .weights_source import source
 
 
 def default_values(recipe: Recipe, preset: Preset) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from ..families.scheduler_classes import scheduler_class
 from ..families.schedulers import FLOW_SCHEDULERS
 from ..families.schedulers import SCHEDULERS as SCHEDULERS
 from .fields import OF_PARTS, numbered
-from .origins import Origin
 from .recipe import Recipe
+from .weights_source import Origin
 
 
 @dataclass(frozen=True, kw_only=True)

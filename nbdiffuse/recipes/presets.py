@@ -12,8 +12,8 @@ from ..families.families import FAMILIES
 from ..families.hub_ids import MOVED as MOVED
 from ..families.recognition import Recognised, recognise
 from ..files.paths import here
-from .origins import Origin
 from .preset import Preset
+from .weights_source import Origin
 
 OPEN_RAIL, OPEN_RAIL_XL = "CreativeML OpenRAIL-M", "CreativeML Open RAIL++-M"
 

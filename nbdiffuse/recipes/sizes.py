@@ -10,10 +10,10 @@ from ..errors import ParameterError
 from ..images.fitting import Size, fit, fitted_size
 from ..images.latents import Latents
 from ..images.picture import Picture
-from .origins import Origin
 from .preset import Preset, way
 from .presets import preset_of
 from .recipe import Recipe
+from .weights_source import Origin
 
 KEPT = "fit keeps the proportions"
 SHAPE = "it has another shape"

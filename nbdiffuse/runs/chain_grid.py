@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError, Interrupted, NbdiffuseError, ParameterError, again, breaks_rule
-from ..files.drafts import write_whole
+from ..files.atomic import write_whole
 from ..files.paths import without_folders
 from ..files.targets import made_folder
 from ..images.contact_sheets import noted

@@ -17,19 +17,19 @@ from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, noted, png_byt
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..recipes.chain import Chain
-from ..recipes.completion import resolve, resolve_chain, weights_word
 from ..recipes.notices import before_run
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
+from ..recipes.resolve import resolve, resolve_chain, weights_word
 from ..results import Result, given_cells, result_label
 from ..sessions.session import Session, get_session
-from ..store import archive
+from ..store import index
 from ..store.store import Store
 from ..sweeps.cell import SweepCell
 from .chain_step import ChainStep, advance
-from .handover import LATENTS, why_decoded
-from .ledger import Ledger
+from .latent_transfer import LATENTS, why_decoded
 from .notices import numbered
+from .outcomes import Ledger
 
 if TYPE_CHECKING:
     from ..engine.progress import Progress
@@ -241,8 +241,8 @@ def run(link: Recipe | Chain) -> Result | ChainRun:
     """
     if isinstance(link, Chain):
         made = ChainRun(link).run()
-        archive.keep(made.results[-1])
+        index.keep(made.results[-1])
         return made
     result = get_session().run(link)
-    archive.keep(result)
+    index.keep(result)
     return result

@@ -11,7 +11,7 @@ from ..results import Result
 from ..sessions.session import Session
 from ..store.store import Store
 from ..sweeps.cell import SweepCell
-from .ledger import Failed, Ledger
+from .outcomes import Failed, Ledger
 
 
 @dataclass(frozen=True, eq=False)

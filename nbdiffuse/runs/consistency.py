@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..recipes.captions import weights_label
 from ..recipes.controlnets import extra_name
+from ..recipes.summary import weights_label
 from ..results import Result
 
 

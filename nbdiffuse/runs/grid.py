@@ -16,7 +16,7 @@ from ..files.targets import made_folder
 from ..images.contact_sheets import noted
 from ..images.metrics import metric_of
 from ..recipes.notices import before_run
-from ..recipes.strengths import real_steps
+from ..recipes.steps import real_steps
 from ..results import Result
 from ..sessions.runners import ExecutorRunner
 from ..sessions.session import Session, get_session
@@ -25,11 +25,11 @@ from ..sweeps.cell import SweepCell
 from ..sweeps.difference import difference
 from ..sweeps.sweep import Sweep
 from .consistency import changed_files
-from .exhibits import save, sheet
+from .grid_display import save, sheet
+from .grid_metrics import Measures, checked
 from .heatmaps import Heatmap
-from .ledger import Failed, Fingerprints, Ledger
-from .measures import Measures, checked
 from .notices import counted
+from .outcomes import Failed, Fingerprints, Ledger
 from .records import frame, records
 
 

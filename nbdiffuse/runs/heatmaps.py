@@ -14,8 +14,8 @@ from ..images.sheets import Spot, sheet_png
 from ..sweeps.cell import SweepCell
 from ..sweeps.sweep import Sweep
 from ..sweeps.tables import coordinates_text, tables_of
-from .exhibits import initial_picture, tables
-from .ledger import Ledger
+from .grid_display import initial_picture, tables
+from .outcomes import Ledger
 
 VIRIDIS = (0x440154, 0x482878, 0x3E4989, 0x31688E, 0x26828E, 0x1F9E89, 0x35B779, 0x6ECE58, 0xB5DE2B, 0xFDE725)
 """Colours from low to high that look evenly spaced, in grey too. Source: matplotlib's colour map viridis."""

@@ -15,17 +15,17 @@ from PIL import Image
 
 from ..errors import FileError, Interrupted, ParameterError, SafetyCheckerError, breaks_rule, did_you_mean
 from ..families.parameters import number_text
-from ..files.drafts import write_whole
+from ..files.atomic import write_whole
 from ..files.targets import check_file, made_folder
 from ..images.colors import mean_color, toward
 from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, noted, png_bytes
 from ..images.masks import overlay
 from ..images.picture import Picture
-from ..recipes.completion import resolve
 from ..recipes.notices import before_run
 from ..recipes.recipe import PARAMS, Recipe
+from ..recipes.resolve import resolve
 from ..recipes.sizes import SHAPE, fitted_pictures
-from ..recipes.strengths import real_steps
+from ..recipes.steps import real_steps
 from ..results import Result, given_cells
 from ..sessions.session import Session, get_session, wait
 from .notices import counted

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import NbdiffuseError
-from ..recipes.strengths import real_steps
+from ..recipes.steps import real_steps
 from ..results import Result
 from ..sweeps.cell import SweepCell
 from ..sweeps.sweep import Sweep
-from .ledger import Failed, Ledger
-from .measures import Measures
+from .grid_metrics import Measures
+from .outcomes import Failed, Ledger
 
 
 def records(sweep: Sweep, ledger: Ledger, measures: Measures) -> list[dict[str, Any]]:

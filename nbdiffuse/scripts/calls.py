@@ -8,12 +8,12 @@ from typing import Any
 
 from ..images.fitting import crop_box, pad_place
 from ..images.picture import Picture
-from ..recipes.completion import call_fields
 from ..recipes.fields import of_first
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PROMPTS, Recipe
+from ..recipes.resolve import call_fields
 from ..recipes.sizes import initial_size, lies_over, resample_of
-from ..recipes.strengths import real_steps
+from ..recipes.steps import real_steps
 from .listing import Listing
 from .statements import call, exploded, literal
 

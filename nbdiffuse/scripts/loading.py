@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .. import embedded
-from ..embedded.differences import NAME as CHANGE
+from ..embedded.weight_deltas import NAME as CHANGE
 from ..errors import ParameterError, breaks_rule
 from ..families.description import content_of, describe, directory_of
 from ..families.hub_ids import MOVED, cached

@@ -13,15 +13,15 @@ from typing import Any
 from PIL import Image
 
 from ..errors import FileError, ParameterError
-from ..files.drafts import write_whole
+from ..files.atomic import write_whole
 from ..files.targets import check_file, made_folder
 from ..images.latents import Latents
 from ..images.picture import Picture
-from ..recipes.completion import call_fields
 from ..recipes.fields import of_first
 from ..recipes.preset import way
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
+from ..recipes.resolve import call_fields
 from ..recipes.sizes import initial_size
 from . import calls, loading, weighting
 from .listing import Listing

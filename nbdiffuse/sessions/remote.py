@@ -22,9 +22,9 @@ from .. import errors
 from ..devices.worker import detached
 from ..errors import NbdiffuseError, ParameterError, RunError
 from ..families.scheduler_classes import names
-from ..images.intake import PILLOW_LIMIT
 from ..images.latents import Latents
 from ..images.picture import Picture
+from ..images.reader import PILLOW_LIMIT
 from ..metadata import fingerprints
 from ..recipes.notices import before_run
 from ..recipes.recipe import Recipe
@@ -198,7 +198,7 @@ def _at_work(work: Callable[[Engine, Recipe], Answer], text: str, pictures: Mapp
 def _engine(device: str | None) -> Engine:
     # torch and diffusers take seconds to import: on the worker, at its first task.
     if device not in _engines:
-        from ..quietness import quiet
+        from ..library_logging import quiet
 
         # A worker's output may be the notebook's, too.
         quiet()

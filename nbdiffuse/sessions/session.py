@@ -15,11 +15,11 @@ from ..devices.worker import Job, Worker
 from ..errors import Interrupted, NbdiffuseError
 from ..files.snapshots import Snapshot
 from ..images.picture import Picture
-from ..recipes.completion import resolve
 from ..recipes.controlnets import CONTROLNETS, estimate_with
-from ..recipes.origins import source
 from ..recipes.prompt_loras import applied
 from ..recipes.recipe import Recipe
+from ..recipes.resolve import resolve
+from ..recipes.weights_source import source
 from ..store.store import predictable
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Session:
 
         def work(stop: threading.Event) -> None:
             engine = self._ready_engine()
-            from ..engine.batches import Batch
+            from ..engine.batching import Batch
 
             Batch(engine, complete, on_progress, settled, stop, lambda: self._worker.waiting, snapshot).run()
 
@@ -256,7 +256,7 @@ class Session:
     def _ready_engine(self) -> Engine:
         # torch and diffusers take seconds to import: on the worker, at the first run.
         if self._engine is None:
-            from ..quietness import quiet
+            from ..library_logging import quiet
 
             # Before the pipelines are imported: that is when transformers says what is not installed.
             quiet()

@@ -1,1 +1,1 @@
-"""The store: finished images on disk, and what they were made from."""
+"""Store: finished images on disk, where they came from, and how two of them differ."""

@@ -14,11 +14,11 @@ from ..images.contact_sheets import png_bytes
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..metadata.provenance import Provenance
-from ..recipes.captions import weights_label
 from ..recipes.fields import of_first
 from ..recipes.recipe import Recipe
-from ..recipes.strengths import steps_line
-from .archive import Archive
+from ..recipes.steps import steps_line
+from ..recipes.summary import weights_label
+from .index import Archive
 
 THUMBNAIL = 128
 """Longer side of a thumbnail, in pixels."""

@@ -17,11 +17,11 @@ from typing import Any
 from PIL import Image
 
 from ..errors import FileError, NbdiffuseError
-from ..files.drafts import write_whole
+from ..files.atomic import write_whole
 from ..files.folders import cache_folder
 from ..files.paths import path_of
-from ..images.intake import PILLOW_LIMIT
 from ..images.picture import Picture, content_address
+from ..images.reader import PILLOW_LIMIT
 from ..metadata.provenance import Provenance
 from ..recipes.chain import Chain
 from ..recipes.format_1 import digest_of_format_1

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
-from ..recipes.strengths import real_steps
+from ..recipes.steps import real_steps
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any
 
 from ..errors import ParameterError, Words, breaks_rule, did_you_mean
 from ..recipes.chain import Chain
-from ..recipes.completion import resolve_chain
-from ..recipes.strengths import real_steps
+from ..recipes.resolve import resolve_chain
+from ..recipes.steps import real_steps
 from .axes import Axis
 from .sweep import MAX_CELLS
 

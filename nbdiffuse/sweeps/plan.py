@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..recipes.recipe import Recipe
-from ..recipes.strengths import real_steps
+from ..recipes.steps import real_steps
 
 
 def plan_line(distinct: Sequence[Recipe], cells: int, seconds_per_step: float | None = None) -> str:

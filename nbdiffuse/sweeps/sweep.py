@@ -12,8 +12,8 @@ from typing import Any
 
 from ..errors import ParameterError, Words, breaks_rule
 from ..families.aliases import advice
-from ..recipes.completion import estimated, resolve
 from ..recipes.recipe import Recipe
+from ..recipes.resolve import estimated, resolve
 from .axes import Axis
 from .cell import SweepCell
 from .plan import plan_line

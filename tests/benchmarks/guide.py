@@ -36,7 +36,7 @@ import nbdiffuse
 from nbdiffuse import embedded
 from nbdiffuse.checkpoints import loading
 from nbdiffuse.embedded.world import sample
-from nbdiffuse.quietness import quiet
+from nbdiffuse.library_logging import quiet
 
 JUNGLE = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
 WIZARD = "cat wizard, gandalf, lord of the rings, detailed, fantasy, cute, adorable, Pixar, Disney, 8k"

@@ -33,9 +33,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import nbdiffuse
 from nbdiffuse import Recipe, Session
-from nbdiffuse.devices.levers import POSITIONS
 from nbdiffuse.devices.memory import format_size
-from nbdiffuse.quietness import quiet
+from nbdiffuse.devices.optimizations import POSITIONS
+from nbdiffuse.library_logging import quiet
 
 PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
 

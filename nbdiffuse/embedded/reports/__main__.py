@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ...quietness import quiet
+from ...library_logging import quiet
 from .. import names, path
 from ..world import STYLES
 from . import base, edits, family, holes, styles, upscalers

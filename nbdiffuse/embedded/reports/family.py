@@ -12,18 +12,7 @@ from diffusers import AutoPipelineForImage2Image, AutoPipelineForText2Image, Con
 from .. import path, recogniser
 from ..world import sample
 from . import masks
-from .figures import (
-    UNSEEN,
-    Figure,
-    accuracy,
-    distance,
-    image_to_image,
-    prompts,
-    psnr,
-    quiet,
-    sharpness_against,
-    text_to_image,
-)
+from .figures import UNSEEN, Figure, accuracy, distance, image_to_image, prompts, psnr, quiet, sharpness_against, text_to_image
 from .masks import Masker
 
 

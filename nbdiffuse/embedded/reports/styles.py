@@ -17,15 +17,7 @@ from transformers import CLIPImageProcessor, CLIPModel
 from .. import path, recogniser
 from ..world import STYLES, captions, sample
 from ..world.styles import TRIGGERS
-from .figures import (
-    UNSEEN,
-    Figure,
-    accuracy,
-    prompts,
-    quiet,
-    seen_through,
-    text_to_image,
-)
+from .figures import UNSEEN, Figure, accuracy, prompts, quiet, seen_through, text_to_image
 
 RIDGE = 1e-3
 """Of the judge's weights."""

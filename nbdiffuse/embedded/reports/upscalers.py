@@ -10,14 +10,7 @@ from PIL import Image
 from ...images.metrics import ssim
 from .. import path
 from ..world import sample
-from .figures import (
-    UNSEEN,
-    Figure,
-    psnr,
-    quiet,
-    seen_through,
-    sharpness,
-)
+from .figures import UNSEEN, Figure, psnr, quiet, seen_through, sharpness
 
 
 def upscaler_figures(name: str, count: int) -> list[Figure]:

@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
-from ...checkpoints.spaces import vae_of
+from ...checkpoints.latent_space import vae_of
 from ...errors import CheckpointError
 from ...pipelines.previews import latent_rgb
-from .. import differences
-from ..borrowing import BORROWED, CHANGED
+from .. import weight_deltas
+from ..shared_weights import BORROWED, CHANGED
 from .base import new_scheduler
 
 
@@ -95,9 +95,9 @@ def _rewrite(file: Path, changes: dict[str, Any]) -> None:
 
 def export_change(tensors: Mapping[str, Tensor], directory: Path, component: str) -> None:
     """Save what a component changes in another checkpoint's, in the place of its weights."""
-    weights = directory / component / differences.WEIGHTS
+    weights = directory / component / weight_deltas.WEIGHTS
     halved = {name: tensor.detach().half().contiguous() for name, tensor in tensors.items()}
-    save_file(halved, weights.with_name(differences.NAME))
+    save_file(halved, weights.with_name(weight_deltas.NAME))
     weights.unlink()
 
 
@@ -115,11 +115,11 @@ def write_manifest(checkpoints: Path) -> Path:
     files = sorted(file for file in checkpoints.rglob("*") if file.is_file() and file.name != "manifest.json")
     hashes = {file.relative_to(checkpoints).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     with tempfile.TemporaryDirectory() as folder:
-        for change in checkpoints.rglob(differences.NAME):
-            component, made = change.parent.name, Path(folder) / differences.WEIGHTS
+        for change in checkpoints.rglob(weight_deltas.NAME):
+            component, made = change.parent.name, Path(folder) / weight_deltas.WEIGHTS
             owner = checkpoints / CHANGED[change.parents[1].name][component] / component
-            differences.merge(owner / differences.WEIGHTS, change, made)
-            name = change.with_name(differences.WEIGHTS).relative_to(checkpoints).as_posix()
+            weight_deltas.merge(owner / weight_deltas.WEIGHTS, change, made)
+            name = change.with_name(weight_deltas.WEIGHTS).relative_to(checkpoints).as_posix()
             hashes[name] = hashlib.sha256(made.read_bytes()).hexdigest()
     manifest = checkpoints / "manifest.json"
     manifest.write_text(json.dumps(hashes, indent=1, sort_keys=True) + "\n")

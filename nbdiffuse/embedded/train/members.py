@@ -12,7 +12,7 @@ from diffusers import AutoPipelineForImage2Image, StableDiffusionLatentUpscalePi
 from torch import nn
 
 from .. import path, recogniser
-from ..borrowing import CHECKPOINTS
+from ..shared_weights import CHECKPOINTS
 from ..world import STYLES, sample
 from . import (
     base,

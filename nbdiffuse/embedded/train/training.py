@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from ..borrowing import CHECKPOINTS
+from ..shared_weights import CHECKPOINTS
 from . import base, clip, export, text
 from .latents import LatentPool, latent_pool
 from .renders import render_pool, to_unit

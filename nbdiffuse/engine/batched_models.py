@@ -1,0 +1,59 @@
+"""A pipeline whose denoisers and decoder ask a lane for their calls, so that recipes can share them."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+
+from ..devices.coroutines import Lane
+from ..results import Result
+from .model_calls import Call
+
+DENOISERS = {"unet": UNet2DConditionModel, "controlnet": ControlNetModel}
+
+
+def share(lane: Lane[Result], pipeline: Any) -> None:
+    """Let a pipeline ask the lane for calls of its denoisers and its decoder.
+
+    It gets copies that share all weights; the resident models stay as they are. A
+    pipeline of another make, and one whose models are compiled or offloaded, makes its
+    calls itself.
+    """
+    vae: Any = getattr(pipeline, "vae", None)
+    unet: Any = getattr(pipeline, "unet", None)
+    if type(vae) is not AutoencoderKL or type(unet) is not UNet2DConditionModel:
+        return
+    if any(hasattr(module, "_hf_hook") or module._compiled_call_impl is not None for module in (vae, *unet.modules())):
+        return
+    for name, kind in DENOISERS.items():
+        model: Any = getattr(pipeline, name, None)
+        if type(model) is kind:
+            view = copy.copy(model)
+            # Hooks belong to the call that is made, not to the one that asks for it.
+            view._forward_hooks, view._forward_pre_hooks = OrderedDict(), OrderedDict()
+            view.forward = functools.partial(_asked, lane, model)
+            setattr(pipeline, name, view)
+    pipeline.vae = _decoding(lane, vae)
+
+
+def _asked(lane: Lane[Result], model: Any, *args: Any, **kwargs: Any) -> Any:
+    return lane.ask(Call(model, model, args, kwargs))
+
+
+def _decoding(lane: Lane[Result], vae: Any) -> Any:
+    view = copy.copy(vae)
+    alone, usual = view.decode, (vae.dtype, vae.use_tiling)
+
+    def decode(latents: torch.Tensor, return_dict: bool = True, generator: Any = None) -> Any:
+        # A decoder that was changed for this picture, to save it, is changed back after it.
+        if (view.dtype, view.use_tiling) != usual:
+            return alone(latents, return_dict=return_dict)
+        return lane.ask(Call(vae, alone, (latents,), {"return_dict": return_dict}))
+
+    view.decode = decode
+    return view

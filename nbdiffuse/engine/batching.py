@@ -1,0 +1,229 @@
+"""Several recipes through one denoising loop: each keeps its own pipeline, scheduler and generator, and they share model calls.
+
+Every recipe runs in diffusers' own pipeline call, in a lane of its own. Where the call
+reaches its denoiser or its decoder the lane pauses, and when all lanes have paused,
+calls of one kind are made as one. So a recipe joins at any step of the others, with
+another strength, step count or prompt, and a place that becomes free is filled at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+
+from ..devices.coroutines import Lane
+from ..devices.failures import free_caches, is_out_of_memory
+from ..devices.memory import free_bytes
+from ..errors import Interrupted, NbdiffuseError
+from ..files.snapshots import Snapshot
+from ..recipes.presets import preset_of
+from ..recipes.recipe import Recipe
+from ..results import Result
+from ..store.store import BATCH
+from .batched_models import share
+from .engine import Engine
+from .model_calls import Call, made_as_one
+from .progress import Progress
+
+MAX_ROWS = 32
+"""Rows of one call of a denoiser; more gain little, and the first finished picture comes later."""
+MAX_DECODED = 4
+"""Pictures of one call of a decoder; more gain nothing."""
+SHARE_OF_FREE = 0.5
+"""Part of the device's free memory that the activations of one call may take."""
+ACTIVATIONS = 64
+"""Tensors of a denoiser's widest kind, (channels of its first block, h, w), that one row takes at the most, roughly."""
+Outcome = Result | NbdiffuseError
+
+
+class Batch:
+    """Recipes on their way through one denoising loop; used by one thread only.
+
+    Parameters
+    ----------
+    engine
+        Runs each of them.
+    recipes
+        Complete; those of one checkpoint stand together.
+    on_progress
+        Called with a recipe's index and where its run is.
+    on_outcome
+        Called with a recipe's index and its result or error, in the order in which they
+        end. A result's `seconds` are its share of the time, so that all of them add up.
+    stop
+        When set, the calls under way are the last.
+    pause
+        Tells whether other work waits for the device: then nothing more is begun.
+    snapshot
+        Which files words stand for already; those that they stand for now when not given.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        recipes: Sequence[Recipe],
+        on_progress: Callable[[int, Progress], None],
+        on_outcome: Callable[[int, Outcome], None],
+        stop: threading.Event,
+        pause: Callable[[], bool] = lambda: False,
+        snapshot: Snapshot | None = None,
+    ) -> None:
+        self._engine = engine
+        self._recipes = recipes
+        self._on_progress = on_progress
+        self._on_outcome = on_outcome
+        self._stop = stop
+        self._pause = pause
+        self._snapshot = snapshot
+        self._begun = 0
+        self._interrupted = False
+        self._lanes: dict[int, Lane[Result]] = {}
+        self._asked: dict[int, Call] = {}
+        # The first recipe goes ahead until its first call shows what a row takes.
+        self._limit = 1
+
+    def run(self) -> None:
+        """Run the recipes; those that were not begun because of `pause` have no outcome.
+
+        Raises
+        ------
+        Interrupted
+            `stop` was set; what was finished before has its outcome.
+        """
+        # Lanes that leave `no_grad` in another order than they entered it find it as it is here.
+        with torch.no_grad(), self._engine.pipelines.held(self._snapshot):
+            try:
+                while not self._stop.is_set() and self._fill():
+                    for indices in self._alike():
+                        if not self._stop.is_set():
+                            self._answer(indices)
+            finally:
+                stopped = bool(self._lanes) or self._interrupted
+                self._leave()
+        if self._stop.is_set() and (stopped or self._begun < len(self._recipes)):
+            raise Interrupted("Stopped.")
+
+    def _fill(self) -> bool:
+        """Begin what has room, and tell whether anything is under way."""
+        while self._begun < len(self._recipes) and not self._stop.is_set() and self._has_room():
+            index, self._begun = self._begun, self._begun + 1
+            self._lanes[index] = Lane(functools.partial(self._work, index))
+            self._go_on(index, None)
+        return bool(self._lanes)
+
+    def _has_room(self) -> bool:
+        if self._begun and self._pause():
+            return False
+        if not self._lanes:
+            return True
+        following, present = self._recipes[self._begun], [self._recipes[index] for index in self._lanes]
+        fits = sum(map(_rows, present)) + _rows(following) <= self._limit
+        return fits and _weights(following) == _weights(present[0])
+
+    def _work(self, index: int, lane: Lane[Result]) -> Result:
+        progress = functools.partial(self._on_progress, index)
+        prepare = functools.partial(share, lane)
+        return self._engine.run(self._recipes[index], progress, self._stop, prepare, lambda: len(self._lanes) == 1)
+
+    def _go_on(self, index: int, answer: Any) -> None:
+        lane = self._lanes[index]
+        call = lane.resume(answer)
+        if call is not None:
+            self._asked[index] = call
+            if isinstance(call.model, UNet2DConditionModel) and self._limit == 1:
+                self._limit = _room(call)
+            return
+        del self._lanes[index]
+        if lane.result is not None:
+            batch = {BATCH: f"{lane.shared_rows} rows"} if lane.shared_rows else {}
+            fingerprint = {**lane.result.fingerprint, **batch}
+            self._on_outcome(index, dataclasses.replace(lane.result, seconds=lane.seconds, fingerprint=fingerprint))
+        elif isinstance(lane.error, Interrupted):
+            # A stop that came before the lane's first call, such as while weights were loaded.
+            self._interrupted = True
+        elif lane.error is not None:
+            self._on_outcome(index, lane.error)
+
+    def _alike(self) -> list[list[int]]:
+        """Group the lanes that wait for calls of one kind; decoders come first, since they make room."""
+        last = {index: call for index, call in self._asked.items() if isinstance(call.model, AutoencoderKL)}
+        groups: dict[Any, list[int]] = {}
+        for index, call in (last or self._asked).items():
+            groups.setdefault(call.kind, []).append(index)
+        return list(groups.values())
+
+    def _answer(self, indices: Sequence[int]) -> None:
+        """Make the calls that some lanes wait for, and let the lanes go on."""
+        calls = {index: self._asked.pop(index) for index in indices}
+        most = MAX_DECODED if isinstance(calls[indices[0]].model, AutoencoderKL) else self._limit
+        for part in _parts(calls, most):
+            begun = time.perf_counter()
+            answers = self._made([calls[index] for index in part])
+            took = (time.perf_counter() - begun) / sum(calls[index].rows for index in part)
+            rows = sum(calls[index].rows for index in part) if len(part) > 1 else 0
+            for index, answer in zip(part, answers, strict=True):
+                self._lanes[index].shared_rows = max(rows, self._lanes[index].shared_rows)
+                self._lanes[index].seconds += took * calls[index].rows
+                self._go_on(index, answer)
+
+    def _made(self, calls: Sequence[Call]) -> list[Any]:
+        """Make calls of one kind as one; what fails is tried in halves, so that only one lane gets an error."""
+        try:
+            return made_as_one(calls)
+        except Exception as error:
+            if len(calls) == 1:
+                return [error]
+            memory = is_out_of_memory(error)
+        # Outside the `except`: until here the failed call's tensors were held by its frames.
+        half = len(calls) // 2
+        if memory:
+            free_caches()
+            self._limit = max(2, min(self._limit, sum(call.rows for call in calls[:half])))
+        return self._made(calls[:half]) + self._made(calls[half:])
+
+    def _leave(self) -> None:
+        """End the lanes that are still under way; nothing of them stays."""
+        self._asked.clear()
+        for lane in self._lanes.values():
+            while lane.resume(Interrupted("Stopped.")) is not None:
+                pass
+        self._lanes.clear()
+
+
+def _rows(recipe: Recipe) -> int:
+    """Return the rows of a recipe's calls: with guidance, one with the prompt and one without."""
+    return 2 if (recipe.guidance_scale or 0) > 1 else 1
+
+
+def _weights(recipe: Recipe) -> tuple[Any, ...]:
+    return (
+        recipe.checkpoint,
+        recipe.loras,
+        tuple(net.checkpoint for net in recipe.controlnets),
+        preset_of(recipe.model).pipeline(recipe),
+    )
+
+
+def _room(call: Call) -> int:
+    """Return how many rows like those of a denoiser's call may be computed at once."""
+    sample = call.args[0]
+    row = ACTIVATIONS * call.model.config.block_out_channels[0] * sample.shape[-2] * sample.shape[-1] * sample.element_size()
+    return max(2, min(MAX_ROWS, int(SHARE_OF_FREE * free_bytes(sample.device) / row)))
+
+
+def _parts(calls: dict[int, Call], most: int) -> list[list[int]]:
+    """Cut calls into parts of at most so many rows, as even as possible."""
+    total = sum(call.rows for call in calls.values())
+    parts: list[list[int]] = [[] for _ in range(-(-total // most))]
+    done = 0
+    for index, call in calls.items():
+        parts[min(len(parts) - 1, done * len(parts) // total)].append(index)
+        done += call.rows
+    return [part for part in parts if part]

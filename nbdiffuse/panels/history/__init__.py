@@ -1,0 +1,1 @@
+"""History of a panel: its past results."""

@@ -1,0 +1,233 @@
+"""A set of controls for one recipe: what the chosen preset takes, at the values that would run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as widgets
+
+from ...errors import NbdiffuseError, ParameterError, again
+from ...images.picture import Picture
+from ...recipes.defaults import default_values
+from ...recipes.fields import of_first
+from ...recipes.presets import PRESETS, preset_of
+from ...recipes.recipe import PARAMS, PROMPTS, Recipe
+from ...recipes.resolve import BLANK, resolve, settable
+from ..runtime.callback_thread import Desk
+from ..runtime.closing import close
+from ..runtime.events import hear, press
+from .image_input import PictureControl, Surroundings
+from .number_controls import NumberControl, StrengthControl
+from .text_controls import OPEN, ChoiceControl, SeedControl, SizeControl, TextControl
+
+FIRST = ("image", "prompt", "negative_prompt", "model", "strength", "guidance_scale", "num_inference_steps", "seed")
+"""Fields that are always in sight; the others stand below "More settings"."""
+KEPT = frozenset({"image", "prompt", "model", "mask_image", "control_image", "controlnet", "checkpoint"})
+"""Fields that "Defaults" leaves alone."""
+CHOSEN = frozenset({"model", "scheduler", "controlnet"})
+"""Fields whose choices are the preset's."""
+OPENED = frozenset({"safety_checker"})
+"""Fields with choices of which none may be made."""
+
+
+class Controls:
+    """Show a recipe as controls and turn what a person does to them into a recipe.
+
+    Several sets can stand in one panel, one for each step of a chain.
+
+    Parameters
+    ----------
+    desk
+        Where everything here is called, after the set was made.
+    on_change
+        Called with the field's name after a person changed it.
+    surroundings
+        What the picture controls need to know.
+    follows
+        Whether the initial picture is what a step before makes, and none is asked for.
+    """
+
+    def __init__(self, desk: Desk, on_change: Callable[[str], None], surroundings: Surroundings, follows: bool = False) -> None:
+        self._given: dict[str, Any] = {"image": BLANK} if follows else {}
+        self.asked = Recipe(**self._given)
+        self.outlook: Recipe | NbdiffuseError = ParameterError("`prompt` must say what to draw.")
+        self._problems: dict[str, NbdiffuseError] = {}
+        self._laid_by: dict[str, Any] = {}
+        self._told: dict[str, Any] = {}
+        self._made: dict[str, Any] = {}
+        self._desk, self._on_change, self._surroundings = desk, on_change, surroundings
+        self._first, self._further = widgets.VBox().add_class("nbd-fields"), widgets.VBox().add_class("nbd-fields")
+        self._more = widgets.ToggleButton(description="More settings", tooltip="scheduler, size, mask, ControlNet, weights")
+        defaults = widgets.Button(description="Defaults", tooltip="put every number and choice back to the preset's default")
+        self._further.layout.display = "none"
+        row = widgets.HBox([self._more, defaults]).add_class("nbd-buttons")
+        self.widget = widgets.VBox([self._first, row, self._further]).add_class("nbd-controls")
+        hear(self._more, desk, self._fold)
+        press(defaults, desk, self._to_defaults)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What is asked for; fields that nobody set are open.
+
+        Raises
+        ------
+        ParameterError, ImageInputError
+            What stands in a control breaks its rule.
+        """
+        for problem in self._problems.values():
+            raise again(problem)
+        return self.asked.replace(**dict.fromkeys(self._given))
+
+    def show(self, recipe: Recipe) -> None:
+        """Move every control to a recipe.
+
+        Raises
+        ------
+        ParameterError
+            Its preset does not take one of its fields; nothing moves.
+        """
+        recipe = recipe.replace(**self._given)
+        check_taken(recipe)
+        self.asked = recipe
+        self._problems.clear()
+        self._laid_by.clear()
+        self._told.clear()
+        self.refresh()
+
+    def set(self, name: str, value: Any) -> None:
+        """Set one field as if a person had: `value`, or what it returns when called."""
+        self._told.pop(name, None)
+        self._take(name, value)
+        self._control(name).show(self.asked.get(name))
+
+    def word(self, name: str) -> str | None:
+        """Return the variable or file that a picture was named by, if it was."""
+        word: str | None = self._control(name).word
+        return word
+
+    def offer_names(self) -> None:
+        """Offer the notebook's variables that hold pictures now."""
+        for control in self._made.values():
+            if isinstance(control, PictureControl):
+                control.offer_names()
+
+    def close(self) -> None:
+        """Give back every widget, also of fields that are not shown."""
+        for control in self._made.values():
+            close(control.widget)
+        close(self.widget)
+
+    def show_drawn(self, seed: int) -> None:
+        """Show the seed that was drawn for a run."""
+        control = self._control("seed")
+        control.drawn = seed
+        control.show(self.asked.seed)
+
+    def _take(self, name: str, value: Any) -> None:
+        try:
+            changed = self.asked.replace(**{name: value() if callable(value) else value})
+            fitting = self._without_untaken(changed)
+        except NbdiffuseError as error:
+            self._problems[name] = self.outlook = again(error)
+        else:
+            self._problems.pop(name, None)
+            self.asked = fitting
+            # The control itself is left alone: a person may be moving it on.
+            self.refresh(but=None if PARAMS[name].kind is Picture or name == "seed" else name)
+        self._on_change(name)
+
+    def _without_untaken(self, recipe: Recipe) -> Recipe:
+        """Lay by what the preset does not take, and bring back what was laid by and is taken again."""
+        can_be_set, preset = settable(recipe), preset_of(recipe.model)
+        back = {name: value for name, value in self._laid_by.items() if name in can_be_set and recipe.get(name) is None}
+        recipe = recipe.replace(**back)
+        can_be_set = settable(recipe)
+        untaken = [name for name in recipe.values() if name not in can_be_set]
+        untaken += ["scheduler"] if recipe.scheduler and not preset.takes_scheduler(recipe.scheduler) else []
+        untaken += ["checkpoint"] if recipe.checkpoint and recipe.model != self.asked.model else []
+        for name in untaken:
+            self._laid_by[name] = recipe.get(name)
+        return recipe.replace(**dict.fromkeys(untaken))
+
+    def _to_defaults(self) -> None:
+        self.asked = self.asked.replace(**{name: None for name in reversed(self.asked.values()) if of_first(name) not in KEPT})
+        self._problems.clear()
+        self._told.clear()
+        self.refresh()
+        self._on_change("guidance_scale")
+
+    def refresh(self, but: str | None = None) -> None:
+        """Show the recipe's values and the defaults of what is open, in every control but one."""
+        try:
+            self.outlook = resolve(self.asked)
+        except NbdiffuseError as error:
+            self.outlook = again(error)
+        # What stands in another control is still wrong.
+        self.outlook = next(iter(self._problems.values()), self.outlook)
+        asked, preset = self.asked, preset_of(self.asked.model)
+        defaults = default_values(asked, preset)
+        visible = [name for name in settable(asked) if name not in self._given]
+        values = {name: defaults.get(name) if asked.get(name) is None else asked.get(name) for name in visible}
+        for name, value in values.items():
+            control = self._control(name)
+            if of_first(name) in CHOSEN:
+                control.offer(self._choices(name), value)
+            elif name in ("width", "height"):
+                known = isinstance(self.outlook, Recipe) and not self._given
+                control.expect(getattr(self.outlook, name) if known else None)
+            # What did not change is not shown again: a person may be moving it by now.
+            if name != but and self._told.get(name, OPEN) != value:
+                control.show(value)
+            self._told[name] = value
+        if "strength" in values and "num_inference_steps" in values:
+            self._control("strength").show_steps(values["num_inference_steps"], preset.step_rule)
+        first = [name for name in FIRST if name in visible]
+        self._place(self._first, first)
+        self._place(self._further, [name for name in visible if name not in first])
+
+    def _choices(self, name: str) -> tuple[str, ...]:
+        preset = preset_of(self.asked.model)
+        return {"model": tuple(PRESETS), "scheduler": preset.schedulers}.get(name, (OPEN, *preset.controlnets))
+
+    def _place(self, box: Any, names: list[str]) -> None:
+        children = tuple(self._control(name).widget for name in names)
+        # Putting the same ones in place again would take the focus from them.
+        if box.children != children:
+            box.children = children
+
+    def _fold(self) -> None:
+        self._further.layout.display = "" if self._more.value else "none"
+
+    def _control(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = self._new_control(name)
+        return self._made[name]
+
+    def _new_control(self, name: str) -> Any:
+        param = PARAMS[name]
+
+        def take(value: Any) -> None:
+            self._take(name, value)
+
+        if param.kind is Picture:
+            return PictureControl(name, param, self._desk, take, self._surroundings)
+        if name in PROMPTS:
+            return TextControl(name, param, self._desk, take, rows=3 if name == "prompt" else 2, required=name == "prompt")
+        kinds: dict[str, Any] = {"strength": StrengthControl, "seed": SeedControl, "width": SizeControl, "height": SizeControl}
+        if name in kinds:
+            return kinds[name](name, param, self._desk, take)
+        if param.kind in (int, float):
+            return NumberControl(name, param, self._desk, take)
+        if name in OPENED:
+            return ChoiceControl(name, param, self._desk, take, (OPEN, *(param.choices or ())))
+        choice = param.choices or of_first(name) in CHOSEN
+        return ChoiceControl(name, param, self._desk, take) if choice else TextControl(name, param, self._desk, take)
+
+
+def check_taken(recipe: Recipe) -> None:
+    """Raise `ParameterError` where a recipe has a field that its preset does not take."""
+    can_be_set = settable(recipe)
+    for name in recipe.values():
+        if name not in can_be_set:
+            raise ParameterError(f"`{name}` is not taken by {recipe.model} beside the rest of the recipe. Leave it out.")

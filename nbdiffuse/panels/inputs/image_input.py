@@ -1,0 +1,105 @@
+"""Pictures: dropped, pasted, chosen, or named by a variable or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets as widgets
+
+from ...cells.variables import find_picture, names_of_pictures
+from ...families.parameters import Param
+from ...images.picture import Picture
+from ...results import Result
+from ..output.thumbnails import encoded
+from ..runtime.callback_thread import Desk
+from ..runtime.events import hear, press
+from ..runtime.frontend import LIVELY, Well
+from .number_controls import label_of
+
+HINT = "Drop, paste or choose a picture." if LIVELY else "Choose a picture."
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What lies around a panel's controls.
+
+    Parameters
+    ----------
+    names
+        The notebook's variables.
+    last_result
+        Returns the newest result, or None.
+    restore
+        Takes a file's name and content; returns whether settings were found in it, and the panel took them.
+    estimate
+        Has a picture estimated for the `control_image`, from the initial one.
+    """
+
+    names: Mapping[str, Any]
+    last_result: Callable[[], Result | None]
+    restore: Callable[[str, bytes], bool]
+    estimate: Callable[[], None]
+
+
+class PictureControl:
+    """A place for a picture, and other ways to say which one."""
+
+    def __init__(self, name: str, param: Param, desk: Desk, on_change: Callable[[Any], None], surroundings: Surroundings) -> None:
+        self._name, self._on_change, self._surroundings = name, on_change, surroundings
+        self._word = param.word
+        self.word: str | None = None
+        self._well = Well(label_of(name), name == "image", desk, self._file)
+        self._named = widgets.Combobox(
+            description="variable or file", placeholder="variable or file", tooltip=param.help, continuous_update=False
+        ).add_class("nbd-named")
+        self._last = widgets.Button(description="Last result", tooltip="take the newest result as this picture")
+        self._clear = widgets.Button(description="Clear", tooltip="take the picture away")
+        buttons = [self._last, self._clear]
+        if name == "control_image":
+            depth = widgets.Button(description="Estimate depth", tooltip="estimate the depth of the initial image")
+            buttons.insert(0, depth)
+            press(depth, desk, surroundings.estimate)
+        title = widgets.Label(label_of(name))
+        row = widgets.HBox([self._named, *buttons]).add_class("nbd-buttons")
+        self.widget = widgets.VBox([title, self._well.widget, row]).add_class("nbd-picture")
+        hear(self._named, desk, self._typed)
+        press(self._last, desk, self._take_last)
+        press(self._clear, desk, lambda: self._take(None, None))
+        self.show(None)
+
+    def show(self, value: Picture | None) -> None:
+        """Show a picture, or that there is none."""
+        if value is None:
+            self.word = None
+            self._well.show(b"", "no picture", HINT)
+        else:
+            width, height = value.size
+            self._well.show(encoded(value.image, 192), value.label or label_of(self._name), f"{width} × {height}")
+        self._named.value = self.word or ""
+        self.offer_names()
+
+    def offer_names(self) -> None:
+        """Offer the variables that hold pictures now."""
+        self._named.options = names_of_pictures(self._surroundings.names)
+
+    def _take(self, read: Any, word: str | None) -> None:
+        self.word = word
+        self._on_change(read)
+
+    def _typed(self) -> None:
+        word = self._named.value.strip()
+        if word == self._word and self._name == "control_image":
+            self._surroundings.estimate()
+            return
+        self._take((lambda: find_picture(word, self._surroundings.names)) if word else None, word or None)
+
+    def _take_last(self) -> None:
+        result = self._surroundings.last_result()
+        if result is not None:
+            self._take(lambda: Picture.of(result.image, label="last result"), None)
+
+    def _file(self, name: str, content: bytes) -> None:
+        if self._name != "image" or not self._surroundings.restore(name, content):
+            self._take(lambda: Picture.of(content, label=name), None)

@@ -1,0 +1,259 @@
+"""The panel: controls on one side, what comes of them on the other, over one recipe and one session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ipywidgets as widgets
+
+from ..images.latents import Latents
+from ..images.picture import Picture
+from ..recipes.recipe import Recipe
+from ..recipes.resolve import reduced, resolve
+from ..recipes.summary import weights_label
+from ..results import Result
+from ..runs.grid import Grid
+from ..sessions.session import Session
+from ..sweeps.cell import SweepCell
+from .actions.actions import Actions, button
+from .actions.dropped_file import arrival_of
+from .actions.exports import cell_of, program_of
+from .history.history_strip import Strip
+from .inputs.controls import Controls
+from .inputs.sweep_controls import SweepBox
+from .runtime.base_panel import Frame
+from .runtime.events import hear, press
+from .runtime.panel_run import begin_recipe, begin_waiting
+
+
+class Panel(Frame):
+    """Sliders for a recipe, its runs and its results; shown by being the last value of a cell.
+
+    Parameters
+    ----------
+    recipe
+        What the controls begin with, complete or not.
+    session
+        Runs it; this process's session when not given.
+    names
+        The notebook's variables, by name.
+
+    Attributes
+    ----------
+    grid
+        The newest sweep, or None.
+    last_error
+        The newest error that the panel showed, or None.
+
+    Raises
+    ------
+    ParameterError
+        The preset does not take one of the recipe's fields.
+    """
+
+    def __init__(self, recipe: Recipe, session: Session | None = None, names: Mapping[str, Any] | None = None) -> None:
+        super().__init__(session, names)
+        self.grid: Grid | None = None
+        self._running: Recipe | None = None
+        self._controls = self._new_controls(self._restore)
+        self._strip = Strip(self._desk, self.guarded(self._bring_back))
+        self._sweep = SweepBox(self._desk, lambda: self._controls.recipe, self._run_grid, self._fail)
+        self._start_button = button("Use as initial image", "arrow-left", "redraw this result")
+        self._sweep_button = widgets.ToggleButton(description="Sweep this", icon="th", tooltip="vary one or two fields")
+        self._actions = Actions(self._desk, self, [self._start_button, self._sweep_button])
+        press(self._start_button, self._desk, self.guarded(self._start_from_shown))
+        hear(self._sweep_button, self._desk, self.guarded(lambda: self._sweep.toggle(bool(self._sweep_button.value))))
+        below = [self._actions.widget, self._strip.widget, self._sweep.widget]
+        self.widget = self._framed(self._controls.widget, below)
+        self._enable_runs()
+        self.show(recipe)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What the controls ask for; fields that nobody set are open.
+
+        Raises
+        ------
+        ParameterError, ImageInputError
+            What stands in a control breaks its rule.
+        """
+        return self._desk.call(lambda: self._controls.recipe)
+
+    @property
+    def result(self) -> Result | None:
+        """The result on the stage, or None."""
+        return self._desk.call(lambda: self.shown)
+
+    @property
+    def results(self) -> list[Result]:
+        """The results in the strip, the newest first."""
+        return self._desk.call(lambda: list(self._strip.results))
+
+    @property
+    def cell(self) -> str:
+        """The cell that makes what is shown; a picture that has no name is written beside the notebook for it."""
+        return self._desk.call(lambda: self.as_cell()[0])
+
+    def show(self, recipe: Recipe, result: Result | None = None) -> None:
+        """Move the controls to a recipe, and put a result of it on the stage.
+
+        Raises
+        ------
+        ParameterError
+            The preset does not take one of its fields; nothing moves.
+        """
+
+        def move() -> None:
+            self._controls.show(without_latents(recipe))
+            self._standing = None
+            self._told()
+            if result is not None and result.problem is None:
+                self._adopt(result)
+
+        self._desk.call(move)
+
+    # What the runner tells, at the desk.
+
+    def started(self) -> None:
+        """A run begins."""
+        super().started()
+        self._stage.begin(self._running)
+
+    def moved(self, progress: Any, waited: float) -> None:
+        """A run is where `progress` says, or waits since `waited` seconds."""
+        if isinstance(progress, Grid):
+            total = len(progress.sweep.distinct())
+            self._stage.moves_to((total - progress.missing) / total, f"{total - progress.missing} of {total} images")
+            self._sweep.show(progress)
+        elif progress is not None:
+            self._stage.moves(progress)
+        else:
+            self._stage.waits(self._running.model if self._running else "the sweep", waited)
+
+    def _came_to_an_end(self, made: Any) -> None:
+        if self._running is None and self.grid is not None:
+            self._sweep.show(self.grid)
+            self._still.update(self.grid)
+        if isinstance(made, Result):
+            self._adopt(made)
+            self._keep(made)
+        elif made is not None:
+            self._stage.say(f"{made!r}: every image is there")
+
+    # What a person does, at the desk.
+
+    def _told(self) -> None:
+        if not self._runner.busy:
+            self._stage.plan(self._controls.outlook)
+        self._sweep.refresh()
+
+    def _run(self) -> None:
+        self._begin(resolve(self._controls.recipe))
+
+    def _run_live(self) -> None:
+        complete = resolve(self._controls.recipe)
+        shown = self.shown.recipe if self.shown is not None else None
+        now = self._running if self._runner.busy else shown
+        if now is not None and _same_image(now, complete):
+            return
+        past = next((result for result in self._strip.results if _same_image(result.recipe, complete)), None)
+        if past is None:
+            self._begin(complete)
+            return
+        self._runner.stop()
+        self._put_on_stage(past, "the same image as before")
+
+    def _go_live(self) -> None:
+        asked = self._controls.recipe
+        if asked.seed is None:
+            self._controls.set("seed", self.shown.recipe.seed if self.shown else resolve(asked).seed)
+        self._run_live()
+
+    def _begin(self, complete: Recipe) -> None:
+        self._start(complete, begin_recipe(self._session, complete))
+
+    def _run_grid(self, grid: Grid) -> None:
+        self._start(None, begin_waiting(grid, lambda: grid.missing), grid)
+
+    def _start(self, recipe: Recipe | None, begin: Callable[..., Any], grid: Grid | None = None) -> None:
+        def begun(note: Callable[[Any], None]) -> Any:
+            # Only now: what ran before may have had to end first.
+            job = begin(note)
+            self._running, self.grid = recipe, grid or self.grid
+            if recipe is not None and recipe.seed is not None:
+                self._controls.show_drawn(recipe.seed)
+            return job
+
+        self._runner.run(begun)
+
+    def _adopt(self, result: Result) -> None:
+        self.last_error = None
+        told = f"{weights_label(result.recipe)}, seed {result.recipe.seed}"
+        self._put_on_stage(result, f"{told}, {result.seconds:.1f} s" if result.seconds else told)
+        self._still.update(result)
+
+    def _put_on_stage(self, result: Result, told: str) -> None:
+        self.shown = result
+        self._stage.finish(result, told)
+        self._strip.choose(result)
+        self._enable()
+
+    def _bring_back(self, result: Result) -> None:
+        self._controls.show(reduced(without_latents(result.recipe)))
+        self._standing = None
+        self._sweep.refresh()
+        self._put_on_stage(result, "The settings are those of this result.")
+
+    def _restore(self, name: str, content: bytes) -> bool:
+        arrival = arrival_of(name, content)
+        if arrival is None:
+            return False
+        self._controls.show(arrival.recipe)
+        self._standing = None
+        self._told()
+        if arrival.result is not None:
+            self._adopt(arrival.result)
+        self._stage.say(" ".join(arrival.lines))
+        return True
+
+    # What the actions ask, at the desk.
+
+    def written(self) -> Recipe:
+        """What the controls ask for, with the seed of the result on the stage where the rest is what made it."""
+        asked = self._controls.recipe
+        if asked.seed is None and self.shown is not None:
+            seeded = asked.replace(seed=self.shown.recipe.seed)
+            if resolve(seeded) == self.shown.recipe:
+                return seeded
+        return asked
+
+    def as_cell(self) -> tuple[str, list[str]]:
+        """The cell of what is shown, and which files were written for it."""
+        words = {name: self._controls.word(name) for name in self._controls.recipe.pictures}
+        return cell_of(self.written(), words, self.names)
+
+    def as_program(self) -> tuple[str, list[str]]:
+        """The program that gives the same pixels, and which files it opens."""
+        return program_of(resolve(self.written()))
+
+    def _start_from_shown(self) -> None:
+        self._controls.set("image", Picture.of(self._actions.result().image, label="result"))
+
+    def _sets(self) -> list[Controls]:
+        return [self._controls]
+
+    def _enable(self) -> None:
+        self._sweep.enable(not self._runner.busy)
+        self._start_button.disabled = self.shown is None
+        self._actions.enable(self.shown is not None)
+
+
+def _same_image(one: Recipe, other: Recipe) -> bool:
+    """Whether two complete recipes draw the same image: equal, or strengths that run the same steps."""
+    return SweepCell(0, (), one).picture_key == SweepCell(0, (), other).picture_key
+
+
+def without_latents(recipe: Recipe) -> Recipe:
+    """Put the picture that latents show in their place: a panel has controls for pictures alone."""
+    return recipe.replace(image=recipe.image.view) if isinstance(recipe.image, Latents) else recipe

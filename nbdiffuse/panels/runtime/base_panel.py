@@ -1,0 +1,253 @@
+"""The frame of every panel: Run, Stop and Live, one run at a time, every error as one line, the last picture in the notebook."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+
+from ...errors import CheckpointError, Interrupted, NbdiffuseError, ParameterError, RunError, again
+from ...recipes.recipe import PROMPTS
+from ...results import Result
+from ...sessions.session import Session, get_session
+from ...store import index
+from ..inputs.controls import Controls
+from ..inputs.image_input import Surroundings
+from ..output.output_view import Stage
+from ..output.static_output import Still
+from .callback_thread import get_desk
+from .events import hear, press
+from .panel_run import Runner
+
+REST = 0.15
+"""Seconds for which a slider must not move before live mode runs."""
+REST_OF_TEXT = 0.6
+"""The same for typing."""
+CSS = Path(__file__).with_name("panel.css").read_text("utf-8")
+
+
+class Frame(ABC):
+    """A panel without its controls; shown by being the last value of a cell.
+
+    Parameters
+    ----------
+    session
+        Runs what the panel asks for; this process's session when not given.
+    names
+        The notebook's variables, by name.
+
+    Attributes
+    ----------
+    last_error
+        The newest error that the panel showed, or None.
+    """
+
+    widget: Any
+
+    def __init__(self, session: Session | None, names: Mapping[str, Any] | None) -> None:
+        self._desk = get_desk()
+        self._session = session or get_session()
+        self.names: Mapping[str, Any] = {} if names is None else names
+        self.last_error: NbdiffuseError | None = None
+        self._standing: NbdiffuseError | None = None
+        self.shown: Result | None = None
+        self._runner = Runner(self._desk, self)
+        self._stage, self._still = Stage(), Still()
+        self._run_button = widgets.Button(description="Run", icon="play", button_style="primary", tooltip="run these settings")
+        self._stop_button = widgets.Button(description="Stop", icon="stop", tooltip="stop after this step", disabled=True)
+        self._live = widgets.ToggleButton(description="Live", icon="refresh", tooltip="run again whenever a slider rests")
+        press(self._run_button, self._desk, self.guarded(self._run))
+        press(self._stop_button, self._desk, self._runner.stop)
+        hear(self._live, self._desk, self.guarded(lambda: self._go_live() if self._live.value else None))
+
+    def _framed(self, controls: Any, below: Iterable[Any]) -> Any:
+        """Lay controls out on one side; the buttons, the stage and what stands below on the other."""
+        buttons = widgets.HBox([self._run_button, self._stop_button, self._live]).add_class("nbd-buttons").add_class("nbd-run")
+        side = widgets.VBox([buttons, self._stage.widget, *below]).add_class("nbd-side")
+        columns = widgets.Box([controls, side]).add_class("nbd-columns")
+        return widgets.VBox([widgets.HTML(f"<style>{CSS}</style>"), columns]).add_class("nbdiffuse-panel")
+
+    def _new_controls(self, restore: Callable[[str, bytes], bool], follows: bool = False) -> Controls:
+        """Make a set of controls; see `Controls` and `Surroundings`."""
+        surroundings = Surroundings(self.names, self._newest, restore, lambda: self._estimate_depth(controls))
+        controls = Controls(self._desk, self.guarded(self._changed), surroundings, follows)
+        return controls
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is under way."""
+        return self._desk.call(lambda: self._runner.busy)
+
+    def run(self) -> None:
+        """Start what the controls ask for, as the button does; return at once."""
+        self._desk.post(self.guarded(self._run))
+
+    def wait(self) -> None:
+        """Wait until nothing runs any more."""
+        while self.busy:
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End the run under way after its step, as the button does; return at once."""
+        self._desk.post(self._runner.stop)
+
+    def offer_names(self) -> None:
+        """Offer the variables that hold pictures now."""
+
+        def offer() -> None:
+            for controls in self._sets():
+                controls.offer_names()
+
+        self._desk.post(self.guarded(offer))
+
+    def _ipython_display_(self) -> None:
+        self._still.display(self.widget)
+
+    def __repr__(self) -> str:
+        # Nothing that changes: stored notebooks compare equal.
+        return f"{type(self).__name__}()"
+
+    def guarded(self, work: Callable[..., None]) -> Callable[..., None]:
+        """Return `work` with every error shown in the panel: what a callback raises is seen nowhere else."""
+
+        def guard(*given: Any) -> None:
+            try:
+                work(*given)
+            except NbdiffuseError as error:
+                self._fail(error)
+            except Exception as error:
+                self._fail(RunError(f"{type(error).__name__}: {error}"))
+
+        return guard
+
+    # What each kind of panel does in its own way, at the desk.
+
+    @abstractmethod
+    def _sets(self) -> Iterable[Controls]:
+        """Return the sets of controls."""
+
+    @abstractmethod
+    def _run(self) -> None:
+        """Start what the controls ask for."""
+
+    @abstractmethod
+    def _run_live(self) -> None:
+        """Start it unless it is there already."""
+
+    @abstractmethod
+    def _go_live(self) -> None:
+        """Begin live mode: hold the seed, since with another one each time no two pictures could be compared."""
+
+    @abstractmethod
+    def _told(self) -> None:
+        """Say what the controls would run."""
+
+    @abstractmethod
+    def _enable(self) -> None:
+        """Offer the buttons that can be used now."""
+
+    @abstractmethod
+    def moved(self, progress: Any, waited: float) -> None:
+        """A run is where `progress` says, or waits since `waited` seconds."""
+
+    @abstractmethod
+    def _came_to_an_end(self, made: Any) -> None:
+        """Show what a run made; None for one that failed or was stopped."""
+
+    # What the runner tells, at the desk.
+
+    def started(self) -> None:
+        """A run begins."""
+        self._standing = None
+        self._enable_runs()
+
+    def ended(self, made: Any, error: NbdiffuseError | None) -> None:
+        """A run came to an end; a picture that a safety checker made black is no result."""
+        if isinstance(made, Result) and made.problem is not None:
+            made, error = None, made.problem
+        self._stage.rest()
+        self._came_to_an_end(made)
+        self.last_error = error
+        self._standing = None if isinstance(error, Interrupted) else error
+        if error is not None:
+            # The stage goes back from the preview to what was there before.
+            self._show_again()
+            self._stage.say(str(error)) if isinstance(error, Interrupted) else self._stage.problem(error)
+        # What came of it is in sight before the next run is offered.
+        self._enable_runs()
+
+    def _show_again(self) -> None:
+        """Put what was on the stage before a run on it again."""
+        self._stage.restore(self.shown)
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+        self._stage.say(text)
+
+    def _changed(self, name: str) -> None:
+        self._told()
+        self._show_standing(name)
+        if self._live.value:
+            rest = REST_OF_TEXT if name in PROMPTS else REST
+            self._desk.post(self.guarded(self._run_live), rest, f"live {id(self)}")
+
+    def _show_standing(self, changed: str) -> None:
+        """Show the last error again after another field than its own was changed; it stays until the next run."""
+        if self._standing is not None and _concerns(self._standing, changed):
+            self._standing = None
+        wrong = any(isinstance(controls.outlook, NbdiffuseError) for controls in self._sets())
+        if self._standing is not None and not wrong and not self._runner.busy:
+            self._stage.problem(self._standing)
+
+    def _fail(self, error: NbdiffuseError) -> None:
+        self.last_error = self._standing = again(error)
+        self._stage.problem(error)
+        self._enable_runs()
+
+    def _enable_runs(self) -> None:
+        busy = self._runner.busy
+        self._run_button.disabled, self._stop_button.disabled = busy, not busy
+        self._enable()
+
+    def _newest(self) -> Result | None:
+        return self.shown or next(reversed(self._session.history), None)
+
+    def _keep(self, result: Result) -> None:
+        """Put a result into the store, as a cell's is, so that later kernels know how it was made."""
+
+        def keep() -> None:
+            line = index.keep(result)
+            if line:
+                self._desk.post(self.guarded(lambda: self._stage.say(line)))
+
+        # A disk can be slow: the desk does not wait for it.
+        threading.Thread(target=self.guarded(keep), name="nbdiffuse-keep").start()
+
+    def _estimate_depth(self, controls: Controls) -> None:
+        initial = controls.recipe.image
+        if initial is None:
+            raise ParameterError("`image` must be given first: the depth is estimated from it.")
+        self._stage.say("estimating the depth")
+
+        def estimate() -> None:
+            try:
+                depth = self._session.depth_map(initial)
+            except NbdiffuseError as error:
+                failure = error
+                self._desk.post(lambda: self._fail(failure))
+            else:
+                self._desk.post(self.guarded(lambda: controls.set("control_image", depth)))
+
+        # It waits for the run under way, which the desk must not.
+        threading.Thread(target=self.guarded(estimate), name="nbdiffuse-depth", daemon=True).start()
+
+
+def _concerns(error: NbdiffuseError, field: str) -> bool:
+    """Whether an error is about a field: it names it, or it is about weights and the field chooses them."""
+    weights = ("model", "checkpoint", "lora", "controlnet", "controlnet_2")
+    return f"`{field}`" in str(error) or (isinstance(error, CheckpointError) and field in weights)

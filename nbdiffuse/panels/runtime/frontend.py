@@ -1,0 +1,20 @@
+"""The parts that need the browser: with anywidget where it is installed, of plain ipywidgets where it is not."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .anywidget_parts import Compare, Hands, Well
+
+LIVELY = find_spec("anywidget") is not None
+"""Whether pictures can be dropped, pasted and compared, and cells be put into the notebook."""
+
+if not TYPE_CHECKING:
+    if LIVELY:
+        from .anywidget_parts import Compare, Hands, Well
+    else:
+        from .ipywidgets_parts import Compare, Hands, Well
+
+__all__ = ["LIVELY", "Compare", "Hands", "Well"]

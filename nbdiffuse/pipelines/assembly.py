@@ -1,0 +1,85 @@
+"""Pipelines put together from components that are in memory."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import diffusers
+
+from ..checkpoints.locate import Checkpoint
+from ..errors import CheckpointError
+from .loaded_model import Resident
+
+
+def refuse_other_base(name: str, checkpoint: Checkpoint, base: Checkpoint) -> None:
+    """Refuse what cannot stand beside another checkpoint's UNet, by the configs of both, before either is loaded.
+
+    Raises
+    ------
+    CheckpointError
+        It is something else than its name says, or was made for another base.
+    """
+    own, theirs = (_config(file) for file in (checkpoint.directory / "config.json", base.directory / "unet" / "config.json"))
+    found = "a whole pipeline" if (checkpoint.directory / "model_index.json").exists() else own.get("_class_name")
+    if isinstance(found, str) and found != "ControlNetModel":
+        raise CheckpointError(f"{checkpoint.name} is {found}, not a ControlNet. Give `{name}` the directory or hub id of one.")
+    if set(_SHARED) <= set(own) & set(theirs):
+        _compare(name, checkpoint.name, base.name, own, theirs)
+
+
+def _config(file: Path) -> Mapping[str, Any]:
+    try:
+        said = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+_SHARED = ("cross_attention_dim", "in_channels", "block_out_channels")
+
+
+def _compare(name: str, word: str, base: str, own: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    for setting in _SHARED:
+        # A config read from a file has lists where one made in Python has tuples.
+        mine, other = (list(one) if isinstance(one, tuple) else one for one in (own[setting], theirs[setting]))
+        if mine != other:
+            raise CheckpointError(
+                f"{word} was made for another family than {base}: its `{setting}` is {mine}, "
+                f"not {other}. Give a `{name}` made for it."
+            )
+
+
+def fitting(name: str, resident: Resident, base: Resident) -> Any:
+    """Return the model that a checkpoint consists of, where it can stand beside another checkpoint's UNet.
+
+    Raises
+    ------
+    CheckpointError
+        It is something else than its name says, or was made for another base.
+    """
+    word = resident.checkpoint.name
+    model: Any = resident.components.get(".")
+    if not isinstance(model, diffusers.ControlNetModel):
+        found = type(model).__name__ if model is not None else "a whole pipeline"
+        raise CheckpointError(f"{word} is {found}, not a ControlNet. Give `{name}` the directory or hub id of one.")
+    _compare(name, word, base.checkpoint.name, model.config, base.components["unet"].config)
+    return model
+
+
+def build(pipeline_class: Any, base: Resident, more: Mapping[str, Any], scheduler: str) -> Any:
+    """Make a pipeline around resident components.
+
+    `from_pipe` would do the same and cast the shared weights to float32 on the way
+    (diffusers issue 12754); the constructor leaves them alone.
+    """
+    # A pipeline's constructor rewrites the config of the scheduler it is given, so it gets its own.
+    fresh = getattr(diffusers, f"{scheduler}Scheduler").from_config(base.components["scheduler"].config)
+    accepted = inspect.signature(pipeline_class.__init__).parameters
+    given = {**base.options, **base.components, **more, "scheduler": fresh, "add_watermarker": False}
+    pipeline = pipeline_class(**{name: value for name, value in given.items() if name in accepted})
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

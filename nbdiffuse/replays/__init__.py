@@ -1,1 +1,0 @@
-"""What was made: found again, compared, made again, verified, written as a program."""

@@ -1,0 +1,99 @@
+"""Consent: what a file that somebody else may have written would have fetched or read, said before that is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from .. import embedded
+from ..errors import CheckpointError, ConsentError
+from ..files.paths import here
+from ..recipes import lora
+from ..recipes.controlnets import controlnet_of
+from ..recipes.portable import hub_repository
+from ..recipes.presets import MOVED, preset_of
+from ..recipes.recipe import Recipe
+from ..recipes.resolve import weights_word
+from ..sessions.session import get_session
+
+_SD15, _SDXL, _REFINER, _NET = 1370, 3470, 3040, 361
+PARAMETERS = {
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": _SD15,
+    "ogkalu/Comic-Diffusion": _SD15,
+    "kohbanye/pixel-art-style": _SD15,
+    "nitrosocke/elden-ring-diffusion": _SD15,
+    "stabilityai/stable-diffusion-xl-base-1.0": _SDXL,
+    "stabilityai/stable-diffusion-xl-refiner-1.0": _REFINER,
+    "lllyasviel/control_v11f1p_sd15_depth": _NET,
+}
+"""Millions of parameters of the originals, the safety checker among them; each takes 2 or 4 bytes of a download."""
+
+
+def ask(steps: Sequence[Recipe], yes: bool, own: Iterable[object] = ()) -> AbstractContextManager[None]:
+    """Refuse to run steps that a file names where they need more than this package and the hub's cache on this disk.
+
+    Parameters
+    ----------
+    steps
+        Complete recipes that somebody else may have written.
+    yes
+        Whether the person agreed to what they need.
+    own
+        Words for weights that the person gave instead.
+
+    Returns
+    -------
+    A context in which the steps run; without `yes` it keeps them from the network.
+
+    Raises
+    ------
+    ConsentError
+        Something would be fetched, or read from a local path; the line names it.
+    """
+    given = set(own)
+    if yes:
+        return nullcontext()
+    needs = dict.fromkeys(need for step in steps for need in _needs(step, given))
+    if needs:
+        raise ConsentError(
+            f"It needs {', and '.join(needs)}. Nothing was fetched or read. To allow it, give `yes=True`, or `--yes` to %diffuse."
+        )
+    return nullcontext() if given else get_session().local_only()
+
+
+def words_of(recipe: Recipe) -> dict[str, str]:
+    """Return every word for weights that a complete recipe has, each with the word by which the engine finds it."""
+    preset, base = preset_of(recipe.model), str(recipe.checkpoint)
+    whole = weights_word(recipe)
+    checkpoint, loras = lora.parted(whole)
+    words = (net.checkpoint for net in recipe.controlnets if net.checkpoint)
+    nets = (controlnet_of(net).checkpoint(base, preset) for net in words)
+    return {checkpoint: whole, **{one.file: whole for one in loras}, **{net: net for net in nets}}
+
+
+def _needs(recipe: Recipe, given: set[object]) -> list[str]:
+    """Say what a recipe needs that is neither in this package nor whole in the hub's cache."""
+    found = {word: whole for word, whole in words_of(recipe).items() if word not in embedded.names() and word not in given}
+    local = [f"the local path {word!r}" for word in found if here(word) is not None or hub_repository(word) is None]
+    remote = [word for word in found if here(word) is None and hub_repository(word) is not None]
+    # A LoRA's file is looked up with its checkpoint: where one of them is missing, both are named.
+    missing = [word for word in remote if local or not _is_cached(found[word])]
+    return [*local, *(f"{word} from the hub ({size_of(word)})" for word in missing)]
+
+
+def _is_cached(word: str) -> bool:
+    """Whether the hub's cache on this disk has all that a word needs; the hub is not asked."""
+    with get_session().local_only():
+        try:
+            return bool(get_session().with_pipelines(lambda pipelines: pipelines.identity(word)))
+        except CheckpointError:
+            return False
+
+
+def size_of(word: str) -> str:
+    """Say how large a download is, as far as it is known without asking the hub."""
+    repository = hub_repository(word) or ""
+    millions = PARAMETERS.get(MOVED.get(repository, repository))
+    if millions is None or word.partition("@")[0] not in (repository, f"https://huggingface.co/{repository}"):
+        return "unknown size"
+    return f"about {millions * 4 / 1000:.1f} GB, or {millions * 2 / 1000:.1f} GB in half precision"

@@ -1,0 +1,145 @@
+"""Measures: what the metrics say of a sweep's finished cells, each measured once."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from ..errors import ParameterError, breaks_rule
+from ..images import metrics
+from ..images.metrics import METRICS, Metric, metric_of
+from ..results import Result
+from ..sweeps.cell import SweepCell
+from .outcomes import Ledger
+
+if TYPE_CHECKING:
+    from ..pipelines.pipelines import Pipelines
+
+
+class Measures:
+    """Measure the pictures that a ledger holds.
+
+    Parameters
+    ----------
+    ledger
+        Its session runs the models that judge.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._known: dict[tuple[str, str | None], dict[str, float]] = {}
+
+    def of(self, name: str, cells: Sequence[SweepCell], scorer: str | None = None) -> dict[str, float]:
+        """Measure what is finished.
+
+        Parameters
+        ----------
+        name
+            One of `metrics.METRICS`.
+        cells
+            Those that are not finished are left out.
+        scorer
+            For "prompt_score" another CLIP than the usual one, see `scorers.prompt_scores`.
+
+        Returns
+        -------
+        dict
+            Value by `SweepCell.picture_key`.
+
+        Raises
+        ------
+        ParameterError
+            There is no such metric, or no initial picture to compare with.
+        NbdiffuseError, CheckpointError
+            A library or a model that judges is missing.
+        """
+        (metric,) = checked([name], cells, scorer)
+        finished, known = self.finished(cells), self._known.get((name, scorer), {})
+        new = {key: result for key, result in finished.items() if key not in known}
+        if new:
+            known = {**known, **dict(zip(new, self._measured(metric, list(new.values()), scorer), strict=True))}
+            self._known[name, scorer] = known
+        return {key: known[key] for key in finished}
+
+    def best(self, by: str | Callable[[Result], float], cells: Sequence[SweepCell], scorer: str | None = None) -> SweepCell:
+        """Return the best of finished cells, of several equal ones the first; see `Grid.best`."""
+        if isinstance(by, str):
+            values, metric = self.of(by, cells, scorer), metric_of(by)
+            sign = 1 if metric.higher_is_better else -1
+            return max(cells, key=lambda cell: sign * values[cell.picture_key])
+        if not callable(by):
+            raise ParameterError(breaks_rule("by", "the name of a metric, or a function of a result", by))
+        held = self.finished(cells)
+        numbers = [by(dataclasses.replace(held[cell.picture_key], recipe=cell.recipe)) for cell in cells]
+        for number in numbers:
+            if not isinstance(number, Real) or not math.isfinite(number):
+                raise ParameterError(breaks_rule("by", "a function that returns numbers", number))
+        return cells[numbers.index(max(numbers))]
+
+    def columns(self, cell: SweepCell) -> dict[str, float | None]:
+        """Return what was measured of a cell so far, by metric; with several scorers, the last one's."""
+        found: dict[str, float | None] = {}
+        for (name, _), values in self._known.items():
+            found[name] = values.get(cell.picture_key, found.get(name))
+        return {name: found[name] for name in METRICS if name in found}
+
+    def finished(self, cells: Sequence[SweepCell]) -> dict[str, Result]:
+        """Return the results that are there, by `SweepCell.picture_key`."""
+        outcomes = {cell.picture_key: self._ledger.outcomes.get(cell.picture_key) for cell in cells}
+        return {key: outcome for key, outcome in outcomes.items() if isinstance(outcome, Result)}
+
+    def _measured(self, metric: Metric, results: Sequence[Result], scorer: str | None) -> list[float]:
+        if metric.name == "prompt_score":
+            return self._prompt_scores(results, scorer)
+        pairs = [_pair(result) for result in results]
+        if metric.name == "lpips":
+            return self._ledger.session.with_pipelines(lambda pipelines: _lpips(pairs, pipelines))
+        compare = {"ssim": metrics.ssim, "structure": metrics.structure}[metric.name]
+        return [compare(initial, image) for initial, image in pairs]
+
+    def _prompt_scores(self, results: Sequence[Result], scorer: str | None) -> list[float]:
+        def work(pipelines: Pipelines) -> list[float]:
+            from ..pipelines import scorers
+
+            words = [scorer or scorers.scorer_for(str(result.recipe.checkpoint)) for result in results]
+            values: dict[int, float] = {}
+            for word in dict.fromkeys(words):
+                places = [place for place, each in enumerate(words) if each == word]
+                pairs = [(results[place].recipe.prompt, results[place].image) for place in places]
+                values.update(zip(places, scorers.prompt_scores(word, pairs, pipelines.device), strict=True))
+            return [values[place] for place in range(len(results))]
+
+        return self._ledger.session.with_pipelines(work)
+
+
+def checked(names: Sequence[str], cells: Sequence[SweepCell], scorer: str | None = None) -> list[Metric]:
+    """Return metrics by name, or say before anything runs why they cannot be measured; errors as for `Measures.of`."""
+    found = list(map(metric_of, names))
+    if scorer is not None and "prompt_score" not in names:
+        raise ParameterError(f"`scorer` must go with prompt_score, got {', '.join(names)}. Leave it out.")
+    for metric in found:
+        if metric.needs_initial and any(cell.recipe.image is None for cell in cells):
+            raise ParameterError(f"`{metric.name}` needs an initial picture to compare with. Measure `prompt_score`.")
+        metric.require()
+    return found
+
+
+def _lpips(pairs: Sequence[tuple[Image.Image, Image.Image]], pipelines: Pipelines) -> list[float]:
+    from ..pipelines import scorers
+
+    return scorers.lpips_distances(pairs, pipelines.device)
+
+
+def _pair(result: Result) -> tuple[Image.Image, Image.Image]:
+    """Return the initial picture, in the size of the result, and the result; RGB."""
+    initial = result.initial
+    if initial is None:
+        raise ParameterError("A cell has no initial picture to compare with. Measure `prompt_score`.")
+    if initial.size != result.image.size:
+        initial = initial.resize(result.image.size, Image.Resampling.BICUBIC)
+    return initial.convert("RGB"), result.image

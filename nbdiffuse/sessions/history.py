@@ -1,0 +1,206 @@
+"""The timeline: what this session and earlier kernels made, newest last."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+from ..errors import ParameterError, breaks_rule
+from ..families.parameters import number_text
+from ..images.picture import content_address
+from ..metadata.imported import visible
+from ..metadata.provenance import Provenance
+from ..recipes.notices import before_run
+from ..recipes.recipe import Recipe
+from ..recipes.sizes import fitted_pictures, stretched, told_of_sizes
+from ..results import Result
+from ..store.entries import Kept
+from ..store.index import Archive
+from ..store.lineage import thumbnail_html
+from ..store.store import Store
+from .session import get_session
+
+ROWS = 20
+"""Results that a table shows, the newest."""
+_THUMBNAIL = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One place of the timeline; the picture is read when it is asked for.
+
+    Parameters
+    ----------
+    when
+        Seconds since 1970 (UTC).
+    said
+        Recipe fields by name.
+    held
+        The result, where this session holds it.
+    entry
+        What the store's index says of it, where it does.
+    """
+
+    when: float
+    said: dict[str, Any]
+    held: Result | None = None
+    entry: dict[str, Any] | None = None
+
+    @property
+    def date(self) -> str:
+        """Local date and time, such as "2026-11-23 14:05"."""
+        return datetime.datetime.fromtimestamp(self.when).strftime("%Y-%m-%d %H:%M")
+
+    def answers(self, word: str) -> bool:
+        """Whether a word is the model, the beginning of the date, or part of a prompt."""
+        prompts = f"{self.said.get('prompt', '')}\n{self.said.get('negative_prompt', '')}".casefold()
+        return word == self.said.get("model") or self.date.startswith(word) or word.casefold() in prompts
+
+
+class Timeline(Sequence[Result]):
+    """Results of this session and of the store, newest last; looked up anew at every use.
+
+    Parameters
+    ----------
+    words
+        Only results that answer all of them: the name of a model, the beginning of a
+        date such as "2026-11", or part of a prompt.
+    store
+        This user's when not given.
+    """
+
+    def __init__(self, words: Sequence[str] = (), store: Store | None = None) -> None:
+        self.words = tuple(words)
+        self._store = store
+
+    def find(self, *words: str) -> Timeline:
+        """Return the results among these that answer further words."""
+        return Timeline((*self.words, *words), self._store)
+
+    def __len__(self) -> int:
+        return len(self._moments())
+
+    @overload
+    def __getitem__(self, index: int) -> Result: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Result]: ...
+    def __getitem__(self, index: int | slice) -> Result | list[Result]:
+        moments = self._moments()
+        if isinstance(index, slice):
+            return [self._result(moment) for moment in moments[index]]
+        if not -len(moments) <= index < len(moments):
+            rule = f"in [{-len(moments)}, {len(moments) - 1}]" if moments else "left out: there is no result yet"
+            # IndexError is what ends a loop over a sequence.
+            raise NoSuchResult(breaks_rule("index", rule, index))
+        return self._result(moments[index])
+
+    def _moments(self) -> list[Moment]:
+        found: dict[tuple[str, str], Moment] = {}
+        for entry in self._kept_in().entries():
+            if isinstance(entry.get("recipe"), dict) and _is_time(entry.get("time")):
+                key = str(entry.get("picture", entry["key"])), str(sorted(entry["recipe"].items()))
+                found[key] = Moment(float(entry["time"]), entry["recipe"], None, entry)
+        for result in list(get_session().history):
+            said = result.provenance.recipe.to_dict()
+            key = content_address(result.image), str(sorted(said.items()))
+            found[key] = Moment(result.when, said, result, found[key].entry if key in found else None)
+        moments = sorted(found.values(), key=lambda moment: moment.when)
+        return [moment for moment in moments if all(map(moment.answers, self.words))]
+
+    def _kept_in(self) -> Store:
+        return self._store or Store()
+
+    def _result(self, moment: Moment) -> Result:
+        loaded = self._kept_in().load(moment.entry) if moment.entry else None
+        if moment.held is not None:
+            # The store knows the whole chain where the session holds its steps one by one.
+            chain = moment.held.chain or (loaded[1].chain if loaded else None)
+            return moment.held if chain is moment.held.chain else dataclasses.replace(moment.held, chain=chain)
+        if loaded is None:
+            rule = "`index` must be of a result that is still there"
+            raise ParameterError(f"{rule}: the store lost this one, or holds another. Look again.")
+        return result_of(*loaded, moment.when, Archive(self._kept_in()))
+
+    def __repr__(self) -> str:
+        moments = self._moments()
+        lines = [f"{index:>4}  {moment.date}  {_said(moment)}" for index, moment in self._last(moments)]
+        return "\n".join([self._head(moments), *lines])
+
+    def _last(self, moments: list[Moment]) -> Iterator[tuple[int, Moment]]:
+        """Yield the newest results with the index that finds them, the newest first."""
+        return ((index - len(moments), moments[index]) for index in reversed(range(max(0, len(moments) - ROWS), len(moments))))
+
+    def _head(self, moments: list[Moment]) -> str:
+        asked = f" for {' '.join(self.words)!r}" if self.words else ""
+        count = f"{len(moments)} result{'' if len(moments) == 1 else 's'}{asked}"
+        return count if len(moments) <= ROWS else f"{count}; the newest {ROWS}"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"text/html": self.to_html(), "text/plain": repr(self)}
+
+    def to_html(self) -> str:
+        """Return HTML without scripts, in the colours of the page it stands in."""
+        moments = self._moments()
+        rows = "".join(f"<tr>{self._row(index, moment)}</tr>" for index, moment in self._last(moments))
+        head = html.escape(self._head(moments), quote=True)
+        return f"<div>{head}<table style='border-collapse:collapse;margin:.4em 0'>{rows}</table></div>"
+
+    def _row(self, index: int, moment: Moment) -> str:
+        loaded = None if moment.held else self._kept_in().load(moment.entry or {})
+        image = moment.held.image if moment.held else loaded[0].image if loaded else None
+        cells = [str(index), moment.date, *map(html.escape, _said(moment).split("  ", 1))]
+        shown = "".join(f"<td style='{_CELL}'>{cell}</td>" for cell in cells)
+        return f"<td style='{_CELL}'>{thumbnail_html(image, _THUMBNAIL)}</td>{shown}"
+
+
+def _is_time(value: Any) -> bool:
+    """Whether a value is a time that a date can be made of: seconds since 1970, before the year 9000."""
+    return isinstance(value, (int, float)) and 0 <= value < 2.2e11
+
+
+class NoSuchResult(ParameterError, IndexError):
+    """The timeline has no result at this index."""
+
+
+_CELL = "text-align:left;padding:.2em .7em;background:none;border:0;border-bottom:1px solid rgba(128,128,128,.3)"
+
+
+def _said(moment: Moment) -> str:
+    said = moment.said
+    prompt = " ".join(str(said.get("prompt", "")).split())
+    prompt = prompt if len(prompt) <= 60 else prompt[:59] + "…"
+    strength = f", strength {number_text(said['strength'])}" if isinstance(said.get("strength"), float) else ""
+    return visible(f"{said.get('model', '')}  {prompt or '(no prompt)'}{strength}, seed {said.get('seed')}")
+
+
+def result_of(kept: Kept, provenance: Provenance, when: float, archive: Archive) -> Result:
+    """Return what the store holds as a result; its pictures are those that the archive finds."""
+    recipe = stretched(with_pictures(provenance.recipe, archive))
+    recipe = told_of_sizes(recipe, recipe)
+    initial = recipe.image
+    return Result(
+        recipe=recipe,
+        images=(kept.image,),
+        initial=fitted_pictures(recipe.replace(mask=None, controlnets=()))["image"]
+        if initial is not None and initial.at_hand
+        else None,
+        seconds=kept.seconds,
+        fingerprint=provenance.fingerprint,
+        notices=(*before_run(recipe), *kept.notices),
+        chain=provenance.chain,
+        when=when,
+    )
+
+
+def with_pictures(recipe: Recipe, archive: Archive) -> Recipe:
+    """Return a recipe that holds the pixels of its pictures, where the archive finds them."""
+    found = {name: archive.picture(picture.address) for name, picture in recipe.pictures.items()}
+    return recipe.replace(**{name: picture for name, picture in found.items() if picture is not None})
+
+
+history = Timeline()
+"""What this session and earlier kernels made."""
