@@ -176,7 +176,7 @@ def _located(word: str, half: bool) -> Checkpoint:
 
 def _taken_for(word: str, path: Path) -> tuple[str, ...]:
     """Say so where a directory is called like something of the hub's that a person may mean."""
-    known = {preset.original for preset in PRESETS.values()} | set(MOVED)
+    known = {preset.hub_checkpoint for preset in PRESETS.values()} | set(MOVED)
     cached = cache_folder() / f"models--{word.replace('/', '--')}"
     meant = word in known or (HUB_WORD.fullmatch(word) and cached.exists())
     return (f"{word} is the directory {path.resolve()} here, not the hub's.",) if meant else ()

@@ -39,7 +39,7 @@ def entries(recipe: Recipe) -> dict[str, str]:
     loras = [portable_loras([one], local=here(one.file) is not None)[0] for one in recipe.loras]
     said = {"LoRA": lora.text_of(loras)} if loras else {}
     preset = PRESETS.get(recipe.model)
-    if recipe.checkpoint in {None, recipe.model, *([preset.embedded] if preset else ())}:
+    if recipe.checkpoint in {None, recipe.model, *([preset.embedded_checkpoint] if preset else ())}:
         return said
     said["Preset"] = recipe.model
     if is_on_hub(str(recipe.checkpoint)) and not Path(str(recipe.checkpoint)).exists():

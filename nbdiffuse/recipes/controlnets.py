@@ -37,7 +37,7 @@ class ControlNetPreset:
 
     def checkpoint(self, base: str, preset: Preset) -> str:
         """Return the weights that go with a base checkpoint."""
-        return self.tiny.checkpoint if base == preset.embedded else self.hub.checkpoint
+        return self.tiny.checkpoint if base == preset.embedded_checkpoint else self.hub.checkpoint
 
 
 CONTROLNETS: Mapping[str, ControlNetPreset] = MappingProxyType(

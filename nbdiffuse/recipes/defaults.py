@@ -25,7 +25,7 @@ def default_values(recipe: Recipe, preset: Preset) -> dict[str, Any]:
     described = describe(word)
     if described is not None:
         return {**values, "scheduler": described.scheduler or values.get("scheduler")}
-    return values if word in (preset.embedded, preset.original) else {**values, "scheduler": None}
+    return values if word in (preset.embedded_checkpoint, preset.hub_checkpoint) else {**values, "scheduler": None}
 
 
 def check_scheduler(complete: Recipe, preset: Preset) -> None:

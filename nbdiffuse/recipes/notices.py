@@ -37,7 +37,7 @@ def _weighting(recipe: Recipe) -> list[str]:
 
 def _unknown(recipe: Recipe) -> list[str]:
     """Say what the embedded checkpoint cannot draw; a LoRA over it may know more."""
-    if recipe.loras or not any(recipe.checkpoint == preset.embedded for preset in PRESETS.values()):
+    if recipe.loras or not any(recipe.checkpoint == preset.embedded_checkpoint for preset in PRESETS.values()):
         return []
     found = dict.fromkeys(word for name in ("prompt", "prompt_2") for word in unknown_words(recipe.get(name) or ""))
     if not found:

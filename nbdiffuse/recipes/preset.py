@@ -117,12 +117,12 @@ class Preset:
         return found is not None and found.serves(self.scheduler_needs, self.scheduler_kind)
 
     @property
-    def embedded(self) -> str | None:
+    def embedded_checkpoint(self) -> str | None:
         """Name of its checkpoint in this package, or None."""
         return self.tiny.checkpoint if self.tiny else None
 
     @property
-    def original(self) -> str | None:
+    def hub_checkpoint(self) -> str | None:
         """Hub id of its original, or None."""
         return self.hub.checkpoint if self.hub else None
 

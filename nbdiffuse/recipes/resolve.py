@@ -159,11 +159,11 @@ def check_weights(recipe: Recipe, preset: Preset, recognised: Recognised | None)
 
 def _recognised(word: str, preset: Preset) -> Recognised | None:
     """Tell what a checkpoint is, where that costs nothing: its own preset's is what it says it is."""
-    if word in (preset.embedded, preset.original):
+    if word in (preset.embedded_checkpoint, preset.hub_checkpoint):
         return None
-    other = next((one for one in PRESETS.values() if word == one.embedded), None)
+    other = next((one for one in PRESETS.values() if word == one.embedded_checkpoint), None)
     found = None if other else recognise(word)
-    other = other or next((one for one in PRESETS.values() if found is None and word == one.original), None)
+    other = other or next((one for one in PRESETS.values() if found is None and word == one.hub_checkpoint), None)
     return Recognised(FAMILIES[other.family].title, other.family) if other else found
 
 

@@ -29,6 +29,6 @@ def weights_label(recipe: Recipe) -> str:
 
 def _checkpoint_label(recipe: Recipe) -> str:
     checkpoint = str(recipe.checkpoint)
-    if checkpoint == preset_of(recipe.model).embedded:
+    if checkpoint == preset_of(recipe.model).embedded_checkpoint:
         return f"{recipe.model} (embedded)"
     return portable_word(checkpoint)
