@@ -8,7 +8,7 @@ import warnings
 import transformers
 
 
-def quiet() -> None:
+def silence_libraries() -> None:
     """Keep the libraries' own bars and hints out of notebooks; errors still come through.
 
     diffusers is quieted where it is imported already: `checkpoints` must be the one to import it.

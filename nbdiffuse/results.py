@@ -134,7 +134,7 @@ class Result:
         -------
         A tree that draws itself in a notebook.
         """
-        return trace(self.image, self.provenance, index.Archive(folders=() if folder is None else (folder,)))
+        return trace(self.image, self.provenance, index.PictureIndex(folders=() if folder is None else (folder,)))
 
     def cells(self) -> list[Cell]:
         """Return what a contact sheet shows of this result."""

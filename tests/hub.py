@@ -69,7 +69,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
-        self.moved: dict[str, str] = {}
+        self.on_progress: dict[str, str] = {}
         self.answers: dict[str, tuple[int, str, str]] = {}
         self.faults: dict[tuple[str, str], str] = {}
         self.silent = False
@@ -134,8 +134,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         name, rev = found["id"], found["rev"]
         repo = self.hub.repos.get(name)
-        if name in self.hub.moved:
-            self._answer(307, b"", Location=self.path.replace(name, self.hub.moved[name]))
+        if name in self.hub.on_progress:
+            self._answer(307, b"", Location=self.path.replace(name, self.hub.on_progress[name]))
         elif name in self.hub.answers and (file or self.hub.answers[name][1] != "GatedRepo"):
             status, code, message = self.hub.answers[name]
             self._answer(status, {"error": message}, **({"X-Error-Code": code} if code else {}), **{"X-Error-Message": message})

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from nbdiffuse.files.atomic import OLD, delete_leftovers, write_whole
+from nbdiffuse.files.atomic import OLD, delete_leftovers, write_atomic
 
-WRITER = "import sys; from pathlib import Path; from nbdiffuse.files.atomic import write_whole\ncontent = bytes(150_000_000)\n"
-WRITER += "while True: write_whole(Path(sys.argv[1]), content)"
+WRITER = "import sys; from pathlib import Path; from nbdiffuse.files.atomic import write_atomic\ncontent = bytes(150_000_000)\n"
+WRITER += "while True: write_atomic(Path(sys.argv[1]), content)"
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are stopped by signals")
 
 
-def drafts(folder: Path) -> list[Path]:
+def temporary_files(folder: Path) -> list[Path]:
     return sorted(folder.glob(".nbdiffuse-*"))
 
 
@@ -30,11 +30,11 @@ def caught_writing(file: Path) -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen([sys.executable, "-c", WRITER, str(file)]) as process:
         try:
             for _ in range(2000):
-                if drafts(file.parent):
+                if temporary_files(file.parent):
                     process.send_signal(signal.SIGSTOP)
                     time.sleep(0.02)
-                    # It may have ended this draft and be about to begin the next.
-                    if drafts(file.parent) and drafts(file.parent)[0].stat().st_size < 150_000_000:
+                    # It may have ended this temporary file and be about to begin the next.
+                    if temporary_files(file.parent) and temporary_files(file.parent)[0].stat().st_size < 150_000_000:
                         break
                     process.send_signal(signal.SIGCONT)
                 time.sleep(0.005)
@@ -44,26 +44,26 @@ def caught_writing(file: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def grow_old(folder: Path) -> Path:
-    (draft,) = drafts(folder)
-    os.utime(draft, (time.time() - OLD - 5,) * 2)
-    return draft
+    (temporary,) = temporary_files(folder)
+    os.utime(temporary, (time.time() - OLD - 5,) * 2)
+    return temporary
 
 
-def test_a_draft_of_a_killed_process_is_deleted_at_the_next_write(tmp_path: Path) -> None:
+def test_a_temporary_file_of_a_killed_process_is_deleted_at_the_next_write(tmp_path: Path) -> None:
     with caught_writing(tmp_path / "big") as process:
         process.kill()
-    assert drafts(tmp_path)
+    assert temporary_files(tmp_path)
     assert delete_leftovers(tmp_path) == 0, "it is too young to be told from one that is being written"
     grow_old(tmp_path)
-    write_whole(tmp_path / "next", b"content")
-    assert drafts(tmp_path) == [] and (tmp_path / "next").read_bytes() == b"content"
+    write_atomic(tmp_path / "next", b"content")
+    assert temporary_files(tmp_path) == [] and (tmp_path / "next").read_bytes() == b"content"
 
 
-def test_a_draft_of_a_living_process_is_left_alone_however_old(tmp_path: Path) -> None:
+def test_a_temporary_file_of_a_living_process_is_left_alone_however_old(tmp_path: Path) -> None:
     with caught_writing(tmp_path / "big") as process:
-        draft = grow_old(tmp_path)
-        write_whole(tmp_path / "next", b"content")
-        assert drafts(tmp_path) == [draft]
+        temporary = grow_old(tmp_path)
+        write_atomic(tmp_path / "next", b"content")
+        assert temporary_files(tmp_path) == [temporary]
         process.send_signal(signal.SIGCONT)
         for _ in range(2000):
             if (tmp_path / "big").exists():

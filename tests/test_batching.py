@@ -15,9 +15,9 @@ import torch
 from test_families import control_recipe
 
 from nbdiffuse import NbdiffuseError, Recipe, resolve
-from nbdiffuse.engine.batching import Batch
+from nbdiffuse.engine.batching import ContinuousBatch
 from nbdiffuse.engine.engine import Engine
-from nbdiffuse.engine.model_calls import Call, made_as_one
+from nbdiffuse.engine.model_calls import ModelCall, run_batched
 from nbdiffuse.errors import Interrupted, RunError
 from nbdiffuse.pipelines.pipelines import Pipelines
 from nbdiffuse.recipes.preset import SCHEDULERS
@@ -42,7 +42,7 @@ def together(engine: Engine, recipes: Sequence[Recipe], **how: Any) -> dict[int,
     outcomes: dict[int, Any] = {}
     complete = [resolve(recipe) for recipe in recipes]
     how = {"on_progress": lambda index, progress: None, "stop": threading.Event(), **how}
-    Batch(engine, complete, on_outcome=outcomes.__setitem__, **how).run()
+    ContinuousBatch(engine, complete, on_outcome=outcomes.__setitem__, **how).run()
     return outcomes
 
 
@@ -120,9 +120,9 @@ def test_cells_share_calls_and_places_are_filled_again(engine: Engine, recipe: R
 
 
 def test_encoders_run_once_for_all(engine: Engine, recipe: Recipe) -> None:
-    engine.encodings.clear()
+    engine.embedding_cache.clear()
     together(engine, [recipe.replace(seed=seed, guidance_scale=3.0 + seed) for seed in range(5)])
-    assert len(engine.encodings) == 3  # the prompt, the empty negative prompt, the picture
+    assert len(engine.embedding_cache) == 3  # the prompt, the empty negative prompt, the picture
 
 
 def test_other_schedulers_sizes_and_step_counts_go_side_by_side(engine: Engine, recipe: Recipe) -> None:
@@ -178,10 +178,10 @@ def test_a_stop_ends_all_and_leaves_the_models_as_they_were(engine: Engine, reci
 
     recipes = [resolve(recipe.replace(seed=seed)) for seed in (1, 2, 3)]
     with pytest.raises(Interrupted):
-        Batch(engine, recipes, on_progress, outcomes.__setitem__, stop).run()
+        ContinuousBatch(engine, recipes, on_progress, outcomes.__setitem__, stop).run()
     assert outcomes == {} and seen[0] <= after + 1
     assert {name: set(vars(components[name])) for name in found} == found
-    assert not [thread for thread in threading.enumerate() if thread.name == "nbdiffuse-lane" and thread.is_alive()]
+    assert not [thread for thread in threading.enumerate() if thread.name == "nbdiffuse-coroutine" and thread.is_alive()]
     assert alone(engine, recipe).image.tobytes() == before
 
 
@@ -203,7 +203,7 @@ def test_no_stop_is_lost_however_early_it_comes(engine: Engine, recipe: Recipe, 
     outcomes: dict[int, Any] = {}
     recipes = [resolve(recipe.replace(seed=seed)) for seed in range(count)]
     with pytest.raises(Interrupted):
-        Batch(engine, recipes, lambda index, progress: None, outcomes.__setitem__, SetAfter(asked)).run()
+        ContinuousBatch(engine, recipes, lambda index, progress: None, outcomes.__setitem__, SetAfter(asked)).run()
     assert outcomes == {}
 
 
@@ -223,7 +223,7 @@ def test_finished_cells_outlive_a_stop(engine: Engine, recipe: Recipe) -> None:
         stop.set()
 
     with pytest.raises(Interrupted):
-        Batch(engine, recipes, lambda index, progress: None, on_outcome, stop).run()
+        ContinuousBatch(engine, recipes, lambda index, progress: None, on_outcome, stop).run()
     assert list(outcomes) == [0]
 
 
@@ -278,8 +278,8 @@ def test_controlnets_and_masks_go_through_a_batch(
 
 
 def test_calls_of_other_kinds_are_told_apart() -> None:
-    def call(*args: Any, **kwargs: Any) -> Call:
-        return Call(made_as_one, lambda *args, **kwargs: (args, kwargs), args, kwargs)
+    def call(*args: Any, **kwargs: Any) -> ModelCall:
+        return ModelCall(run_batched, lambda *args, **kwargs: (args, kwargs), args, kwargs)
 
     rows = torch.zeros(2, 3)
     base = call(rows, torch.tensor(5), scale=1.0)
@@ -297,10 +297,12 @@ def test_rows_come_back_to_the_call_that_sent_them() -> None:
         return 2 * sample, [sample + timestep[:, None]], more["text"][0]
 
     calls = [
-        Call(None, double, (torch.full((count, 1), float(count)), torch.tensor(count)), {"more": {"text": [torch.ones(count)]}})
+        ModelCall(
+            None, double, (torch.full((count, 1), float(count)), torch.tensor(count)), {"more": {"text": [torch.ones(count)]}}
+        )
         for count in (1, 3, 2)
     ]
-    for count, (doubled, (added,), text) in zip((1, 3, 2), made_as_one(calls), strict=True):
+    for count, (doubled, (added,), text) in zip((1, 3, 2), run_batched(calls), strict=True):
         assert doubled.tolist() == [[2.0 * count]] * count and added.tolist() == [[2.0 * count]] * count and len(text) == count
 
 

@@ -36,7 +36,7 @@ class PanelPage:
         notebook.command("notebook:run-all-cells")
         self.box = self.page.locator(".nbdiffuse-panel")
         self.box.wait_for()
-        self.page.locator(".nbd-well").first.wait_for()
+        self.page.locator(".nbd-image-input").first.wait_for()
 
     def button(self, name: str) -> Any:
         # The tooltip stands in for the name here, so the text is looked for.

@@ -88,7 +88,7 @@ def test_every_callback_returns_while_the_desk_is_busy_and_runs_nothing_itself(
         inside.set()
         free.wait(60)
 
-    panel._desk.post(hold)
+    panel._thread.post(hold)
     assert inside.wait(10)
     touched = 0
     try:
@@ -101,13 +101,13 @@ def test_every_callback_returns_while_the_desk_is_busy_and_runs_nothing_itself(
                 touched += touch(widget)
             done.set()
 
-        # On a thread of its own: one that waits for the desk would wait here for good.
+        # On a thread of its own: one that waits for the callback thread would wait here for good.
         threading.Thread(target=touch_all, daemon=True).start()
-        assert done.wait(30), "a callback waits for the desk"
+        assert done.wait(30), "a callback waits for the callback thread"
     finally:
         free.set()
     assert touched > 25 and strangers == []
-    panel._desk.settle()
+    panel._thread.settle()
     panel.stop()
 
 
@@ -125,14 +125,14 @@ def test_a_callback_returns_while_a_run_is_under_way_and_stop_is_heard(panel: An
         wait_for(lambda: panel.busy)
         assert panel._run_button.disabled and not panel._stop_button.disabled
         panel._stop_button.click()
-        panel._desk.settle()
+        panel._thread.settle()
         job = panel._runner._job
         assert job is None or job.stop_flag.is_set()
     finally:
         free.set()
     blocking.result(30)
     wait_for(lambda: not panel.busy)
-    assert "topped" in panel._stage._status.value and not panel._run_button.disabled
+    assert "topped" in panel._output._status.value and not panel._run_button.disabled
 
 
 ERRORS: list[Callable[[], BaseException]] = [
@@ -171,13 +171,13 @@ def test_an_error_in_a_callback_is_in_the_panel_and_run_comes_back(
     monkeypatch.setattr(panel._runner, "run", fail)
     panel.last_error = None
     panel._run_button.click()
-    panel._desk.settle()
-    shown = panel._stage._status.value
+    panel._thread.settle()
+    shown = panel._output._status.value
     assert isinstance(panel.last_error, NbdiffuseError) and 'role="alert"' in shown and "<b>" not in shown
     assert type(error()).__name__ in str(panel.last_error) or str(error()) == str(panel.last_error)
     assert not panel._run_button.disabled and panel._stop_button.disabled
-    # The desk goes on.
-    assert panel._desk.call(lambda: 7) == 7
+    # The thread goes on.
+    assert panel._thread.call(lambda: 7) == 7
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda make: type(make()).__name__)
@@ -195,6 +195,6 @@ def test_an_error_in_a_run_is_in_the_panel_and_run_comes_back(error: Any, panel:
         wait_for(lambda: panel.last_error is not None and not panel.busy)
     finally:
         hook.remove()
-    panel._desk.settle()
-    assert 'role="alert"' in panel._stage._status.value and "\n" not in str(panel.last_error)
+    panel._thread.settle()
+    assert 'role="alert"' in panel._output._status.value and "\n" not in str(panel.last_error)
     assert not panel._run_button.disabled and panel._stop_button.disabled

@@ -20,9 +20,9 @@ import torch
 import nbdiffuse
 from nbdiffuse import Recipe, Session, embedded
 from nbdiffuse.devices.memory import free_bytes
-from nbdiffuse.devices.optimizations import Levers
+from nbdiffuse.devices.optimizations import Optimizations
 from nbdiffuse.errors import DeviceMemoryError, RunError
-from nbdiffuse.library_logging import quiet
+from nbdiffuse.library_logging import silence_libraries
 from nbdiffuse.pipelines import scorers
 from nbdiffuse.pipelines.pipelines import Pipelines
 from nbdiffuse.recipes import weights_source
@@ -43,7 +43,7 @@ IMG2IMG = "StableDiffusionImg2ImgPipeline"
 @pytest.fixture(scope="module", autouse=True)
 def plugged_in() -> Iterator[card.Cards]:
     # Where there is a GPU, names stand for the hub's checkpoints.
-    weights_source.use("tiny")
+    weights_source.use("embedded")
     # What the libraries made is not looked at again by every collection that follows.
     gc.collect()
     gc.freeze()
@@ -76,7 +76,7 @@ def recipe(scene: Any) -> Recipe:
 
 
 def move(session: Session, name: str, value: str) -> None:
-    session.with_pipelines(lambda pipelines: pipelines.move_lever(name, value))
+    session.with_pipelines(lambda pipelines: pipelines.set_optimization(name, value))
 
 
 def weights(session: Session) -> int:
@@ -246,19 +246,19 @@ def test_other_models_leave_before_this_one_is_slowed(gpu: Session, cards: card.
     assert made.image.tobytes() == expected and where(gpu) == {"sd15": GPU, "comic": "cpu"}
 
 
-@pytest.mark.parametrize("levers", [{"offload": "none"}, {"offload": "model"}, {}], ids=str)
+@pytest.mark.parametrize("optimizations", [{"offload": "none"}, {"offload": "model"}, {}], ids=str)
 def test_memory_that_stays_short_is_one_line_with_ways_out_that_help(
-    levers: dict[str, str], gpu: Session, cards: card.Cards, recipe: Recipe
+    optimizations: dict[str, str], gpu: Session, cards: card.Cards, recipe: Recipe
 ) -> None:
-    for name, value in levers.items():
+    for name, value in optimizations.items():
         move(gpu, name, value)
-    cards.size = 9_500_000 if levers else 2_000_000
+    cards.size = 9_500_000 if optimizations else 2_000_000
     with pytest.raises(DeviceMemoryError) as caught:
         gpu.run(recipe)
     start = r"The memory of cuda:0 ran out at 128x128 pixels; "
     ways = "Give a smaller width and height, free models with `%diffuse unload`, or write `%diffuse optimize offload auto`."
     fewer = "Give a smaller width and height, or free models with `%diffuse unload`."
-    assert str(caught.value).startswith(start) and str(caught.value).endswith(ways if levers else fewer)
+    assert str(caught.value).startswith(start) and str(caught.value).endswith(ways if optimizations else fewer)
     gc.collect()
     cards.size = card.PLENTY
     assert gpu.run(recipe).image.size == (128, 128)
@@ -318,7 +318,7 @@ def test_a_vae_that_needs_float32_gets_it_without_a_word(mode: str, gpu: Session
     asked = {"image": scene.image, "num_inference_steps": 2, "strength": 1.0}
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", FutureWarning)
-        quiet()
+        silence_libraries()
         made = gpu.run(Recipe(prompt=PROMPT, model="sdxl-refiner", checkpoint=str(folder), seed=7, **asked))
     assert not [one for one in said if one.category is FutureWarning]
     again = gpu.run(Recipe(prompt=PROMPT, model="sdxl-refiner", checkpoint=str(folder), seed=7, **asked))
@@ -359,5 +359,5 @@ def test_memory_that_torch_keeps_for_later_is_free(cards: card.Cards, monkeypatc
 
 
 def test_half_precision_is_for_gpus() -> None:
-    kinds = {name: Levers().dtype_on(torch.device(name)) for name in ("cpu", GPU)}
+    kinds = {name: Optimizations().dtype_on(torch.device(name)) for name in ("cpu", GPU)}
     assert kinds == {"cpu": torch.float32, GPU: torch.float16}

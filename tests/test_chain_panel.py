@@ -46,13 +46,13 @@ def run(panel: ChainPanel) -> ChainRun:
 
 
 def status(panel: ChainPanel) -> str:
-    return str(panel._stage._status.value)
+    return str(panel._output._status.value)
 
 
 def test_the_controls_are_the_chain(panel: ChainPanel, chain: Chain) -> None:
     assert panel.chain == chain
     panel._steps[1].controls._control("prompt").widget.value = "a robot, charliebo artstyle"
-    panel._desk.settle()
+    panel._thread.settle()
     assert panel.chain == chain.replace(2, prompt="a robot, charliebo artstyle")
     assert "2  comic: a robot" in panel._steps[1]._line.description
 
@@ -66,8 +66,8 @@ def test_a_run_is_the_chains_own(panel: ChainPanel, chain: Chain) -> None:
     made, expected = run(panel), nbdiffuse.run(chain)
     assert [each.image.tobytes() for each in made] == [each.image.tobytes() for each in expected]
     assert made.arrows == ["latents"]
-    # The stage compares what the chain began with and what it came to; the strip below has every step.
-    assert panel._stage._before and panel._sheet.value.count("<figure>") == 3 and "chain: 2 of 2 steps" in panel._sheet.value
+    # The output view compares what the chain began with and what it came to; the strip below has every step.
+    assert panel._output._before and panel._sheet.value.count("<figure>") == 3 and "chain: 2 of 2 steps" in panel._sheet.value
 
 
 def test_a_changed_last_step_runs_alone(panel: ChainPanel) -> None:
@@ -80,15 +80,15 @@ def test_a_changed_last_step_runs_alone(panel: ChainPanel) -> None:
 
 def test_steps_are_added_and_taken_out(panel: ChainPanel, chain: Chain) -> None:
     panel._steps._add.click()
-    panel._desk.settle()
+    panel._thread.settle()
     assert len(panel.chain) == 3 and panel.chain[2].model == "comic" and panel.chain[2].prompt == chain[1].prompt
     panel._steps[0]._remove.click()
-    panel._desk.settle()
+    panel._thread.settle()
     left = panel.chain
     assert [step.model for step in left] == ["comic", "comic"]
     assert left[0].image is not None and chain[0].image is not None and left[0].image.address == chain[0].image.address
     panel._steps[1]._remove.click()
-    panel._desk.settle()
+    panel._thread.settle()
     assert len(panel.chain) == 1 and panel._steps[0]._remove.disabled, "a chain has a step"
 
 
@@ -99,7 +99,7 @@ def test_its_cell_and_its_program_make_the_same_chain(
     head, _, body = panel.cell.partition("\n")
     asked = parse_chain(head.removeprefix("%%chain "), body)
     assert [values["model"] for values in asked.steps] == ["sd15", "comic"] and asked.steps[1]["seed"] == 8
-    text, _ = panel._desk.call(panel.as_program)
+    text, _ = panel._thread.call(panel.as_program)
     assert 'output_type="latent"' in text and "import nbdiffuse" not in text
 
 

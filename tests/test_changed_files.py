@@ -145,7 +145,7 @@ def test_a_lora_alone_changes_and_its_base_is_not_looked_for_again(
     lora: Path, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session.run(recipe(lora=str(lora)))
-    find, bases = locate.find, []
+    find, bases = locate.locate, []
     monkeypatch.setattr(lookups.finding, "find", lambda word, **more: (bases.append(more["base"]), find(word, **more))[1])
     rewrite(lora, stronger)
     session.run(recipe(lora=str(lora)))
@@ -166,7 +166,7 @@ def test_a_relative_path_follows_the_working_directory(lora: Path, tmp_path: Pat
 
 def test_a_grid_under_way_keeps_the_files_that_it_began_with(lora: Path, session: Session, tmp_path: Path) -> None:
     grid = sweep(recipe(lora=str(lora)), Store(tmp_path / "store"), seed=[1, 2, 3])
-    grid._ledger.runner.ahead = 1
+    grid._outcomes.runner.ahead = 1
     results = []
     for result in grid:
         results.append(result)
@@ -225,7 +225,7 @@ def test_another_file_that_is_written_into_the_directory_stops_nothing(
 
 
 def test_a_file_that_changes_while_it_is_hashed_is_found_again(lora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known, find, calls = Lookups(lambda: False), locate.find, [0]
+    known, find, calls = Lookups(lambda: False), locate.locate, [0]
 
     def changing(word: str, **more: Any) -> Any:
         found = find(word, **more)

@@ -18,8 +18,9 @@ from huggingface_hub import _tree_cache, constants
 from safetensors.torch import load_file, save_file
 
 from nbdiffuse import embedded
-from nbdiffuse.checkpoints import loading, locate
-from nbdiffuse.checkpoints.locate import find
+from nbdiffuse.checkpoints import loading
+from nbdiffuse.checkpoints import locate as locate_module
+from nbdiffuse.checkpoints.locate import locate
 from nbdiffuse.errors import CheckpointError
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -58,7 +59,7 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def load(directory: Path) -> Any:
-    return loading.load(find(str(directory)), torch.float32)
+    return loading.load(locate(str(directory)), torch.float32)
 
 
 def change(directory: Path, **edits: Callable[[dict[str, torch.Tensor]], Any]) -> None:
@@ -71,19 +72,19 @@ def change(directory: Path, **edits: Callable[[dict[str, torch.Tensor]], Any]) -
 
 
 def test_an_embedded_name_is_identified_by_the_manifest() -> None:
-    found = find("sd15")
+    found = locate("sd15")
     assert (found.identity, found.directory, found.verified) == (embedded.identity("sd15"), embedded.path("sd15"), True)
 
 
 def test_a_directory_is_identified_by_what_is_in_its_files(local: Path, tmp_path: Path) -> None:
     twin = Path(shutil.copytree(local, tmp_path / "twin"))
-    before = find(str(local))
-    assert before.identity == find(str(twin)).identity and not before.verified
+    before = locate(str(local))
+    assert before.identity == locate(str(twin)).identity and not before.verified
     (local / "README.md").write_text("hello")
     (local / "unet" / "old.bin").write_bytes(b"not read")
-    assert find(str(local)).identity == before.identity
+    assert locate(str(local)).identity == before.identity
     change(local, unet=lambda state: state["conv_out.bias"].add_(0.5))
-    assert find(str(local)).identity != before.identity == find(str(twin)).identity
+    assert locate(str(local)).identity != before.identity == locate(str(twin)).identity
 
 
 def test_a_directory_loads_with_the_pixels_of_diffusers_own_loader(local: Path, raw: Callable[[str], Any]) -> None:
@@ -97,12 +98,12 @@ def test_a_directory_loads_with_the_pixels_of_diffusers_own_loader(local: Path, 
 
 def test_a_word_that_names_nothing_says_what_there_is() -> None:
     with pytest.raises(CheckpointError, match=r"'sd51'.*Did you mean 'sd15'\?"):
-        find("sd51")
+        locate("sd51")
 
 
 def test_a_directory_that_is_no_checkpoint_says_what_it_lacks(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"has no config\.json"):
-        find(str(tmp_path))
+        locate(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -221,15 +222,15 @@ def test_the_switch_against_remote_code_is_on_whatever_was_imported_first(before
 
 
 def test_a_hub_id_that_is_on_this_disk_loads_offline_and_is_identified_by_its_commit(cached: Path) -> None:
-    found = find(ID)
+    found = locate(ID)
     assert (found.identity, found.verified) == (f"{ID}@{COMMIT}", True)
     assert loading.load(found, torch.float32).unet.config.sample_size == 16
-    assert find(f"{ID}@{COMMIT}").identity == found.identity
+    assert locate(f"{ID}@{COMMIT}").identity == found.identity
 
 
 def test_an_id_that_moved_is_followed_and_said(cached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locate, "MOVED", {"old/style": ID})
-    found = find("old/style")
+    monkeypatch.setattr(locate_module, "MOVED", {"old/style": ID})
+    found = locate("old/style")
     assert (found.identity, found.notices) == (f"{ID}@{COMMIT}", (f"old/style has moved to {ID}.",))
 
 
@@ -240,10 +241,10 @@ def test_a_wrong_byte_in_a_download_is_found(cached: Path, name: str) -> None:
     content[len(content) // 2] ^= 1
     blob.write_bytes(content)
     with pytest.raises(CheckpointError, match=rf"{name} of {ID} is damaged.*Delete {blob}"):
-        find(ID)
+        locate(ID)
 
 
 def test_an_incomplete_download_without_a_network_says_so(cached: Path) -> None:
     (cached / UNET).unlink()
     with pytest.raises(CheckpointError, match=f"^{ID} is not complete on this disk"):
-        find(ID)
+        locate(ID)

@@ -11,7 +11,7 @@ import strangers
 
 from nbdiffuse import read, resolve
 from nbdiffuse.cells.chains import parse_chain
-from nbdiffuse.cells.from_file import Reading
+from nbdiffuse.cells.from_file import ParsedFile
 from nbdiffuse.metadata import comfyui
 from nbdiffuse.recipes import prompt_loras
 from nbdiffuse.recipes.chain import Chain
@@ -50,7 +50,7 @@ TWO = {
 }
 
 
-def reading_of(tmp_path: Path, graph: dict[str, Any], name: str = "ComfyUI_00001_.png") -> Reading:
+def reading_of(tmp_path: Path, graph: dict[str, Any], name: str = "ComfyUI_00001_.png") -> ParsedFile:
     return read(strangers.png(tmp_path / name, prompt=json.dumps(graph), workflow=json.dumps({"nodes": [], "links": []})))
 
 

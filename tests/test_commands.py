@@ -24,7 +24,7 @@ def undone() -> Iterator[None]:
 
 
 def test_every_preset_stands_in_the_table_with_its_weights() -> None:
-    for source in ("tiny", "hub"):
+    for source in ("embedded", "hub"):
         assert source in use(source)
         lines = models_table().splitlines()
         assert len(lines) == 1 + len(PRESETS)
@@ -33,7 +33,7 @@ def test_every_preset_stands_in_the_table_with_its_weights() -> None:
 
 
 def test_a_choice_that_is_none_is_one_line() -> None:
-    with pytest.raises(ParameterError, match=r"`use` must be one of tiny, hub, got 'huge'"):
+    with pytest.raises(ParameterError, match=r"`use` must be one of embedded, hub, got 'huge'"):
         use("huge")
 
 

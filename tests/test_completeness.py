@@ -16,7 +16,7 @@ from nbdiffuse import embedded
 from nbdiffuse.checkpoints import loading
 from nbdiffuse.checkpoints.failures import explain_local
 from nbdiffuse.checkpoints.layouts import chosen, variant_of
-from nbdiffuse.checkpoints.locate import Checkpoint, find
+from nbdiffuse.checkpoints.locate import Checkpoint, locate
 from nbdiffuse.errors import CheckpointError
 
 UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"
@@ -28,7 +28,7 @@ def local(tmp_path: Path) -> Path:
 
 
 def load(directory: Path) -> Any:
-    return loading.load(find(str(directory)), torch.float32)
+    return loading.load(locate(str(directory)), torch.float32)
 
 
 @pytest.mark.parametrize("variant", ["fp16", "bf16", "ema", "non_ema"])
@@ -37,7 +37,7 @@ def test_weights_that_are_there_as_one_variant_only_are_read_and_said(variant: s
     pipeline = StableDiffusionPipeline.from_pretrained(embedded.path("sd15"))
     expected = {name: value.to(dtype).float() for name, value in pipeline.unet.state_dict().items()}
     pipeline.to(dtype=dtype).save_pretrained(tmp_path, variant=variant)
-    found = find(str(tmp_path))
+    found = locate(str(tmp_path))
     assert found.notices == (f"{tmp_path} has the weights of text_encoder, unet, vae only as {variant}: these are read.",)
     loaded = load(tmp_path)
     assert all(torch.equal(value, expected[name]) for name, value in loaded.unet.state_dict().items())
@@ -45,10 +45,10 @@ def test_weights_that_are_there_as_one_variant_only_are_read_and_said(variant: s
 
 def test_what_is_usual_comes_before_any_other_variant(local: Path) -> None:
     file = local / UNET
-    before = find(str(local)).identity
+    before = locate(str(local)).identity
     for variant in ("bf16", "non_ema"):
         shutil.copy(file, file.with_name(f"diffusion_pytorch_model.{variant}.safetensors"))
-    assert find(str(local)).identity == before and find(str(local)).notices == ()
+    assert locate(str(local)).identity == before and locate(str(local)).notices == ()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_deleted_part_that_the_pipeline_runs_without_is_left_out_and_said(fold
     kinds = {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"]}
     index |= {folder: kinds.get(folder, ["transformers", "CLIPImageProcessor"])}
     (local / "model_index.json").write_text(json.dumps(index))
-    assert find(str(local)).notices == (f"{local} has no {folder}: it runs without.",)
+    assert locate(str(local)).notices == (f"{local} has no {folder}: it runs without.",)
     assert getattr(load(local), folder) is None
     (local / folder).mkdir()
     assert getattr(load(local), folder) is None, "an empty folder is none"
@@ -152,14 +152,14 @@ def test_tokenizer_files_that_are_gone_are_named(local: Path) -> None:
 
 def test_a_folder_that_is_no_checkpoint_says_what_to_give(local: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"It is a part of \S+/mine: give that directory"):
-        find(str(local / "tokenizer"))
+        locate(str(local / "tokenizer"))
     other = tmp_path / "other"
     other.mkdir()
     with pytest.raises(CheckpointError, match=r"It holds nothing\. Give one in diffusers' layout"):
-        find(str(other))
+        locate(str(other))
     shutil.copy(local / UNET, other / "dream.safetensors")
     with pytest.raises(CheckpointError, match=r"It holds dream\.safetensors: give one file, such as \S+dream\.safetensors"):
-        find(str(other))
+        locate(str(other))
 
 
 def test_a_checkpoint_is_of_this_disk_or_of_the_hub_by_where_its_weights_are() -> None:
@@ -169,7 +169,7 @@ def test_a_checkpoint_is_of_this_disk_or_of_the_hub_by_where_its_weights_are() -
     )
     assert local.is_local and not hub.is_local
     with pytest.raises(CheckpointError, match="Fetch the file and give its path"):
-        find("https://civitai.com/models/4384/dreamshaper")
+        locate("https://civitai.com/models/4384/dreamshaper")
 
 
 def test_what_libraries_say_of_the_hub_is_left_out_for_a_directory() -> None:

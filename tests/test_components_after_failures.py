@@ -129,13 +129,13 @@ def test_components_are_as_before_whichever_call_fails(name: str, session: Sessi
     # Each run has a scheduler of its own.
     parts["own scheduler"] = getattr(diffusers, f"{resolve(recipe).scheduler}Scheduler")
     for label, part, method in places(parts):
-        engine.encodings.clear()
+        engine.embedding_cache.clear()
         with failing(part, method, 0) as calls:
             session.run(recipe)
         for call in range(1, calls[0] + 1) if everything else sorted({min(1, calls[0]), calls[0]} - {0}):
             # Not every kind at every place, but each kind at many.
             for fault in FAULTS if everything or method == "decode" else [list(FAULTS)[tried % len(FAULTS)]]:
-                engine.encodings.clear()
+                engine.embedding_cache.clear()
                 with failing(part, method, call, fault):
                     # What runs out of memory may be done in another way.
                     try:
@@ -149,13 +149,13 @@ def test_components_are_as_before_whichever_call_fails(name: str, session: Sessi
                 tried += 1
     assert tried >= 8 and states(session, words, exactly=True) == exact
     assert session.run(recipe).image.tobytes() == plain
-    engine.encodings.clear()
+    engine.embedding_cache.clear()
     assert session.run(recipe).image.tobytes() == plain
 
 
 def test_a_half_precision_vae_is_as_before_when_its_second_try_fails(scene: Any) -> None:
     session = Session()
-    session.with_pipelines(lambda pipelines: pipelines.move_lever("dtype", "bfloat16"))
+    session.with_pipelines(lambda pipelines: pipelines.set_optimization("dtype", "bfloat16"))
     recipe = Recipe(prompt="a cat", image=scene.image, num_inference_steps=1, strength=1.0, seed=1)
     plain = session.run(recipe).image.tobytes()
     assert session._engine is not None
@@ -169,7 +169,7 @@ def test_a_half_precision_vae_is_as_before_when_its_second_try_fails(scene: Any)
                     raise FAULTS[fault]()
                 return torch.full_like(output, torch.nan)
 
-            session._engine.encodings.clear()
+            session._engine.embedding_cache.clear()
             hook = layer.register_forward_hook(fail)
             try:
                 with pytest.raises(NbdiffuseError):
@@ -177,5 +177,5 @@ def test_a_half_precision_vae_is_as_before_when_its_second_try_fails(scene: Any)
             finally:
                 hook.remove()
             assert states(session, ("sd15",), exactly=True) == before
-    session._engine.encodings.clear()
+    session._engine.embedding_cache.clear()
     assert session.run(recipe).image.tobytes() == plain

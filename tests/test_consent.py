@@ -20,7 +20,7 @@ from nbdiffuse.images.picture import Picture
 from nbdiffuse.metadata import image_files
 from nbdiffuse.metadata.image_files import CHUNK
 from nbdiffuse.metadata.provenance import Provenance
-from nbdiffuse.panels.actions.dropped_file import arrival_of
+from nbdiffuse.panels.actions.dropped_file import dropped_file
 from nbdiffuse.results import Result
 from nbdiffuse.runs.consent import size_of
 from nbdiffuse.runs.program import script_command
@@ -156,16 +156,16 @@ def test_what_is_in_this_package_runs_without_a_question(quiet_hub: Hub, tmp_pat
 
 
 def test_a_dropped_picture_asks_too_and_what_was_made_here_does_not(quiet_hub: Hub, tmp_path: Path) -> None:
-    arrival = arrival_of("cat.png", file_of(tmp_path, checkpoint="evil/repo").read_bytes())
-    assert arrival is not None and arrival.result is not None
-    assert "Run takes its weights, evil/repo, from the hub or from this disk." in arrival.lines
+    dropped = dropped_file("cat.png", file_of(tmp_path, checkpoint="evil/repo").read_bytes())
+    assert dropped is not None and dropped.result is not None
+    assert "Run takes its weights, evil/repo, from the hub or from this disk." in dropped.lines
     with pytest.raises(ConsentError, match="evil/repo"):
-        replay(arrival.result)
-    shell = type("Shell", (), {"user_ns": {"r": arrival.result}})
+        replay(dropped.result)
+    shell = type("Shell", (), {"user_ns": {"r": dropped.result}})
     with pytest.raises(ConsentError, match="evil/repo"):
         script_command(shell, ["r", "--check"])
     # A result of this session that was made from the dropped picture.
-    start = Picture.of(arrival.result.image)
+    start = Picture.of(dropped.result.image)
     own = Result(resolve(Recipe(**BASE, image=start, strength=1.0, checkpoint="sd15")), (PICTURE.rotate(180),), None, 1.0)
     with pytest.raises(ConsentError, match="evil/repo"):
         replay(own, step=1, guidance_scale=2.0)

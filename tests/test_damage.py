@@ -18,7 +18,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from nbdiffuse.checkpoints import loading
-from nbdiffuse.checkpoints.locate import find
+from nbdiffuse.checkpoints.locate import locate
 from nbdiffuse.errors import CheckpointError
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -89,7 +89,7 @@ def replaced(file: Path, content: bytes, turn: int) -> None:
 def snapshot(hub: Hub, guide_repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """The fetched twin of SD 1.5, offline from here on."""
     hub.add(guide.SD15, guide_repos[guide.SD15])
-    directory = find(guide.SD15).directory
+    directory = locate(guide.SD15).directory
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return directory
 
@@ -103,9 +103,9 @@ def test_every_damage_to_a_download_is_found(damage: Damage, times: int, snapsho
         blob = rng.choice(blobs)
         replaced(blob, damage(originals[blob], rng), 2 * turn + 1)
         with pytest.raises(CheckpointError, match=rf"is damaged: its hash is not the hub's\. Delete {blob} and run again\."):
-            find(guide.SD15)
+            locate(guide.SD15)
         replaced(blob, originals[blob], 2 * turn + 2)
-    find(guide.SD15)
+    locate(guide.SD15)
 
 
 def test_two_files_of_a_download_that_were_swapped_are_found(snapshot: Path) -> None:
@@ -114,7 +114,7 @@ def test_two_files_of_a_download_that_were_swapped_are_found(snapshot: Path) -> 
     replaced(one, contents[1], 1)
     replaced(other, contents[0], 2)
     with pytest.raises(CheckpointError, match="is damaged"):
-        find(guide.SD15)
+        locate(guide.SD15)
 
 
 def test_renamed_keys_and_swapped_weights_of_a_download_are_found(snapshot: Path) -> None:
@@ -123,7 +123,7 @@ def test_renamed_keys_and_swapped_weights_of_a_download_are_found(snapshot: Path
     state["conv_in.weight_"] = state.pop("conv_in.weight")
     save_file(state, blob)
     with pytest.raises(CheckpointError, match="is damaged"):
-        find(guide.SD15)
+        locate(guide.SD15)
 
 
 @pytest.fixture
@@ -141,13 +141,13 @@ def test_damage_to_a_local_file_is_one_line_or_shows_in_the_identity(damage: Dam
     rng = random.Random(damage.__name__)
     file = local / WEIGHTS
     original = file.read_bytes()
-    before = find(str(local))
+    before = locate(str(local))
     state = loading.load(before, torch.float32).state_dict()
     found = 0
     for turn in range(times):
         replaced(file, damage(original, rng), turn + 1)
         try:
-            checkpoint = find(str(local))
+            checkpoint = locate(str(local))
             loaded = loading.load(checkpoint, torch.float32).state_dict()
         except CheckpointError as error:
             assert "\n" not in str(error) and len(str(error)) < 600
@@ -170,5 +170,5 @@ def test_swapped_files_of_a_local_directory_are_refused(
     one.write_bytes(contents[1])
     other.write_bytes(contents[0])
     with pytest.raises(CheckpointError, match=r"lacks tensor|has an unexpected tensor") as caught:
-        loading.load(find(str(mine)), torch.float32)
+        loading.load(locate(str(mine)), torch.float32)
     assert "\n" not in str(caught.value)

@@ -7,8 +7,8 @@ import torch
 
 from nbdiffuse.devices import failures, memory
 from nbdiffuse.devices.offload import RAM, choose
-from nbdiffuse.devices.optimizations import Levers
-from nbdiffuse.pipelines.model_cache import Residents
+from nbdiffuse.devices.optimizations import Optimizations
+from nbdiffuse.pipelines.model_cache import ModelCache
 from nbdiffuse.pipelines.pipelines import Pipelines
 
 
@@ -37,16 +37,16 @@ def test_pipelines_take_it_with_its_number_in_float32(asked: str | None, apple: 
     # A tensor on it says "mps:0", and is compared with this.
     assert pipelines.device == torch.device("mps", 0)
     assert pipelines.dtype == torch.float32
-    assert Levers(dtype="float16").dtype_on(pipelines.device) == torch.float16
+    assert Optimizations(dtype="float16").dtype_on(pipelines.device) == torch.float16
 
 
 def test_its_memory_bounds_the_budget_and_the_way_of_offloading(apple: list[str]) -> None:
     device = torch.device("mps", 0)
-    residents = Residents(device, torch.float32)
+    residents = ModelCache(device, torch.float32)
     assert residents.budget == int(memory.SHARE_OF_FREE * 10_000_000_000)
     assert choose({"unet": 5_000_000_000, "vae": 4_000_000_000}, residents.budget) == "model"
     assert device != RAM
-    assert "10.0 GB are free" in failures.out_of_memory_line(device, (512, 512), Levers().relief(device))
+    assert "10.0 GB are free" in failures.out_of_memory_line(device, (512, 512), Optimizations().relief(device))
 
 
 def test_its_shortage_is_known_and_its_cache_is_emptied(apple: list[str]) -> None:

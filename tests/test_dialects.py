@@ -149,7 +149,7 @@ def test_any_text_is_read_or_refused_in_one_line(text: str, dialect: str) -> Non
     except ParameterError as error:
         assert "\n" not in str(error)
     else:
-        assert all(0 <= fragment.weight <= 100 for strand in weighted.strands for fragment in strand)
+        assert all(0 <= fragment.weight <= 100 for text in weighted.blended_texts for fragment in text)
     dialects.hint(dialect, text)
 
 

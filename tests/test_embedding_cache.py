@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nbdiffuse.engine.embedding_cache import Encodings
+from nbdiffuse.engine.embedding_cache import EmbeddingCache
 from nbdiffuse.pipelines.pipelines import Pipelines
 
 PROMPT = "cat wizard, gandalf, lord of the rings, detailed, fantasy, cute"
@@ -68,7 +68,7 @@ def pipeline() -> Any:
 def test_pixels_equal_the_plain_call_when_everything_is_new_and_when_all_is_kept(
     pipeline: Any, raw: Callable[[str], Any], scene: Any
 ) -> None:
-    encodings = Encodings()
+    encodings = EmbeddingCache()
     plain = raw("StableDiffusionImg2ImgPipeline")
     expected = [call(plain, scene.image, **settings) for settings in SETTINGS]
     for turn in ("new", "kept"):
@@ -78,7 +78,7 @@ def test_pixels_equal_the_plain_call_when_everything_is_new_and_when_all_is_kept
 
 
 def test_text_to_image_is_the_same_too(raw: Callable[[str], Any]) -> None:
-    pipeline, encodings = Pipelines("cpu").acquire("sd15", "StableDiffusionPipeline", "PNDM"), Encodings()
+    pipeline, encodings = Pipelines("cpu").acquire("sd15", "StableDiffusionPipeline", "PNDM"), EmbeddingCache()
 
     def run(one: Any) -> Any:
         generator = torch.Generator("cpu").manual_seed(5)
@@ -91,7 +91,7 @@ def test_text_to_image_is_the_same_too(raw: Callable[[str], Any]) -> None:
 
 
 def test_a_run_with_another_guidance_strength_or_seed_encodes_nothing(pipeline: Any, scene: Any) -> None:
-    encodings = Encodings()
+    encodings = EmbeddingCache()
     with encodings.reuse(pipeline, "a"), counted(pipeline) as cold:
         call(pipeline, scene.image)
     assert cold == {"text": 2, "picture": 1}
@@ -102,7 +102,7 @@ def test_a_run_with_another_guidance_strength_or_seed_encodes_nothing(pipeline: 
 
 
 def test_only_what_changed_is_encoded_again(pipeline: Any, scene: Any) -> None:
-    encodings = Encodings()
+    encodings = EmbeddingCache()
     other = scene.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     steps: list[tuple[dict[str, Any], Image.Image, dict[str, int]]] = [
         ({"guidance_scale": 1.0}, scene.image, {"text": 1, "picture": 1}),
@@ -120,7 +120,7 @@ def test_only_what_changed_is_encoded_again(pipeline: Any, scene: Any) -> None:
 
 
 def test_one_changed_pixel_is_another_picture(pipeline: Any, raw: Callable[[str], Any], scene: Any) -> None:
-    encodings = Encodings()
+    encodings = EmbeddingCache()
     touched = scene.image.copy()
     red, green, blue = touched.getpixel((64, 64))
     touched.putpixel((64, 64), (red ^ 1, green, blue))
@@ -132,7 +132,7 @@ def test_one_changed_pixel_is_another_picture(pipeline: Any, raw: Callable[[str]
 
 
 def test_another_scope_shares_nothing(pipeline: Any, scene: Any) -> None:
-    encodings = Encodings()
+    encodings = EmbeddingCache()
     for scope in ("a", "b"):
         with encodings.reuse(pipeline, scope), counted(pipeline) as counts:
             call(pipeline, scene.image)
@@ -141,7 +141,7 @@ def test_another_scope_shares_nothing(pipeline: Any, scene: Any) -> None:
 
 def test_what_is_kept_stays_within_its_bound_and_the_oldest_goes(pipeline: Any) -> None:
     size = pipeline.text_encoder.config.hidden_size * pipeline.tokenizer.model_max_length * 4
-    encodings = Encodings(limit=3 * size)
+    encodings = EmbeddingCache(limit=3 * size)
 
     def encode(prompt: str) -> int:
         with torch.no_grad(), encodings.reuse(pipeline, "a"), counted(pipeline) as counts:
@@ -159,14 +159,14 @@ def test_what_is_kept_stays_within_its_bound_and_the_oldest_goes(pipeline: Any) 
 
 
 def test_nothing_is_kept_when_the_bound_is_zero(pipeline: Any, raw: Callable[[str], Any], scene: Any) -> None:
-    encodings = Encodings(limit=0)
+    encodings = EmbeddingCache(limit=0)
     with encodings.reuse(pipeline, "a"):
         assert call(pipeline, scene.image) == call(raw("StableDiffusionImg2ImgPipeline"), scene.image)
     assert len(encodings) == 0
 
 
 def test_a_caller_who_writes_into_an_embedding_does_not_reach_what_is_kept(pipeline: Any) -> None:
-    encodings = Encodings()
+    encodings = EmbeddingCache()
     made = []
     for _ in range(3):
         with torch.no_grad(), encodings.reuse(pipeline, "a"):
@@ -181,7 +181,7 @@ def test_a_caller_who_writes_into_an_embedding_does_not_reach_what_is_kept(pipel
 def test_a_failure_anywhere_leaves_the_pipeline_as_it_was_and_keeps_nothing_wrong(
     pipeline: Any, scene: Any, part: str, raw: Callable[[str], Any]
 ) -> None:
-    encodings = Encodings()
+    encodings = EmbeddingCache()
     module = pipeline
     for name in part.split("."):
         module = getattr(module, name)
@@ -201,7 +201,7 @@ def test_a_failure_anywhere_leaves_the_pipeline_as_it_was_and_keeps_nothing_wron
 
 
 def test_values_that_are_no_numbers_are_not_kept(pipeline: Any, scene: Any) -> None:
-    encodings = Encodings()
+    encodings = EmbeddingCache()
     hook = pipeline.vae.encoder.register_forward_hook(lambda module, inputs, output: torch.full_like(output, torch.nan))
     try:
         with encodings.reuse(pipeline, "a"):
@@ -212,7 +212,7 @@ def test_values_that_are_no_numbers_are_not_kept(pipeline: Any, scene: Any) -> N
 
 
 def test_the_random_numbers_are_drawn_in_the_same_order(pipeline: Any, scene: Any) -> None:
-    encodings = Encodings()
+    encodings = EmbeddingCache()
     states = []
     for _ in range(2):
         generator = torch.Generator("cpu").manual_seed(3)

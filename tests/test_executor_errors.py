@@ -19,7 +19,7 @@ import pytest
 from nbdiffuse import Recipe
 from nbdiffuse.errors import Interrupted, NbdiffuseError, ParameterError, RunError
 from nbdiffuse.runs.grid import Grid
-from nbdiffuse.runs.outcomes import Failed
+from nbdiffuse.runs.outcomes import FailedCell
 from nbdiffuse.sessions.executor_errors import run_error
 from nbdiffuse.sessions.runners import ExecutorRunner
 from nbdiffuse.store.store import Store
@@ -30,8 +30,8 @@ RECIPE = Recipe(prompt="a cat", num_inference_steps=2, seed=1)
 
 def lines(grid: Grid) -> list[str]:
     cells = list(grid)
-    assert all(isinstance(cell, Failed) and isinstance(cell.error, RunError) for cell in cells)
-    found = [str(cell.error) for cell in cells if isinstance(cell, Failed)]
+    assert all(isinstance(cell, FailedCell) and isinstance(cell.error, RunError) for cell in cells)
+    found = [str(cell.error) for cell in cells if isinstance(cell, FailedCell)]
     assert not any("\n" in line for line in found)
     return found
 
@@ -127,6 +127,6 @@ def test_whatever_an_executor_raises_is_one_line(error: BaseException, at_once: 
         return
     for store in (None, Store(tmp_path)):
         cells = list(Grid(Sweep.of(RECIPE, seed=[1, 2]), store=store, executor=executor))
-        assert all(isinstance(cell, Failed) and isinstance(cell.error, ParameterError if own else RunError) for cell in cells)
+        assert all(isinstance(cell, FailedCell) and isinstance(cell.error, ParameterError if own else RunError) for cell in cells)
     with pytest.raises(NbdiffuseError):
         ExecutorRunner(executor).fingerprint(RECIPE)

@@ -73,7 +73,7 @@ def test_memory_that_stays_short_is_one_line_and_nothing_is_tried_in_vain(part: 
     plain = session.run(RECIPE)
     name = "decode" if part == "vae" else "forward"
     assert session._engine is not None
-    session._engine.encodings.clear()
+    session._engine.embedding_cache.clear()
     line = r"The memory of cpu ran out at 128x128 pixels; .* free now\. Give a smaller width"
     error = torch.OutOfMemoryError("CUDA out of memory")
     with failing(parts[part], name, lambda: error, times=99) as calls, pytest.raises(RunError, match=line):
@@ -153,11 +153,11 @@ def test_a_half_precision_encode_that_gives_no_numbers_is_done_once_in_float32(k
 
 def test_an_encoder_that_had_to_be_helped_is_said(scene: Any) -> None:
     own = Session()
-    own.with_pipelines(lambda pipelines: pipelines.move_lever("dtype", "bfloat16"))
+    own.with_pipelines(lambda pipelines: pipelines.set_optimization("dtype", "bfloat16"))
     asked = Recipe(prompt="a cat", image=scene.image, num_inference_steps=1, strength=1.0, seed=1)
     assert own.run(asked).notices == ()
     assert own._engine is not None
-    own._engine.encodings.clear()
+    own._engine.embedding_cache.clear()
     vae = own._engine.pipelines.components("sd15")["vae"]
     vae.encoder.conv_out.register_forward_hook(
         lambda module, inputs, output: torch.full_like(output, torch.nan) if output.dtype == torch.bfloat16 else None
@@ -207,7 +207,7 @@ def test_a_value_that_is_no_number_is_caught_wherever_it_comes_from_and_nothing_
     plain, before = session.run(redraw), tensors(parts)
     assert session._engine is not None
     for place, call in PLACES:
-        session._engine.encodings.clear()
+        session._engine.embedding_cache.clear()
         name, _, path = place.partition(".")
         with spoiled(parts[name].get_submodule(path), call, value) as calls, pytest.raises(NonFiniteError) as caught:
             session.run(redraw)
@@ -228,12 +228,12 @@ def test_every_family_catches_it_at_every_call_of_every_model(model: str, sessio
     vae = parts.get("vae") or parts["movq"]
     modules = {"unet": parts["unet"], "encoder": vae.encoder.conv_out, "decoder": vae.decoder.conv_out}
     for name, module in modules.items():
-        session._engine.encodings.clear()
+        session._engine.embedding_cache.clear()
         with spoiled(module, -1, torch.nan) as calls:
             session.run(asked)
         assert calls[0] > 0 or (name, model) == ("encoder", "x4-upscaler"), "the x4 upscaler encodes nothing"
         for call in range(calls[0]):
-            session._engine.encodings.clear()
+            session._engine.embedding_cache.clear()
             with spoiled(module, call, torch.nan), pytest.raises(NonFiniteError):
                 session.run(asked)
     assert session.run(asked).image.tobytes() == plain.image.tobytes()

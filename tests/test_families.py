@@ -74,7 +74,7 @@ def test_pixels_equal_the_raw_call(case: str, checkpoints: Path, session: Sessio
 @pytest.mark.parametrize("case", ["sdxl txt2img", "refiner", "kandinsky img2img", "x2", "x4"])
 def test_in_another_dtype_too_pixels_equal_the_raw_call(case: str, checkpoints: Path, scene: Any) -> None:
     own = Session()
-    own.with_pipelines(lambda pipelines: pipelines.move_lever("dtype", "bfloat16"))
+    own.with_pipelines(lambda pipelines: pipelines.set_optimization("dtype", "bfloat16"))
     model, pipeline, values, sizes = CASES[case]
     given = {} if "txt2img" in case else {"image": scene.image}
     arguments = {**given, "num_inference_steps": 2, **values}
@@ -125,8 +125,8 @@ def test_another_guidance_scale_encodes_no_text_and_no_picture_again(
 
 def control_recipe(checkpoints: Path, monkeypatch: pytest.MonkeyPatch, scene: Any, **values: Any) -> Recipe:
     net = controlnets.CONTROLNETS["depth"]
-    origin = dataclasses.replace(net.tiny, checkpoint=str(checkpoints / "controlnet-depth"))
-    monkeypatch.setattr(controlnets, "CONTROLNETS", {"depth": dataclasses.replace(net, tiny=origin)})
+    origin = dataclasses.replace(net.embedded, checkpoint=str(checkpoints / "controlnet-depth"))
+    monkeypatch.setattr(controlnets, "CONTROLNETS", {"depth": dataclasses.replace(net, embedded=origin)})
     fields = {"controlnet": "depth", "control_image": scene.depth, "num_inference_steps": 4, "seed": 7, **values}
     return Recipe(prompt=PROMPT, **fields)
 

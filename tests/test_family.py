@@ -53,7 +53,7 @@ def test_a_checkpoint_that_borrows_is_put_together_whole(tmp_path: Path, monkeyp
     with ThreadPoolExecutor(8) as pool:
         (comic,) = set(pool.map(embedded.path, ["comic"] * 8))
     assert comic.name == "comic" and tmp_path in comic.parents
-    assert sorted(entry.name for entry in comic.parent.iterdir()) == ["comic"], "drafts are left"
+    assert sorted(entry.name for entry in comic.parent.iterdir()) == ["comic"], "temporary files are left"
     weights = "vae/diffusion_pytorch_model.safetensors"
     assert (comic / weights).read_bytes() == (embedded.path("sd15") / weights).read_bytes()
     assert {file.name for file in comic.iterdir()} == {file.name for file in embedded.path("sd15").iterdir()}

@@ -22,13 +22,13 @@ from nbdiffuse.images.picture import Picture
 from nbdiffuse.metadata.fingerprints import _RULES, checked, cleaned
 from nbdiffuse.metadata.image_files import CHUNK
 from nbdiffuse.metadata.provenance import Provenance
-from nbdiffuse.panels.actions.dropped_file import arrival_of
+from nbdiffuse.panels.actions.dropped_file import dropped_file
 from nbdiffuse.recipes.recipe import PARAMS
 from nbdiffuse.results import Result
 from nbdiffuse.runs.program import script_command, script_of
 from nbdiffuse.runs.verify import verify
 from nbdiffuse.sessions import remote
-from nbdiffuse.sessions.history import Timeline
+from nbdiffuse.sessions.history import History
 from nbdiffuse.store.entries import packed, unpacked
 from nbdiffuse.store.store import Store, store_key
 
@@ -37,7 +37,7 @@ COMPLETE = resolve(Recipe(prompt="a cat", seed=1, num_inference_steps=2))
 PICTURE = Image.new("RGB", (128, 128), (10, 200, 30))
 
 
-def dropped(provenance: dict[str, Any]) -> bytes:
+def claiming(provenance: dict[str, Any]) -> bytes:
     """Return a PNG as somebody else's program writes it."""
     return png(json.dumps({"format": 1, "recipe": json.loads(COMPLETE.to_json()), **provenance}))
 
@@ -67,12 +67,12 @@ def test_what_this_machine_says_of_itself_passes_as_it_is(session: Any, values: 
 
 
 def test_every_lever_passes_as_it_is() -> None:
-    from nbdiffuse.devices.optimizations import POSITIONS, Levers
+    from nbdiffuse.devices.optimizations import POSITIONS, Optimizations
 
     for name, positions in POSITIONS.items():
         for position in positions:
             if position != "xformers":
-                moved = Levers().replace(name, position).fingerprint()
+                moved = Optimizations().replace(name, position).fingerprint()
                 assert checked(moved) == moved
     assert checked({"attention": "xformers", "batch": "4 rows"}) == {"attention": "xformers", "batch": "4 rows"}
 
@@ -96,10 +96,10 @@ def test_no_entry_is_a_piece_of_source(name: str) -> None:
 
 
 def test_a_dropped_picture_is_no_result_of_this_machine(session: Any) -> None:
-    content = dropped({"fingerprint": {"dtype": "bfloat16", "device": "cuda", "nbdiffuse": "9.9"}})
-    arrival = arrival_of("x.png", content)
-    assert arrival is not None and arrival.result is not None
-    result = arrival.result
+    content = claiming({"fingerprint": {"dtype": "bfloat16", "device": "cuda", "nbdiffuse": "9.9"}})
+    dropped = dropped_file("x.png", content)
+    assert dropped is not None and dropped.result is not None
+    result = dropped.result
     assert dict(result.fingerprint) == {} and result.version == ""
     assert result.claimed_fingerprint == result.shown_fingerprint == {"dtype": "bfloat16", "device": "cuda", "nbdiffuse": "9.9"}
     # Its program is one for this machine.
@@ -110,23 +110,23 @@ def test_a_dropped_picture_is_no_result_of_this_machine(session: Any) -> None:
 def test_a_dropped_picture_runs_nothing_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     panel = nbdiffuse.panel()
-    panel._desk.call(lambda: panel._restore("x.png", dropped({"fingerprint": {"dtype": PAYLOAD, "device": PAYLOAD}})))
+    panel._thread.call(lambda: panel._restore("x.png", claiming({"fingerprint": {"dtype": PAYLOAD, "device": PAYLOAD}})))
     result = panel.result
     assert result is not None and result.claimed_fingerprint == {}
     assert "canary" not in script_of(result).text
-    assert "`fingerprint: dtype` must be one of" in panel._stage._status.value
+    assert "`fingerprint: dtype` must be one of" in panel._output._status.value
     script_command(type("Shell", (), {"user_ns": {"r": result}}), ["r", "--check"])
     assert not (tmp_path / "canary").exists()
 
 
 def test_a_recipe_of_an_earlier_version_is_complete_and_a_torn_one_is_one_line() -> None:
     fields = json.loads(COMPLETE.to_json())
-    older = arrival_of("x.png", dropped({"recipe": {name: fields[name] for name in fields if name != "weighting"}}))
+    older = dropped_file("x.png", claiming({"recipe": {name: fields[name] for name in fields if name != "weighting"}}))
     assert older is not None and older.result is not None and repr(older.result)
     older.result._repr_mimebundle_()
     for name in ("seed", "checkpoint", "guidance_scale", "num_inference_steps", "width", "scheduler"):
         with pytest.raises(NbdiffuseError, match=f"{name} is missing"):
-            arrival_of("x.png", dropped({"recipe": {field: fields[field] for field in fields if field != name}}))
+            dropped_file("x.png", claiming({"recipe": {field: fields[field] for field in fields if field != name}}))
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_a_store_that_somebody_else_filled_gives_no_source(tmp_path: Path) -> No
     found = [loaded for entry in store.entries() if (loaded := store.load(entry))]
     assert [dict(one.fingerprint) for _, one in found] == [{}]
     assert store.get(COMPLETE, {"dtype": PAYLOAD}) is None
-    shown = [one for one in Timeline(store=store) if one.recipe == COMPLETE]
-    assert repr(Timeline(store=store)) and shown and "canary" not in "".join(script_of(one).text for one in shown)
+    shown = [one for one in History(store=store) if one.recipe == COMPLETE]
+    assert repr(History(store=store)) and shown and "canary" not in "".join(script_of(one).text for one in shown)
 
 
 def test_an_entry_is_what_the_index_says_or_it_is_not_there(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_an_index_with_no_time_in_it_is_shown_all_the_same(time: str, tmp_path: 
     (entry,) = store.entries()
     line = json.dumps({**entry, "time": 0}).replace('"time": 0', f'"time": {time}')
     (tmp_path / "index.jsonl").write_text(line + "\n" + "[" * 100_000 + "\n")
-    timeline = Timeline(store=store)
+    timeline = History(store=store)
     assert repr(timeline) and timeline.to_html()
 
 
@@ -257,10 +257,10 @@ def test_whatever_a_file_says_is_a_value_or_one_line(part: str, field: str, valu
 
 
 def _drop(provenance: Provenance) -> None:
-    arrival = arrival_of("x.png", png(provenance.to_json()))
-    assert arrival is not None and arrival.result is not None
-    arrival.result._repr_mimebundle_()
-    script_of(dataclasses.replace(arrival.result))
+    dropped = dropped_file("x.png", png(provenance.to_json()))
+    assert dropped is not None and dropped.result is not None
+    dropped.result._repr_mimebundle_()
+    script_of(dataclasses.replace(dropped.result))
 
 
 def _read(provenance: Provenance) -> None:
@@ -271,17 +271,17 @@ def _read(provenance: Provenance) -> None:
 
 
 def _lineage(provenance: Provenance) -> None:
-    from nbdiffuse.store.index import Archive
+    from nbdiffuse.store.index import PictureIndex
     from nbdiffuse.store.lineage import trace
 
-    assert trace(PICTURE, provenance, Archive()).to_html()
+    assert trace(PICTURE, provenance, PictureIndex()).to_html()
 
 
 def test_what_a_file_claims_is_shown_when_it_is_verified(tmp_path: Path) -> None:
-    (tmp_path / "x.png").write_bytes(dropped({"fingerprint": {"torch": "1.0"}}))
+    (tmp_path / "x.png").write_bytes(claiming({"fingerprint": {"torch": "1.0"}}))
     (verdict,) = verify(tmp_path / "x.png")
     assert any(line.startswith("torch was 1.0, is ") for line in verdict.details)
-    arrival = arrival_of("x.png", dropped({"fingerprint": {"torch": "1.0"}}))
-    assert arrival is not None and arrival.result is not None
-    (again,) = verify(arrival.result)
+    dropped = dropped_file("x.png", claiming({"fingerprint": {"torch": "1.0"}}))
+    assert dropped is not None and dropped.result is not None
+    (again,) = verify(dropped.result)
     assert again.changed == verdict.changed

@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from nbdiffuse import Recipe, read, resolve
-from nbdiffuse.cells.from_file import Reading
+from nbdiffuse.cells.from_file import ParsedFile
 from nbdiffuse.cells.options import parse_cell
 from nbdiffuse.errors import FileError, ImageInputError, NbdiffuseError
 from nbdiffuse.images.picture import Picture
@@ -80,7 +80,7 @@ def test_sixty_files_of_other_tools_are_read_or_refused(samples: dict[str, Path]
         assert_a_cell_runs(reading, name)
 
 
-def assert_a_cell_runs(reading: Reading, name: str) -> None:
+def assert_a_cell_runs(reading: ParsedFile, name: str) -> None:
     """The cell says the recipe, and the recipe completes once its picture is there."""
     text = reading.cell()
     if reading.earlier:

@@ -20,13 +20,13 @@ from PIL import Image
 from nbdiffuse import Recipe
 from nbdiffuse.errors import Interrupted, NbdiffuseError, ParameterError, RunError
 from nbdiffuse.images import gallery
-from nbdiffuse.images.sheets import Spot, Table, axis_sheet, sheet_png
+from nbdiffuse.images.sheets import SheetCell, Table, axis_sheet, sheet_png
 from nbdiffuse.metadata import image_files
 from nbdiffuse.results import Result
 from nbdiffuse.runs.grid import Grid
-from nbdiffuse.runs.outcomes import Failed
+from nbdiffuse.runs.outcomes import FailedCell
 from nbdiffuse.runs.sweep_api import sweep
-from nbdiffuse.sessions.history import Timeline
+from nbdiffuse.sessions.history import History
 from nbdiffuse.sessions.runners import SessionRunner
 from nbdiffuse.store.store import Store
 from nbdiffuse.sweeps.sweep import Sweep
@@ -166,7 +166,7 @@ def test_one_failing_cell_holds_its_error_and_the_rest_goes_on(recipe: Recipe, f
     grid = Grid(Sweep.of(recipe, seed=[1, 2, 3]))
     first, second, third = grid
     assert isinstance(first, Result) and isinstance(third, Result)
-    assert isinstance(second, Failed) and second.recipe.seed == 2 and second.images == ()
+    assert isinstance(second, FailedCell) and second.recipe.seed == 2 and second.images == ()
     with pytest.raises(RunError, match="IndexError"):
         _ = second.image
     assert grid.missing == 1 and "IndexError" in grid.records()[1]["error"]
@@ -282,7 +282,7 @@ def noise(seed: int, side: int = 256) -> Image.Image:
 @pytest.mark.parametrize(("columns", "rows", "least"), [(2, 1, 200), (5, 5, 100), (10, 6, 60)])
 def test_a_sheet_stays_light_and_its_pictures_readable(columns: int, rows: int, least: int) -> None:
     photo = noise(1).resize((64, 64)).resize((256, 256), Image.Resampling.BICUBIC)
-    spots = tuple(Spot(photo) for _ in range(columns * rows))
+    spots = tuple(SheetCell(photo) for _ in range(columns * rows))
     table = Table(spots, tuple(map(str, range(columns))), tuple(map(str, range(rows))), "strength", "seed")
     png = sheet_png([table], photo)
     size = Image.open(io.BytesIO(png)).size
@@ -290,24 +290,24 @@ def test_a_sheet_stays_light_and_its_pictures_readable(columns: int, rows: int, 
 
 
 def test_even_pure_noise_stays_light() -> None:
-    table = Table(tuple(Spot(noise(seed)) for seed in range(25)), tuple("abcde"), tuple("abcde"))
+    table = Table(tuple(SheetCell(noise(seed)) for seed in range(25)), tuple("abcde"), tuple("abcde"))
     assert len(base64.b64encode(sheet_png([table]))) <= 1_000_000
 
 
 def test_an_error_is_readable_in_its_place_and_a_note_leaves_its_picture_to_be_seen() -> None:
     line = "CheckpointError: The hub has no acme/other, or not for you. Check the name."
 
-    def dark(spot: Spot) -> int:
+    def dark(spot: SheetCell) -> int:
         return int((np.asarray(axis_sheet([Table((spot,), ("1",))], side=200)) == (32, 32, 32, 255)).all(-1).sum())
 
-    assert dark(Spot(None, line)) > 2 * dark(Spot(Image.new("RGB", (200, 200), "white"), line))
-    assert dark(Spot(None, line * 50)) <= 200 * 200
-    assert dark(Spot(None, "not run")) == dark(Spot(Image.new("RGB", (200, 200), "white"), "not run"))
+    assert dark(SheetCell(None, line)) > 2 * dark(SheetCell(Image.new("RGB", (200, 200), "white"), line))
+    assert dark(SheetCell(None, line * 50)) <= 200 * 200
+    assert dark(SheetCell(None, "not run")) == dark(SheetCell(Image.new("RGB", (200, 200), "white"), "not run"))
 
 
 def test_every_picture_and_header_stands_on_the_sheet() -> None:
     colors = [(40 + 8 * index, 90, 200 - 8 * index) for index in range(12)]
-    spots = tuple(Spot(Image.new("RGB", (64, 64), color)) for color in colors)
+    spots = tuple(SheetCell(Image.new("RGB", (64, 64), color)) for color in colors)
     tables = [Table(spots[:6], ("1", "2", "3"), ("a", "b"), "seed", "prompt", "strength 1"), Table(spots[6:], tuple("123456"))]
     sheet = axis_sheet(tables, Image.new("RGB", (64, 64), "white"), side=64)
     pixels = np.asarray(sheet)
@@ -377,7 +377,7 @@ def test_every_text_on_a_page_is_text(recipe: Recipe, tmp_path: Path, text: str)
 @pytest.mark.parametrize("text", EVIL)
 def test_a_page_shows_every_kind_of_text_as_typed(text: str) -> None:
     def tags(words: str) -> Any:
-        spot = Spot(noise(1, 8), words, words, words, words)
+        spot = SheetCell(noise(1, 8), words, words, words, words)
         page = Page()
         page.feed(gallery.page(words, [Table((spot,), (words,), (words,), words, words, words)], noise(2, 8)))
         return page.tags, page.text
@@ -414,6 +414,6 @@ def test_a_killed_process_loses_nothing_finished(recipe: Recipe, store: Store, r
     # A later kernel finds each of them, once.
     kept = [entry["key"] for entry in store.entries()]
     assert len(kept) == len(set(kept)) and finished + 1 <= len(kept) <= finished + 2
-    made = {result.recipe for result in Timeline(store=store)}
+    made = {result.recipe for result in History(store=store)}
     # Of one that was whole when its line was not yet written, the index knows nothing.
     assert sum(result.recipe not in made for result in grid) <= 1

@@ -16,7 +16,7 @@ import nbdiffuse
 from nbdiffuse import Recipe
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.results import Result
-from nbdiffuse.sessions.history import Timeline
+from nbdiffuse.sessions.history import History
 from nbdiffuse.store.index import keep
 from nbdiffuse.store.store import Store
 
@@ -61,8 +61,8 @@ def test_the_initial_picture_comes_back_with_a_result_of_another_kernel(made: Re
     store = Store(tmp_path)
     keep(made, store)
     code = (
-        "import sys; from nbdiffuse.store.store import Store; from nbdiffuse.sessions.history import Timeline;"
-        "r = Timeline((), Store(sys.argv[1]))[-1]; print(r.recipe.image.address, r.recipe.image.at_hand, r.initial.size)"
+        "import sys; from nbdiffuse.store.store import Store; from nbdiffuse.sessions.history import History;"
+        "r = History((), Store(sys.argv[1]))[-1]; print(r.recipe.image.address, r.recipe.image.at_hand, r.initial.size)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True)
     assert done.stdout.split(maxsplit=2)[:2] == [made.recipe.image.address, "True"]
@@ -76,7 +76,7 @@ def test_words_are_the_model_the_date_or_part_of_the_prompt(made: Result, word: 
 
 
 def test_an_empty_timeline_says_so(tmp_path: Path) -> None:
-    nothing = Timeline(("no such words anywhere",), Store(tmp_path))
+    nothing = History(("no such words anywhere",), Store(tmp_path))
     assert repr(nothing) == "0 results for 'no such words anywhere'"
     with pytest.raises(ParameterError, match="there is no result yet"):
         nothing[-1]
@@ -98,4 +98,4 @@ def test_a_damaged_index_costs_only_its_line(made: Result, tmp_path: Path) -> No
     keep(made, store)
     with (tmp_path / "index.jsonl").open("ab") as index:
         index.write(b'{"key": "' + b"0" * 64 + b'", "bytes": 1, "recipe": 3, "time": "x"}\n{"key": 7}\n')
-    assert [result.recipe.seed for result in Timeline(("okapi",), store)] == [3]
+    assert [result.recipe.seed for result in History(("okapi",), store)] == [3]

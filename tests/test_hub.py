@@ -17,9 +17,10 @@ from hub import Hub
 from huggingface_hub import constants
 
 from nbdiffuse import embedded
-from nbdiffuse.checkpoints import failures, loading, locate
+from nbdiffuse.checkpoints import failures, loading
 from nbdiffuse.checkpoints import hub as hub_client
-from nbdiffuse.checkpoints.locate import find
+from nbdiffuse.checkpoints import locate as locate_module
+from nbdiffuse.checkpoints.locate import locate
 from nbdiffuse.errors import CheckpointError
 
 CALLS = [
@@ -55,7 +56,7 @@ def guide_hub(hub: Hub, guide_repos: dict[str, Path]) -> Hub:
     """The hub with every repository of the guide."""
     for name, place in guide_repos.items():
         hub.add(name, place)
-    hub.moved["runwayml/stable-diffusion-v1-5"] = guide.SD15
+    hub.on_progress["runwayml/stable-diffusion-v1-5"] = guide.SD15
     return hub
 
 
@@ -100,7 +101,7 @@ def test_every_id_of_the_guide_loads_by_name_and_again_offline(
     name: str, half: bool, guide_hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dtype = torch.float16 if half else torch.float32
-    found = find(name, half)
+    found = locate(name, half)
     loaded = loading.load(found, dtype)
     assert type(loaded).__name__ == CLASSES[name]
     assert {tensor.dtype for part in parts(loaded).values() for tensor in part.parameters()} == {dtype}
@@ -111,10 +112,10 @@ def test_every_id_of_the_guide_loads_by_name_and_again_offline(
     precisions = {".fp16." in path for path in weights}
     assert precisions == {half and name in (guide.SD15, guide.REFINER, guide.X4, guide.CONTROLNET)}
     fetched = len(guide_hub.log)
-    assert find(name, half) == found and guide_hub.fetched(since=fetched) == []
+    assert locate(name, half) == found and guide_hub.fetched(since=fetched) == []
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     fetched = len(guide_hub.log)
-    assert find(name, half) == found and same_weights(loading.load(found, dtype), loaded)
+    assert locate(name, half) == found and same_weights(loading.load(found, dtype), loaded)
     assert len(guide_hub.log) == fetched
 
 
@@ -123,21 +124,21 @@ def test_what_is_loaded_is_what_diffusers_loads(name: str, guide_hub: Hub, guide
     import diffusers
 
     theirs = getattr(diffusers, CLASSES[name]).from_pretrained(guide_repos[name])
-    assert same_weights(loading.load(find(name), torch.float32), theirs)
+    assert same_weights(loading.load(locate(name), torch.float32), theirs)
 
 
 def test_a_decoder_and_its_prior_are_one_checkpoint(guide_hub: Hub, guide_repos: dict[str, Path]) -> None:
     from diffusers import AutoPipelineForImage2Image
 
-    found = find(guide.DECODER)
+    found = locate(guide.DECODER)
     commits = [guide_hub.repos[name].commit for name in (guide.DECODER, guide.PRIOR)]
     assert found.identity == f"{guide.DECODER}@{commits[0]}+{guide.PRIOR}@{commits[1]}"
     mine = loading.load(found, torch.float32)
-    prior = {f"prior_{name}": part for name, part in loading.load(find(guide.PRIOR), torch.float32).components.items()}
+    prior = {f"prior_{name}": part for name, part in loading.load(locate(guide.PRIOR), torch.float32).components.items()}
     theirs = AutoPipelineForImage2Image.from_pretrained(_without_card(guide_repos[guide.DECODER]), **prior)
     assert same_weights(mine, theirs)
-    alone = locate.weights_bytes(find(guide.PRIOR), 4, False)
-    whole = locate.weights_bytes(found, 4, False)
+    alone = locate_module.weights_bytes(locate(guide.PRIOR), 4, False)
+    whole = locate_module.weights_bytes(found, 4, False)
     assert whole == alone + sum(t.nbytes for part in (mine.unet, mine.movq) for t in part.state_dict().values())
 
 
@@ -156,7 +157,7 @@ def test_a_decoder_whose_card_names_no_prior_says_what_it_lacks(card: str, hub: 
     with pytest.raises(
         CheckpointError, match=r"is half of a pipeline, and its model card names no prior\. Add `prior:"
     ) as caught:
-        find(guide.DECODER)
+        locate(guide.DECODER)
     assert "\n" not in str(caught.value)
 
 
@@ -164,18 +165,18 @@ def test_a_decoder_that_names_itself_or_a_directory_ends(hub: Hub, guide_repos: 
     repo = hub.add(guide.DECODER, guide_repos[guide.DECODER])
     hub.add(guide.DECODER, {**repo.files, "README.md": f"---\nprior: {guide_repos[guide.PRIOR]}\n---\n".encode()})
     with pytest.raises(CheckpointError, match="No checkpoint is called"):
-        find(guide.DECODER)
+        locate(guide.DECODER)
     hub.add(guide.DECODER, {**repo.files, "README.md": f"---\nprior: {guide.DECODER}\n---\n".encode()})
     with pytest.raises(CheckpointError):
-        loading.load(find(guide.DECODER), torch.float32)
+        loading.load(locate(guide.DECODER), torch.float32)
 
 
 def test_pickled_weights_are_read_as_tensors_and_said(guide_hub: Hub) -> None:
-    found = find(guide.COMIC)
+    found = locate(guide.COMIC)
     (line,) = found.notices
     assert "has pickled weights, read by torch's weights-only loader, which runs no code: " in line
     assert "unet/diffusion_pytorch_model.bin" in line and "text_encoder/pytorch_model.bin" in line
-    assert find(guide.SD15).notices == ()
+    assert locate(guide.SD15).notices == ()
 
 
 def test_one_pickled_component_among_safetensors_loads_too(hub: Hub, guide_repos: dict[str, Path], tmp_path: Path) -> None:
@@ -184,26 +185,26 @@ def test_one_pickled_component_among_safetensors_loads_too(hub: Hub, guide_repos
         file.unlink()
     guide.to_bin(mixed / "text_encoder")
     hub.add("artist/mixed", mixed)
-    found = find("artist/mixed", half=True)
+    found = locate("artist/mixed", half=True)
     assert [line for line in found.notices if line.endswith("text_encoder/pytorch_model.bin.")]
     assert type(loading.load(found, torch.float16)).__name__ == "StableDiffusionPipeline"
 
 
 def test_an_id_that_moved_is_followed_and_said(guide_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = find("runwayml/stable-diffusion-v1-5")
-    assert known.identity == find(guide.SD15).identity
+    known = locate("runwayml/stable-diffusion-v1-5")
+    assert known.identity == locate(guide.SD15).identity
     assert known.notices == (f"runwayml/stable-diffusion-v1-5 has moved to {guide.SD15}.",)
-    guide_hub.moved["artist/old"] = guide.SD15
-    unknown = find("artist/old")
+    guide_hub.on_progress["artist/old"] = guide.SD15
+    unknown = locate("artist/old")
     assert unknown.notices == (f"artist/old is called {guide.SD15} on the hub now.",)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert find("artist/old").identity == unknown.identity
+    assert locate("artist/old").identity == unknown.identity
 
 
 def test_a_branch_and_a_commit_are_fetched_and_pinned(guide_hub: Hub) -> None:
     commit = guide_hub.repos[guide.SD15].commit
-    assert find(f"{guide.SD15}@{commit}").identity == find(f"{guide.SD15}@main").identity == f"{guide.SD15}@{commit}"
-    assert find(f"https://huggingface.co/{guide.SD15}/tree/main").identity == f"{guide.SD15}@{commit}"
+    assert locate(f"{guide.SD15}@{commit}").identity == locate(f"{guide.SD15}@main").identity == f"{guide.SD15}@{commit}"
+    assert locate(f"https://huggingface.co/{guide.SD15}/tree/main").identity == f"{guide.SD15}@{commit}"
 
 
 def test_a_directory_that_is_called_like_a_hub_id_is_said(
@@ -211,7 +212,7 @@ def test_a_directory_that_is_called_like_a_hub_id_is_said(
 ) -> None:
     shutil.copytree(guide_repos[guide.SD15], tmp_path / guide.SD15)
     monkeypatch.chdir(tmp_path)
-    (line,) = find(guide.SD15).notices
+    (line,) = locate(guide.SD15).notices
     assert line == f"{guide.SD15} is the directory {tmp_path / guide.SD15} here, not the hub's."
 
 
@@ -219,9 +220,9 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
 
 
 def test_a_hub_that_cannot_be_reached_leaves_what_is_on_this_disk(guide_hub: Hub) -> None:
-    online = find(guide.SD15)
+    online = locate(guide.SD15)
     guide_hub.close()
-    found = find(guide.SD15)
+    found = locate(guide.SD15)
     assert found.identity == online.identity
     assert found.notices == (
         f"The hub cannot be reached; {guide.SD15} is what this disk has, commit {guide_hub.repos[guide.SD15].commit[:8]}.",
@@ -232,7 +233,7 @@ def test_a_hub_that_accepts_and_says_nothing_is_given_up(guide_hub: Hub, monkeyp
     monkeypatch.setattr(hub_client, "TIMEOUT", 0.3)
     guide_hub.silent = True
     with pytest.raises(CheckpointError, match=f"^{guide.SD15} is not complete on this disk, and the hub cannot be reached"):
-        find(guide.SD15)
+        locate(guide.SD15)
     assert guide_hub.log == []
 
 
@@ -247,18 +248,18 @@ def test_a_body_that_breaks_is_fetched_again_or_named(fault: str, guide_hub: Hub
     guide_hub.faults[(guide.SD15, UNET)] = fault
     if fault != "cut once":
         with pytest.raises(CheckpointError, match=lines.get(fault, lines["short"])) as caught:
-            find(guide.SD15)
+            locate(guide.SD15)
         assert caught.value.__context__ is None
         guide_hub.faults.clear()
         if fault == "flip":
             Path(str(caught.value).split("Delete ")[1].removesuffix(" and run again.")).unlink()
     else:
-        find(guide.SD15)
+        locate(guide.SD15)
     # Files come side by side: when one breaks, others may still be on their way.
     snapshot = next(Path(constants.HF_HUB_CACHE).glob("*/snapshots/*"))
     whole = {file.relative_to(snapshot).as_posix() for file in snapshot.rglob("*.safetensors") if file.is_file()}
     before = len(guide_hub.log)
-    loading.load(find(guide.SD15), torch.float32)
+    loading.load(locate(guide.SD15), torch.float32)
     again = guide_hub.fetched(".safetensors", since=before)
     assert (UNET in again) == (UNET not in whole) == (fault != "cut once")
     assert not whole & set(again), "what was whole is kept"
@@ -329,7 +330,7 @@ TROUBLES = [
 @pytest.mark.parametrize(("make", "line"), TROUBLES, ids=[make.__name__ for make, _ in TROUBLES])
 def test_trouble_with_a_real_download_is_one_line_with_the_next_action(make: Any, line: str, guide_hub: Hub) -> None:
     with pytest.raises(CheckpointError, match=line) as caught:
-        loading.load(find(make(guide_hub)), torch.float32)
+        loading.load(locate(make(guide_hub)), torch.float32)
     assert "\n" not in str(caught.value) and caught.value.__context__ is None
 
 
@@ -341,24 +342,24 @@ def test_a_disk_that_is_too_small_is_named_before_anything_large_is_fetched(
     with pytest.raises(
         CheckpointError, match=rf"^There is no space for {guide.SD15}, which needs 1\.\d MB: .* has 100\.0 KB free"
     ):
-        find(guide.SD15)
+        locate(guide.SD15)
     assert guide_hub.fetched() == ["model_index.json"]
 
 
 def test_offline_nothing_and_a_part_are_named(guide_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    snapshot = find(guide.SD15).directory
+    snapshot = locate(guide.SD15).directory
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     line = "is not complete on this disk, and the hub cannot be reached. Connect (and unset HF_HUB_OFFLINE), then run again."
     for gone in ("tokenizer/merges.txt", UNET, "unet/config.json"):
         kept = (snapshot / gone).readlink()
         (snapshot / gone).unlink()
         with pytest.raises(CheckpointError) as caught:
-            find(guide.SD15)
+            locate(guide.SD15)
         assert str(caught.value) == f"{guide.SD15} {line}"
         (snapshot / gone).symlink_to(kept)
-    find(guide.SD15)
+    locate(guide.SD15)
     with pytest.raises(CheckpointError) as caught:
-        find(guide.X4)
+        locate(guide.X4)
     assert str(caught.value) == f"{guide.X4} {line}"
 
 

@@ -95,7 +95,7 @@ chains = ChainPanel(first >> second, session)
 
 def show():
     panel.run()
-    panel._desk.settle()
+    panel._thread.settle()
     panel.wait()
     assert panel.last_error is None, panel.last_error
 
@@ -113,7 +113,7 @@ def change_steps():
 def settled():
     # Behind whatever the worker still ends.
     session.with_pipelines(lambda pipelines: None)
-    panel._desk.settle()
+    panel._thread.settle()
     for thread in threading.enumerate():
         if thread.name == "nbdiffuse-keep":
             thread.join()

@@ -121,7 +121,7 @@ def of_fingerprint(name: str, text: str, checkpoint: str) -> str:
 
 
 def a_fingerprint(text: str, name: str) -> None:
-    # What is none of its own values leaves a lever where it is, and pins no commit.
+    # What is none of its own values leaves an optimization where it is, and pins no commit.
     usual = {"checkpoint": "0" * 64, "compile": "off", "channels_last": "off", "vae_tiling": "auto"}
     for checkpoint in ("sd15", HUB):
         same(of_fingerprint, (name, usual.get(name, FINGERPRINT[name]), checkpoint), (name, text, checkpoint))

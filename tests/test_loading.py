@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nbdiffuse.checkpoints import loading
-from nbdiffuse.checkpoints.locate import find
+from nbdiffuse.checkpoints.locate import locate
 
 WORDS = ("sd15", "comic", "sd15", "comic")
 
@@ -28,7 +28,7 @@ def weights(pipeline: Any) -> str:
 
 
 def one(word: str, dtype: torch.dtype) -> Any:
-    return loading.load(find(word), dtype)
+    return loading.load(locate(word), dtype)
 
 
 def test_threads_that_load_wait_for_each_other_and_get_what_one_alone_gets(monkeypatch: pytest.MonkeyPatch) -> None:

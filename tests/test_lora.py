@@ -244,9 +244,9 @@ def test_a_folder_with_one_lora_is_that_lora_and_says_so(files: Path, recipe: Re
     assert made.image.tobytes() == session.run(recipe.replace(lora=f"{files}/ink.safetensors:0.5")).image.tobytes()
     (folder / "b.safetensors").touch()
     with pytest.raises(CheckpointError, match=r"holds 2 files: b\.safetensors, ink\.safetensors\. Name the LoRA's file"):
-        locate.find(lora.word("sd15", lora.read(str(folder))))
+        locate.locate(lora.word("sd15", lora.read(str(folder))))
     (folder / "ink.safetensors").rename(folder / "pytorch_lora_weights.safetensors")
-    assert locate.find(lora.word("sd15", lora.read(str(folder)))).lora[0][0].name == "pytorch_lora_weights.safetensors"
+    assert locate.locate(lora.word("sd15", lora.read(str(folder)))).lora[0][0].name == "pytorch_lora_weights.safetensors"
 
 
 @pytest.mark.parametrize("names", [["ink.safetensors"], ["ink.safetensors", "fog.safetensors"], []])
@@ -260,20 +260,20 @@ def test_a_hub_lora_without_a_file_is_the_one_that_the_repository_holds(
         (folder / name).write_bytes((files / name).read_bytes())
     hub.add("ada/ink-lora", folder)
     if len(names) == 1:
-        found = locate.find("sd15 + ada/ink-lora:0.5")
+        found = locate.locate("sd15 + ada/ink-lora:0.5")
         assert found.lora[0][0].read_bytes() == (files / "ink.safetensors").read_bytes() and found.lora[0][1] == 0.5
         assert "The LoRA ada/ink-lora is its file ink.safetensors." in found.notices
         return
     line = "holds 2 files: fog.safetensors, ink.safetensors" if names else "holds no .safetensors file"
     with pytest.raises(CheckpointError, match=f"^ada/ink-lora {line}") as caught:
-        locate.find("sd15 + ada/ink-lora")
+        locate.locate("sd15 + ada/ink-lora")
     assert "Name the LoRA's file: ada/ink-lora/FILE.safetensors." in str(caught.value)
 
 
 def test_a_checkpoint_with_a_joint_in_its_path_is_found_with_a_lora_and_without(files: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(embedded.path("sd15"), tmp_path / "real + vision"))
-    plain = locate.find(lora.word(str(folder), ()))
-    added = locate.find(lora.word(str(folder), lora.read(f"{files}/ink.safetensors:0.5")))
+    plain = locate.locate(lora.word(str(folder), ()))
+    added = locate.locate(lora.word(str(folder), lora.read(f"{files}/ink.safetensors:0.5")))
     assert plain.directory == added.directory == folder and plain.lora == ()
     assert added.lora == ((files / "ink.safetensors", 0.5),)
 

@@ -168,7 +168,7 @@ def write(folder: Path, state: State, metadata: dict[str, str] | None = None) ->
     return file
 
 
-def moved(pipeline: Any, file: Path, layer: str, strength: float = STRENGTH) -> tuple[torch.Tensor, torch.Tensor]:
+def changed_weights(pipeline: Any, file: Path, layer: str, strength: float = STRENGTH) -> tuple[torch.Tensor, torch.Tensor]:
     """Fuse a file, return the layer's weight before and after, and put back what was changed."""
     module = module_of(pipeline, layer)
     parts = {name: getattr(pipeline, name, None) for name in ("unet", "text_encoder", "text_encoder_2")}
@@ -204,7 +204,7 @@ def test_a_layer_gets_the_sum_that_is_made_by_hand(
     if kind is lora:
         # A file that only holds plain LoRA goes to diffusers' loader, whose sums test_lora.py compares.
         keys[f"{name_of(OTHER, style)}.diff"] = torch.zeros_like(module_of(pipeline, OTHER).weight)
-    before, after = moved(pipeline, write(tmp_path, keys), layer)
+    before, after = changed_weights(pipeline, write(tmp_path, keys), layer)
     torch.testing.assert_close(after, before + STRENGTH * change, rtol=0, atol=2e-6)
     assert (after - before).abs().max() > 1e-3
 
@@ -223,7 +223,9 @@ def test_dora_gives_each_row_or_column_its_magnitude(
     others = [side for side in range(weight.dim()) if side != at]
     magnitudes = torch.linalg.vector_norm(weight, dim=others, keepdim=True) * 1.2
     state |= {"alpha": torch.tensor(ALPHA), "dora_scale": magnitudes}
-    _, after = moved(pipeline, write(tmp_path, {f"{name_of(layer, 'kohya')}.{e}": t for e, t in state.items()}), layer, strength)
+    _, after = changed_weights(
+        pipeline, write(tmp_path, {f"{name_of(layer, 'kohya')}.{e}": t for e, t in state.items()}), layer, strength
+    )
     turned = weight + strength * change
     quotient = magnitudes / torch.linalg.vector_norm(turned, dim=others, keepdim=True)
     torch.testing.assert_close(after, turned * (1 + strength * (quotient - 1)), rtol=1e-5, atol=2e-6)
@@ -399,8 +401,8 @@ def test_a_file_that_is_no_lora_is_called_what_it_seems_to_be(
 
 def test_training_leftovers_are_passed_over(pipelines: Callable[[str], Any], tmp_path: Path) -> None:
     base = pipelines("sd15")
-    plain = moved(base, write(tmp_path, shaped(base)), LINEAR)[1]
-    assert torch.equal(moved(base, write(tmp_path, shaped(base, rank_dropout=torch.tensor(0.5))), LINEAR)[1], plain)
+    plain = changed_weights(base, write(tmp_path, shaped(base)), LINEAR)[1]
+    assert torch.equal(changed_weights(base, write(tmp_path, shaped(base, rank_dropout=torch.tensor(0.5))), LINEAR)[1], plain)
 
 
 def test_a_bias_and_a_norm_move_too(pipelines: Callable[[str], Any], tmp_path: Path) -> None:

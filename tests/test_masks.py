@@ -23,7 +23,7 @@ from nbdiffuse.recipes.presets import PRESETS
 from nbdiffuse.recipes.resolve import resolve
 from nbdiffuse.recipes.sizes import fitted_pictures
 from nbdiffuse.runs.loopback import Loopback
-from nbdiffuse.store.index import Archive
+from nbdiffuse.store.index import PictureIndex
 from nbdiffuse.store.store import Store
 
 FILES = Path(__file__).parent / "files"
@@ -321,11 +321,11 @@ def test_a_file_of_an_earlier_version_says_the_same_pixels(name: str) -> None:
 def test_a_replay_finds_a_mask_beside_it_by_what_its_layer_means(session: Session, scene: Any, tmp_path: Path) -> None:
     layer((0, 0, 0, 255)).save(tmp_path / "layer.png")
     address = Recipe(mask_image=tmp_path / "layer.png").mask.image.address
-    found = Archive(Store(tmp_path / "store"), folders=(tmp_path,)).picture(address)
+    found = PictureIndex(Store(tmp_path / "store"), folders=(tmp_path,)).picture(address)
     assert found is not None and np.array_equal(np.asarray(found.image.convert("L")), square())
     # An earlier version took the layer on white: its address finds that, and it stays a mask of that kind.
     old = Picture.of(tmp_path / "layer.png").address
-    white = Archive(Store(tmp_path / "store"), folders=(tmp_path,)).picture(old)
+    white = PictureIndex(Store(tmp_path / "store"), folders=(tmp_path,)).picture(old)
     assert white is not None and np.array_equal(meant(white), 255 - square())
 
 

@@ -18,7 +18,7 @@ from nbdiffuse.errors import CheckpointError, NbdiffuseError, ParameterError, Ru
 from nbdiffuse.images import metrics
 from nbdiffuse.images.metrics import METRICS
 from nbdiffuse.runs.grid import Grid
-from nbdiffuse.runs.outcomes import Failed
+from nbdiffuse.runs.outcomes import FailedCell
 from nbdiffuse.sweeps.sweep import Sweep
 
 SUBJECTS = ("cat", "robot", "rocket", "house", "tree", "penguin")
@@ -155,7 +155,7 @@ def test_failed_cells_are_left_out_and_shown_as_not_measured(grid: Grid, monkeyp
     grid.run()
     whole = grid.heatmap("ssim").png()
     key = grid.sweep.cells()[-1].picture_key
-    grid._ledger.outcomes[key] = Failed(grid.sweep.cells()[-1].recipe, RunError("The pipeline failed."))
+    grid._outcomes.outcomes[key] = FailedCell(grid.sweep.cells()[-1].recipe, RunError("The pipeline failed."))
     assert len(grid.heatmap("structure").values) == 3
     assert grid.measure("structure").records()[-1]["structure"] is None
     assert grid.best("structure").recipe == grid[int(np.argmax([row["structure"] or 0 for row in grid.records()]))].recipe

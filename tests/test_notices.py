@@ -150,30 +150,30 @@ def text_of(html: str) -> list[str]:
 
 def test_a_panel_shows_them_before_and_after_and_below_its_sweep(session: Session) -> None:
     panel = Panel(recipe(), session)
-    panel._desk.settle()
-    assert each_once(text_of(panel._stage._notes.value), [name for name in SIX if name != "cut prompt"])
+    panel._thread.settle()
+    assert each_once(text_of(panel._output._notes.value), [name for name in SIX if name != "cut prompt"])
     panel.run()
     panel.wait()
-    panel._desk.settle()
-    assert each_once(text_of(panel._stage._notes.value))
+    panel._thread.settle()
+    assert each_once(text_of(panel._output._notes.value))
     grid = Grid(Sweep.of(recipe(), seed=[1, 2]), session).run()
-    panel._desk.call(lambda: panel._sweep.show(grid))
+    panel._thread.call(lambda: panel._sweep.show(grid))
     assert each_once(text_of(panel._sweep._notes.value))
 
 
 def test_a_chain_panel_shows_them_of_every_step(session: Session) -> None:
     panel = ChainPanel(Recipe(prompt="a cat", num_inference_steps=1, seed=1) >> recipe(image=None, mask_image=None), session)
-    panel._desk.settle()
-    assert each_once(text_of(panel._stage._notes.value), ["unknown words"])
+    panel._thread.settle()
+    assert each_once(text_of(panel._output._notes.value), ["unknown words"])
     panel.run()
     panel.wait()
-    panel._desk.settle()
-    assert each_once(text_of(panel._stage._notes.value), ["unknown words", "cut prompt"])
+    panel._thread.settle()
+    assert each_once(text_of(panel._output._notes.value), ["unknown words", "cut prompt"])
     panel.show(recipe() >> Recipe(prompt="a cat", num_inference_steps=1, strength=1.0))
     panel.run()
     panel.wait()
-    panel._desk.settle()
-    assert each_once(text_of(panel._stage._notes.value))
+    panel._thread.settle()
+    assert each_once(text_of(panel._output._notes.value))
 
 
 def test_workers_and_the_store_bring_them_back(session: Session, tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_workers_and_the_store_bring_them_back(session: Session, tmp_path: Path)
     assert index.keep(sent, store) is None
     (loaded,) = map(store.load, store.entries())
     assert loaded is not None
-    found = result_of(*loaded, 0.0, index.Archive(store))
+    found = result_of(*loaded, 0.0, index.PictureIndex(store))
     assert each_once(found.notices, ["cut prompt", "mask of another shape", "colours in a mask", "unknown words"])
     (again,) = Grid(Sweep.of(recipe()), session, store).run()
     assert each_once(again.notices)

@@ -1,4 +1,4 @@
-"""Levers of speed and memory: they change how models are run, and leave what they were when moved back."""
+"""Optimizations of speed and memory: they change how models are run, and leave what they were when moved back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from nbdiffuse import Recipe, Session
 from nbdiffuse.devices.offload import choose
-from nbdiffuse.devices.optimizations import POSITIONS, Levers
+from nbdiffuse.devices.optimizations import POSITIONS, Optimizations
 from nbdiffuse.errors import NbdiffuseError, ParameterError
 
 RECIPE = Recipe(prompt="a cat in the snow", num_inference_steps=3, seed=4)
@@ -23,11 +23,11 @@ def own() -> Session:
 
 
 def move(session: Session, name: str, value: str) -> None:
-    session.with_pipelines(lambda pipelines: pipelines.move_lever(name, value))
+    session.with_pipelines(lambda pipelines: pipelines.set_optimization(name, value))
 
 
 def state(session: Session) -> Any:
-    """What a lever could leave behind in shared components."""
+    """What an optimization could leave behind in shared components."""
     assert session._engine is not None
     found = {}
     for name, model in session._engine.pipelines.components("sd15").items():
@@ -72,29 +72,34 @@ def test_another_dtype_reads_the_weights_again(own: Session) -> None:
     difference = np.abs(np.asarray(moved.image, int) - np.asarray(plain.image, int))
     assert 0 < difference.mean() < 8
     move(own, "attention", "sdpa")
-    assert own.with_pipelines(lambda pipelines: pipelines.table()) != [], "another lever leaves them where they are"
+    assert own.with_pipelines(lambda pipelines: pipelines.table()) != [], "another optimization leaves them where they are"
     move(own, "dtype", "float32")
     assert own.run(RECIPE).image.tobytes() == plain.image.tobytes()
 
 
 def test_advice_for_short_memory_is_what_still_helps() -> None:
     cpu, gpu = torch.device("cpu"), torch.device("cuda:0")
-    said = [Levers().relief(cpu), Levers(offload="none").relief(gpu), Levers().relief(gpu), Levers(dtype="float32").relief(gpu)]
+    said = [
+        Optimizations().relief(cpu),
+        Optimizations(offload="none").relief(gpu),
+        Optimizations().relief(gpu),
+        Optimizations(dtype="float32").relief(gpu),
+    ]
     assert said == ["dtype bfloat16", "offload auto", "", "dtype bfloat16"]
-    assert Levers(dtype="bfloat16").relief(cpu) == ""
+    assert Optimizations(dtype="bfloat16").relief(cpu) == ""
 
 
 def test_compiling_marks_the_repeated_blocks_and_can_be_undone(own: Session) -> None:
-    from nbdiffuse.devices.optimizations import pull
+    from nbdiffuse.devices.optimizations import apply
 
     own.run(RECIPE)
     before = state(own)
     assert own._engine is not None
     parts = own._engine.pipelines.components("sd15")
-    pull(parts, Levers(compile="on"))
+    apply(parts, Optimizations(compile="on"))
     blocks = [module for module in parts["unet"].modules() if type(module).__name__ == "BasicTransformerBlock"]
     assert blocks and all(block._compiled_call_impl is not None for block in blocks)
-    pull(parts, Levers())
+    apply(parts, Optimizations())
     assert state(own) == before
 
 
@@ -115,10 +120,10 @@ def test_the_fastest_mode_that_fits_is_chosen() -> None:
 
 
 def test_a_lever_or_position_that_is_none_is_one_line() -> None:
-    with pytest.raises(ParameterError, match=r"'atention' is no lever. Did you mean 'attention'"):
-        Levers().replace("atention", "plain")
+    with pytest.raises(ParameterError, match=r"'atention' is no optimization. Did you mean 'attention'"):
+        Optimizations().replace("atention", "plain")
     with pytest.raises(ParameterError, match=r"`offload` must be one of auto, none, model, sequential, got 'cpu'"):
-        Levers().replace("offload", "cpu")
+        Optimizations().replace("offload", "cpu")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("xformers") is not None, reason="xFormers is installed here")

@@ -21,9 +21,9 @@ from nbdiffuse.errors import ParameterError
 from nbdiffuse.images.picture import Picture
 from nbdiffuse.metadata.image_files import write
 from nbdiffuse.metadata.provenance import Provenance
-from nbdiffuse.panels.actions.dropped_file import arrival_of
+from nbdiffuse.panels.actions.dropped_file import dropped_file
 from nbdiffuse.panels.recipe_panel import Panel
-from nbdiffuse.panels.runtime.callback_thread import get_desk
+from nbdiffuse.panels.runtime.callback_thread import get_callback_thread
 from nbdiffuse.panels.runtime.panel_run import Runner
 from nbdiffuse.recipes.presets import PRESETS
 from nbdiffuse.recipes.resolve import resolve, settable
@@ -57,7 +57,7 @@ def control(panel: Panel, name: str) -> Any:
 
 
 def settle(panel: Panel) -> None:
-    panel._desk.settle()
+    panel._thread.settle()
 
 
 def run(panel: Panel) -> Any:
@@ -68,7 +68,7 @@ def run(panel: Panel) -> Any:
 
 
 def status(panel: Panel) -> str:
-    return str(panel._stage._status.value)
+    return str(panel._output._status.value)
 
 
 def test_the_controls_are_the_recipe(panel: Panel, recipe: Recipe) -> None:
@@ -180,7 +180,7 @@ def test_a_past_result_brings_its_settings_back(panel: Panel, recipe: Recipe) ->
     settle(panel)
     second = run(panel)
     assert panel.results == [second, first]
-    panel._desk.call(lambda: panel._bring_back(first))
+    panel._thread.call(lambda: panel._bring_back(first))
     assert panel.result is first and resolve(panel.recipe) == resolve(recipe)
 
 
@@ -204,7 +204,7 @@ def test_to_script_opens_the_picture_that_it_left_beside_the_notebook(
     monkeypatch.chdir(tmp_path)
     inserted: list[str] = []
     monkeypatch.setattr(panel._actions, "_insert", inserted.append)
-    panel._desk.call(panel._actions._to_script)
+    panel._thread.call(panel._actions._to_script)
     assert "AutoPipelineForImage2Image" in inserted[0] and "nbdiffuse." not in inserted[0].replace("nbdiffuse, ", "")
     assert all(file.name in inserted[0] for file in tmp_path.iterdir()) and len(list(tmp_path.iterdir())) == 1
 
@@ -214,7 +214,7 @@ def test_a_file_with_a_recipe_restores_the_settings(panel: Panel, recipe: Recipe
     content = made.save(tmp_path / "made.png").read_bytes()
     control(panel, "prompt").widget.value = "something else"
     settle(panel)
-    assert panel._desk.call(lambda: panel._restore("made.png", content))
+    assert panel._thread.call(lambda: panel._restore("made.png", content))
     assert resolve(panel.recipe) == made.recipe
 
 
@@ -234,11 +234,11 @@ def test_pictures_that_are_not_in_memory_are_named_and_all_else_arrives(
     made = resolve(Recipe(prompt="a cat", model="sd15", strength=0.5, controlnet="depth", seed=1, **pictures))
     recipe = made.replace(**{name: Picture(f"sha256:{'0' * 64}", name) for name in lost})
     write(scene.image, tmp_path / "made.png", Provenance(recipe, {}))
-    arrival = arrival_of("made.png", (tmp_path / "made.png").read_bytes())
-    assert arrival is not None
+    dropped = dropped_file("made.png", (tmp_path / "made.png").read_bytes())
+    assert dropped is not None
     for name in lost:
-        assert f"Its {name} is not in memory: give it again." in arrival.lines
-    restored = arrival.recipe.values()
+        assert f"Its {name} is not in memory: give it again." in dropped.lines
+    restored = dropped.recipe.values()
     assert kept.items() <= restored.items()
     assert gone <= {name for name in recipe.values() if restored.get(name) is None}
 
@@ -288,7 +288,7 @@ def test_what_the_preset_does_not_take_is_refused_and_nothing_moves(panel: Panel
 
 def test_a_preview_is_shown_whichever_step_is_painted(scene: Any) -> None:
     """Steps come faster than the page is painted, and only some of them have a preview."""
-    desk, painted, job = get_desk(), [], Job[Any](None)
+    thread, painted, job = get_callback_thread(), [], Job[Any](None)
 
     class Listener:
         def guarded(self, work: Callable[..., None]) -> Callable[..., None]:
@@ -298,7 +298,7 @@ def test_a_preview_is_shown_whichever_step_is_painted(scene: Any) -> None:
 
         def ended(self, made: Any, error: Any) -> None: ...
 
-        def moved(self, progress: Any, waited: float) -> None:
+        def on_progress(self, progress: Any, waited: float) -> None:
             painted.append(progress)
 
     def begin(note: Callable[[Any], None]) -> Job[Any]:
@@ -306,6 +306,6 @@ def test_a_preview_is_shown_whichever_step_is_painted(scene: Any) -> None:
             note(Progress(step, 4, 0.1 * step, scene.image if step == 2 else None))
         return job
 
-    desk.call(lambda: Runner(desk, Listener()).run(begin))
+    thread.call(lambda: Runner(thread, Listener()).run(begin))
     wait_for(lambda: any(progress is not None and progress.preview is scene.image for progress in painted))
     job.future.set_result(None)

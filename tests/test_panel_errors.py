@@ -35,19 +35,19 @@ def change(panel: Any, name: str, value: Any, controls: Any = None) -> str:
     """Set a control as a person does, and return the status line."""
     widget = (controls or panel._controls)._control(name)
     (getattr(widget, "_box", None) or widget.widget).value = value
-    panel._desk.settle()
+    panel._thread.settle()
     return status(panel)
 
 
 def status(panel: Any) -> str:
-    return str(panel._stage._status.value)
+    return str(panel._output._status.value)
 
 
 def type_seed(panel: Panel, text: str) -> str:
     control = panel._controls._control("seed")
     field = next(child for child in walk(control.widget) if type(child).__name__ == "Text")
     field.value = text
-    panel._desk.settle()
+    panel._thread.settle()
     return status(panel)
 
 
@@ -96,7 +96,7 @@ def test_a_runs_error_stays_until_its_field_is_changed_or_the_next_run(panel: Pa
 def test_a_run_that_cannot_begin_says_why_until_that_is_mended(panel: Panel) -> None:
     assert "at least one step" in change(panel, "strength", 0.05)
     panel._run_button.click()
-    panel._desk.settle()
+    panel._thread.settle()
     assert "at least one step" in status(panel) and isinstance(panel.last_error, ParameterError)
     assert "at least one step" in change(panel, "guidance_scale", 3.5)
     assert "at least one step" not in change(panel, "strength", 0.9)
@@ -105,7 +105,7 @@ def test_a_run_that_cannot_begin_says_why_until_that_is_mended(panel: Panel) -> 
 def test_another_recipe_brings_no_old_error(panel: Panel) -> None:
     type_seed(panel, "-1")
     panel._run_button.click()
-    panel._desk.settle()
+    panel._thread.settle()
     assert "`seed`" in status(panel)
     panel.show(Recipe(prompt="a fox", seed=3))
     assert "`seed`" not in status(panel) and "`seed`" not in change(panel, "guidance_scale", 3.5)
@@ -115,7 +115,7 @@ def test_a_step_of_a_chain_keeps_its_error(session: Session) -> None:
     first = Recipe(prompt="a cat", num_inference_steps=2, seed=7)
     panel = ChainPanel(first >> Recipe(prompt="a dog", num_inference_steps=2, strength=0.5), session)
     second = panel._steps.sets[1]
-    panel._desk.call(lambda: second._take("seed", -1))
+    panel._thread.call(lambda: second._take("seed", -1))
     assert "`seed` must be" in status(panel)
     assert "`seed` must be" in change(panel, "guidance_scale", 3.5, second)
     assert "`seed` must be" in change(panel, "guidance_scale", 3.5, panel._steps.sets[0])

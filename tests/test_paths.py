@@ -24,7 +24,7 @@ from nbdiffuse.recipes.summary import weights_label
 from nbdiffuse.results import Result
 from nbdiffuse.runs.grid import Grid
 from nbdiffuse.runs.program import script_command
-from nbdiffuse.store.index import Archive
+from nbdiffuse.store.index import PictureIndex
 from nbdiffuse.store.store import Store
 from nbdiffuse.sweeps.sweep import Sweep
 
@@ -74,7 +74,7 @@ def places(text: str, folder: Path) -> dict[str, Callable[[], Any]]:
         "grid": lambda: grid.save(f"{folder}/{text}" if "/" not in text else text) if text.startswith(("~", "\0")) else None,
         "script": lambda: script_command(SHELL, ["r", f"{text}.py"]),
         "store": lambda: Store(text).get(RESULT.recipe, {}),
-        "archive": lambda: Archive(folders=[text]).made("sha256:" + 64 * "0"),
+        "picture_index": lambda: PictureIndex(folders=[text]).made("sha256:" + 64 * "0"),
         "model": lambda: preset_of(text),
         "resolve": lambda: resolve(Recipe(prompt="x", model=text)),
         "checkpoint": lambda: program(Recipe(prompt="x", seed=1, checkpoint=text)),

@@ -16,7 +16,7 @@ import torch
 from hub import Hub
 
 from nbdiffuse.checkpoints import loading
-from nbdiffuse.checkpoints.locate import find
+from nbdiffuse.checkpoints.locate import locate
 from nbdiffuse.errors import CheckpointError
 
 BIN = "diffusion_pytorch_model.bin"
@@ -98,7 +98,7 @@ def test_no_pickle_is_run_whatever_holds_it_and_whatever_it_is_called(
     (local / BIN).unlink()
     write(Canary(tmp_path / "canary"), state, local / name)
     with pytest.raises(CheckpointError) as caught:
-        loading.load(find(str(local)), torch.float32)
+        loading.load(locate(str(local)), torch.float32)
     assert "\n" not in str(caught.value) and not (tmp_path / "canary").exists()
 
 
@@ -111,7 +111,7 @@ def test_the_canary_sings_where_a_pickle_is_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stray", ["optimizer.bin", "pytorch_lora_weights.bin", "training_args.bin", "tokenizer.pkl", "x.pt"])
 def test_a_pickle_beside_the_weights_is_not_opened(stray: str, local: Path, tmp_path: Path) -> None:
     raw(Canary(tmp_path / "canary"), {}, local / stray)
-    loading.load(find(str(local)), torch.float32)
+    loading.load(locate(str(local)), torch.float32)
     assert not (tmp_path / "canary").exists()
 
 
@@ -124,7 +124,7 @@ def test_a_canary_in_a_repository_of_the_hub_is_refused(
     in_zip(Canary(tmp_path / "canary"), torch.load(file), file)
     hub.add(guide.COMIC, place)
     with pytest.raises(CheckpointError, match=r"holds more than tensors and could run code, so it is not read\.$"):
-        loading.load(find(guide.COMIC), torch.float32)
+        loading.load(locate(guide.COMIC), torch.float32)
     assert not (tmp_path / "canary").exists()
 
 
@@ -139,7 +139,7 @@ def test_every_pickle_is_opened_with_the_weights_only_loader(
         return load(*args, **options)
 
     monkeypatch.setattr(torch, "load", watched)
-    found = find(str(guide_repos[guide.COMIC]))
+    found = locate(str(guide_repos[guide.COMIC]))
     loading.load(found, torch.float32)
     assert opened and set(opened) == {True}
     assert "read by torch's weights-only loader, which runs no code" in found.notices[0]
@@ -157,7 +157,7 @@ def test_weights_of_a_pickle_are_checked_like_others(local: Path) -> None:
         changed = {name: tensor for name, tensor in {**state, **change}.items() if tensor is not None}
         torch.save(changed, local / BIN)
         with pytest.raises(CheckpointError, match=line):
-            loading.load(find(str(local)), torch.float32)
+            loading.load(locate(str(local)), torch.float32)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
@@ -165,5 +165,5 @@ def test_a_pickle_that_was_cut_is_one_line(share: float, local: Path) -> None:
     content = (local / BIN).read_bytes()
     (local / BIN).write_bytes(content[: int(share * len(content))])
     with pytest.raises(CheckpointError, match="is damaged or of an old format") as caught:
-        loading.load(find(str(local)), torch.float32)
+        loading.load(locate(str(local)), torch.float32)
     assert "\n" not in str(caught.value)

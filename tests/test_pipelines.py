@@ -140,7 +140,7 @@ def test_making_one_pipeline_from_another_changes_nothing_in_it(first: str, seco
 
 def test_the_dtype_survives_sharing() -> None:
     pipelines = Pipelines("cpu")
-    pipelines.move_lever("dtype", "bfloat16")
+    pipelines.set_optimization("dtype", "bfloat16")
     a = pipelines.acquire(BASE, TASKS["txt2img"], "PNDM")
     pipelines.acquire(BASE, TASKS["img2img"], "PNDM")
     assert {p.dtype for part in (a.unet, a.vae, a.text_encoder) for p in part.parameters()} == {torch.bfloat16}

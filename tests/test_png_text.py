@@ -18,7 +18,7 @@ from nbdiffuse import Recipe, read, resolve
 from nbdiffuse.errors import FileError
 from nbdiffuse.metadata import image_files, png_text
 from nbdiffuse.metadata.provenance import Provenance
-from nbdiffuse.panels.actions.dropped_file import arrival_of
+from nbdiffuse.panels.actions.dropped_file import dropped_file
 
 PICTURE = Image.frombytes("RGB", (64, 64), random.Random(1).randbytes(64 * 64 * 3))
 TEXT = strangers.a1111("Ätna im Winter", "ugly")
@@ -32,7 +32,7 @@ def test_our_own_text_is_read_behind_the_pixels_too(tmp_path: Path) -> None:
     assert image_files.read(tmp_path / "a.png") == before and before.provenance is not None
     with Image.open(tmp_path / "a.png") as image:
         assert "nbdiffuse" not in image.info and image_files.read(image) == before
-    assert arrival_of("a.png", (tmp_path / "a.png").read_bytes()) is not None
+    assert dropped_file("a.png", (tmp_path / "a.png").read_bytes()) is not None
 
 
 @pytest.mark.parametrize("chunk", ["tEXt", "zTXt", "iTXt", "iTXt compressed"])

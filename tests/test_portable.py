@@ -22,7 +22,7 @@ from nbdiffuse.recipes.portable import hub_repository, is_hub_id, portable, port
 from nbdiffuse.results import Result
 from nbdiffuse.runs.chain_grid import ChainGrid
 from nbdiffuse.runs.grid import Grid
-from nbdiffuse.runs.outcomes import Failed
+from nbdiffuse.runs.outcomes import FailedCell
 from nbdiffuse.sweeps.chain_sweep import ChainSweep
 from nbdiffuse.sweeps.sweep import Sweep
 
@@ -93,9 +93,9 @@ def test_the_folder_of_a_grid_holds_no_path(path: str, tmp_path: Path) -> None:
     axes: dict[str, Any] = {"checkpoint": [path, f"/other{path}"], "lora": [f"/{path}/x.safetensors", "/y.safetensors"]}
     grid = Grid(Sweep.of(base, mask_image=[labelled(path), Picture.of(PICTURE.rotate(90), label="m")], **axes), store=None)
     first, second = grid.sweep.cells()[:2]
-    grid._ledger.outcomes[first.picture_key] = of(first.recipe, path)
-    failed = Failed(second.recipe, CheckpointError(f"{path} is no checkpoint."))
-    grid._ledger.outcomes[second.picture_key] = failed
+    grid._outcomes.outcomes[first.picture_key] = of(first.recipe, path)
+    failed = FailedCell(second.recipe, CheckpointError(f"{path} is no checkpoint."))
+    grid._outcomes.outcomes[second.picture_key] = failed
     grid.save(tmp_path / "grid")
     varied = ChainSweep.of(base >> Recipe(prompt="y", checkpoint=path), {"1.checkpoint": [path, f"/other{path}"]})
     chains = ChainGrid(varied, store=None)

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from nbdiffuse import Recipe, Session, resolve
-from nbdiffuse.checkpoints.locate import find
+from nbdiffuse.checkpoints.locate import locate
 from nbdiffuse.errors import CheckpointError, ParameterError
 from nbdiffuse.families.families import FAMILIES
 from nbdiffuse.families.recognition import Recognised, recognise
@@ -164,7 +164,7 @@ def test_a_single_file_is_told_by_its_keys(kind: str, tmp_path: Path, scene: Any
     if kind in ("VAE", "UNet only"):
         assert found is None
         with pytest.raises(CheckpointError, match="is no whole checkpoint: it has no"):
-            find(str(file))
+            locate(str(file))
         return
     assert found is not None and model_of(found) == family and words in found.what
     asked = Recipe(prompt="a", image=scene.image, checkpoint=str(file))
@@ -215,7 +215,7 @@ def test_another_family_on_the_hub_is_named_before_its_weights_are_fetched(hub: 
     (folder / "transformer" / "diffusion_pytorch_model.safetensors").write_bytes(b"x" * 1000)
     hub.add("artist/flux", folder)
     with pytest.raises(CheckpointError, match=r"^artist/flux is a FluxPipeline\. This version redraws with"):
-        find("artist/flux")
+        locate("artist/flux")
     assert hub.fetched(".safetensors") == []
 
 
@@ -242,9 +242,9 @@ def test_a_lora_of_another_family_is_named_before_the_checkpoint_is_loaded(width
     save_file({f"lora_unet_{key}.{end}": tensor for end, tensor in tensors.items()}, file)
     base = tiny.write("sdxl", tmp_path)
     with pytest.raises(CheckpointError, match=line):
-        find(lora.word(str(base), lora.read(str(file))))
+        locate(lora.word(str(base), lora.read(str(file))))
     with pytest.raises(CheckpointError, match=r"sd15 is the small checkpoint in this package\. Give full-size weights"):
-        find(lora.word("sd15", lora.read(str(file))))
+        locate(lora.word("sd15", lora.read(str(file))))
 
 
 def test_a_controlnet_of_another_base_is_named_before_either_is_loaded(tmp_path: Path, scene: Any) -> None:

@@ -20,7 +20,7 @@ from nbdiffuse.engine.engine import Engine
 from nbdiffuse.errors import Interrupted, ParameterError, RunError
 from nbdiffuse.results import Result
 from nbdiffuse.runs.grid import Grid
-from nbdiffuse.runs.outcomes import Failed
+from nbdiffuse.runs.outcomes import FailedCell
 from nbdiffuse.sessions import remote
 from nbdiffuse.store.store import Store
 from nbdiffuse.sweeps.sweep import Sweep
@@ -78,7 +78,7 @@ def test_a_failing_recipe_sends_its_line_and_its_traceback_back(recipe: Recipe) 
 def test_latents_do_not_travel(recipe: Recipe, session: Any, threads: ThreadPoolExecutor) -> None:
     latents = session.run(recipe).latents
     grid = Grid(Sweep.of(recipe.replace(image=latents), seed=[1, 2]), executor=threads)
-    assert all(isinstance(cell, Failed) and "must be a picture to run on an executor" in str(cell.error) for cell in grid)
+    assert all(isinstance(cell, FailedCell) and "must be a picture to run on an executor" in str(cell.error) for cell in grid)
 
 
 def test_a_grid_on_threads_and_on_devices_equals_single_runs(recipe: Recipe, threads: Any, session: Any) -> None:
@@ -94,7 +94,7 @@ def test_a_grid_on_threads_and_on_devices_equals_single_runs(recipe: Recipe, thr
 def test_a_device_that_is_not_there_fails_in_place(recipe: Recipe) -> None:
     with Devices("cuda:77") as devices:
         (cell,) = Grid(Sweep.of(recipe), executor=devices)
-    assert isinstance(cell, Failed)
+    assert isinstance(cell, FailedCell)
 
 
 @pytest.mark.parametrize("executor", [3, object(), "threads", ThreadPoolExecutor])
@@ -108,7 +108,7 @@ def test_an_executor_that_is_closed_says_so_in_each_cell(recipe: Recipe, tmp_pat
     closed.shutdown()
     for store in (None, Store(tmp_path)):
         cells = list(Grid(Sweep.of(recipe, seed=[1, 2]), store=store, executor=closed))
-        assert all(isinstance(cell, Failed) and "The executor takes no work" in str(cell.error) for cell in cells)
+        assert all(isinstance(cell, FailedCell) and "The executor takes no work" in str(cell.error) for cell in cells)
 
 
 def test_an_interrupt_cancels_what_was_not_begun_and_the_rest_goes_on(
@@ -175,8 +175,8 @@ def test_a_killed_worker_costs_only_its_current_cell(recipe: Recipe, cluster: An
 
     grid.run(kill_one)
     assert not victims
-    assert sum(isinstance(cell, Failed) for cell in grid) <= 1
-    lost = [index for index, cell in enumerate(grid) if isinstance(cell, Failed)]
+    assert sum(isinstance(cell, FailedCell) for cell in grid) <= 1
+    lost = [index for index, cell in enumerate(grid) if isinstance(cell, FailedCell)]
     before = {index: cell.image.tobytes() for index, cell in enumerate(grid) if index not in lost}
     assert grid.run().missing == 0
     # Every cell once, in its place; what was there is not made again.

@@ -16,7 +16,7 @@ from hub import Hub
 from nbdiffuse import Recipe
 from nbdiffuse.cells.options import parse_cell
 from nbdiffuse.checkpoints import loading
-from nbdiffuse.checkpoints.locate import find
+from nbdiffuse.checkpoints.locate import locate
 from nbdiffuse.errors import NbdiffuseError
 
 ID = "artist/evil"
@@ -102,7 +102,7 @@ def evil(hub: Hub, guide_repos: dict[str, Path], tmp_path: Path) -> Callable[[Ca
 def test_no_code_of_a_repository_is_fetched_or_run(vector: Any, evil: Callable[[Any], Path], hub: Hub) -> None:
     canary = evil(vector)
     try:
-        loading.load(find(ID), torch.float32)
+        loading.load(locate(ID), torch.float32)
     except NbdiffuseError as error:
         assert "\n" not in str(error) and "code" in str(error)
     else:

@@ -21,7 +21,7 @@ from nbdiffuse.metadata.image_files import read
 from nbdiffuse.metadata.provenance import Provenance
 from nbdiffuse.results import Result
 from nbdiffuse.runs.replay import changed_stage
-from nbdiffuse.store.index import Archive
+from nbdiffuse.store.index import PictureIndex
 from nbdiffuse.store.lineage import trace
 
 QUICK: dict[str, Any] = {"num_inference_steps": 2, "strength": 0.5, "seed": 11}
@@ -117,9 +117,9 @@ def test_a_lineage_goes_over_kernels_by_the_store(line: list[Result], tmp_path: 
     line[3].save(tmp_path / "last.png")
     code = (
         "import sys; from PIL import Image; from nbdiffuse.store.lineage import trace;"
-        "from nbdiffuse.store.index import Archive;"
+        "from nbdiffuse.store.index import PictureIndex;"
         "from nbdiffuse.metadata.image_files import read;"
-        "tree = trace(Image.open(sys.argv[1]).convert('RGB'), read(sys.argv[1]).provenance, Archive());"
+        "tree = trace(Image.open(sys.argv[1]).convert('RGB'), read(sys.argv[1]).provenance, PictureIndex());"
         "print([(node.where, node.image is not None) for node in tree])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "last.png")], capture_output=True, text=True, check=True)
@@ -150,7 +150,7 @@ def test_a_lineage_and_a_replay_go_by_files_where_the_store_is_empty(line: list[
 def test_what_is_nowhere_is_drawn_as_an_empty_frame_and_named_by_a_replay(tmp_path: Path) -> None:
     gone = Recipe.from_dict({"prompt": "a cat", "image": "sha256:" + 64 * "a", "width": 64, "height": 64, "checkpoint": "sd15"})
     provenance = Provenance(gone.replace(**QUICK, guidance_scale=7.5), {})
-    tree = trace(None, provenance, Archive())
+    tree = trace(None, provenance, PictureIndex())
     assert "not at hand" in repr(tree) and tree.to_html().count("<img ") == 0
     with pytest.raises(ImageInputError, match=r"The initial image sha256:aaaa.* is nowhere"):
         replay(provenance)
@@ -162,12 +162,12 @@ def test_a_file_that_names_itself_as_its_ancestor_ends_the_line(tmp_path: Path, 
     image_files.write(Image.new("RGB", (64, 64), (1, 2, 3)), tmp_path / "a.png", Provenance(circle.recipe, {}))
     own = Picture.of(tmp_path / "a.png")
     image_files.write(own.image, tmp_path / "a.png", Provenance(circle.recipe.replace(image=own), {}))
-    tree = trace(own.image, read(tmp_path / "a.png").provenance or circle, Archive(folders=(tmp_path,)))
+    tree = trace(own.image, read(tmp_path / "a.png").provenance or circle, PictureIndex(folders=(tmp_path,)))
     assert 1 <= len(list(tree)) <= 3
 
 
 def test_prompts_are_shown_as_text(line: list[Result]) -> None:
     hostile = line[0].recipe.replace(prompt="\x1b[31m<script>x</script>\u202e")
-    tree = trace(line[0].image, Provenance(hostile, {}), Archive())
+    tree = trace(line[0].image, Provenance(hostile, {}), PictureIndex())
     assert "<script" not in tree.to_html()
     assert all(row.isprintable() for row in repr(tree).splitlines())

@@ -22,7 +22,7 @@ from nbdiffuse.results import Result
 from nbdiffuse.runs.chain_run import ChainRun
 from nbdiffuse.runs.grid import Grid
 from nbdiffuse.runs.loopback import Loopback
-from nbdiffuse.runs.outcomes import Failed
+from nbdiffuse.runs.outcomes import FailedCell
 from nbdiffuse.runs.replay import again, chain_of
 from nbdiffuse.scripts.writing import Step, of_steps
 from nbdiffuse.sessions import remote
@@ -153,7 +153,7 @@ def test_a_grid_marks_the_cell_and_keeps_the_others(strict: str, session: Sessio
     sweep = Sweep.of(recipe("sd15"), checkpoint=["sd15", strict])
     grid = Grid(sweep, session, store).run()
     kept, failed = grid
-    assert isinstance(kept, Result) and isinstance(failed, Failed) and isinstance(failed.error, SafetyCheckerError)
+    assert isinstance(kept, Result) and isinstance(failed, FailedCell) and isinstance(failed.error, SafetyCheckerError)
     assert grid.missing == 1 and len(list(store.entries())) == 1
     assert any(line.startswith("1 of 2 distinct images failed: The safety checker of strict") for line in grid.notices)
     assert [row["error"] is None for row in grid.records()] == [True, False]
@@ -185,16 +185,16 @@ def test_a_panel_says_it_and_its_history_stays(strict: str, session: Session) ->
     panel.show(recipe(strict))
     panel.run()
     panel.wait()
-    panel._desk.settle()
+    panel._thread.settle()
     assert isinstance(panel.last_error, SafetyCheckerError) and panel.result is first
-    assert panel.results == [first] and "flagged the picture" in panel._stage._status.value
+    assert panel.results == [first] and "flagged the picture" in panel._output._status.value
     panel.show(recipe(strict), session.run(recipe(strict)))
     assert panel.results == [first]
     chain = ChainPanel(recipe(strict) >> Recipe(prompt="a cat", num_inference_steps=3, strength=0.5), session)
     chain.run()
     chain.wait()
-    chain._desk.settle()
-    assert chain.result is None and "Step 1: The safety checker" in chain._stage._status.value
+    chain._thread.settle()
+    assert chain.result is None and "Step 1: The safety checker" in chain._output._status.value
 
 
 def test_a_worker_sends_the_answer_along(strict: str) -> None:
@@ -207,4 +207,4 @@ def test_a_black_picture_is_no_replay(strict: str, session: Session, store: Stor
     made = session.run(recipe(strict, safety_checker="none"))
     flagged = chain_of(made.provenance).replace(1, safety_checker=None)
     with pytest.raises(SafetyCheckerError):
-        again(flagged, index.Archive(store))
+        again(flagged, index.PictureIndex(store))

@@ -111,8 +111,8 @@ def kinds(places: Path, scene: Image.Image) -> dict[str, Recipe]:
             control_image_2=small,
             controlnet_conditioning_scale_2=0.5,
         ),
-        "borrowed-vae": Recipe(**redrawn, model="comic", strength=0.5),
-        "borrowed-vae-refiner": Recipe(**redrawn, model="sdxl-refiner", strength=0.5),
+        "shared-vae": Recipe(**redrawn, model="comic", strength=0.5),
+        "shared-vae-refiner": Recipe(**redrawn, model="sdxl-refiner", strength=0.5),
         "sdxl": Recipe(**common, model="sdxl", checkpoint=at["sdxl"], width=64, height=64),
         "sdxl-img2img": Recipe(**redrawn, model="sdxl", checkpoint=at["sdxl"], prompt_2="a moon", strength=0.5),
         "sdxl-inpainting": Recipe(**redrawn, model="sdxl", checkpoint=at["sdxl"], mask_image=scene.convert("L")),
@@ -253,7 +253,7 @@ def test_a_result_is_checked_against_its_program_in_one_line_that_names_no_model
 
 def test_a_program_of_another_dtype_adds_a_style_as_the_package_does(scene: Any) -> None:
     own = Session()
-    own.with_pipelines(lambda pipelines: pipelines.move_lever("dtype", "bfloat16"))
+    own.with_pipelines(lambda pipelines: pipelines.set_optimization("dtype", "bfloat16"))
     made = own.run(Recipe(prompt="a cat", image=scene.image, model="comic", num_inference_steps=2, seed=1))
     assert check(script_of(made), [made.image]).line == "same pixels"
 

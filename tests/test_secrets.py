@@ -51,13 +51,13 @@ for cell in cells:
     shown += [seen.stdout, seen.stderr, *(json.dumps(dict(one.data), default=str) for one in seen.outputs)]
 panel = nbdiffuse.panel(str(home / "private" / "start.png"))
 panel.run()
-panel._desk.settle()
+panel._thread.settle()
 panel.wait()
 with capture_output() as seen:
     panel._ipython_display_()
 shown += [json.dumps(dict(one.data), default=str) for one in seen.outputs]
 panel.show(panel.recipe.replace(checkpoint=str(home / "private" / "weights")))
-panel._desk.settle()
+panel._thread.settle()
 state = json.dumps(ipywidgets.Widget.get_manager_state(), default=str)
 classes = sorted({type(one).__name__ for one in ipywidgets.widgets.widget._instances.values()})
 print(json.dumps({"told": told, "shown": shown, "state": state, "classes": classes}))

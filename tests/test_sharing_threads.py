@@ -89,7 +89,7 @@ def test_runs_that_are_stopped_at_any_moment_change_no_other(count: int, recipes
     order, stopped = random.Random(5), 0
     for number in range(count):
         recipe = recipes[number % len(recipes)]
-        session._engine.encodings.clear()
+        session._engine.embedding_cache.clear()
         job = session.submit(recipe.replace(num_inference_steps=12, seed=1000 + number))
         timer = threading.Timer(order.uniform(0, 3 * usual[recipe]), job.stop)
         timer.start()

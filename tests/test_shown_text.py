@@ -20,13 +20,13 @@ from nbdiffuse.panels.chain_panel import ChainPanel
 from nbdiffuse.panels.output import html_lines
 from nbdiffuse.panels.recipe_panel import Panel
 from nbdiffuse.panels.runtime import ipywidgets_parts
-from nbdiffuse.panels.runtime.callback_thread import get_desk
+from nbdiffuse.panels.runtime.callback_thread import get_callback_thread
 from nbdiffuse.results import Result
 from nbdiffuse.runs.grid import Grid
 from nbdiffuse.runs.verify import UNKNOWN, Verdict, Verification
 from nbdiffuse.scripts.checking import Listed
 from nbdiffuse.sessions import history
-from nbdiffuse.sessions.history import Timeline
+from nbdiffuse.sessions.history import History
 from nbdiffuse.store.compare import Comparison, Side
 from nbdiffuse.store.lineage import Lineage
 from nbdiffuse.store.store import Store
@@ -120,7 +120,7 @@ def written(widget: Any) -> Iterator[str]:
 
 
 def of_widgets(widget: Any, act: Callable[[], None]) -> str:
-    get_desk().call(act)
+    get_callback_thread().call(act)
     return "".join(written(widget))
 
 
@@ -130,14 +130,14 @@ def result(text: str) -> Result:
 
 
 def plain_parts(text: str) -> str:
-    desk = get_desk()
-    well = ipywidgets_parts.Well("image", False, desk, lambda *_: None)
+    thread = get_callback_thread()
+    well = ipywidgets_parts.ImageInput("image", False, thread, lambda *_: None)
     well.show(lines_png(), text, text)
     compare = ipywidgets_parts.Compare()
     compare.show(lines_png(), lines_png(), text, text)
     empty = ipywidgets_parts.Compare()
     empty.show(b"", b"", text, text)
-    hands = ipywidgets_parts.Hands(desk, lambda _: None)
+    hands = ipywidgets_parts.Clipboard(thread, lambda _: None)
     hands.hand_over(text, lines_png())
     return "".join(part for widget in (well, compare, empty, hands) for part in written(widget.widget))
 
@@ -151,7 +151,7 @@ def lines_png() -> bytes:
 def shown(text: str, panel: Panel, chain: ChainPanel, folder: Path) -> dict[str, str]:
     """Return every piece of HTML that is made with a text, by where it stands."""
     made = result(text)
-    stage, box, fails = panel._stage, panel._sweep, ParameterError(text)
+    output, box, fails = panel._output, panel._sweep, ParameterError(text)
     store = Store(folder)
     store.put(PICTURE, Provenance(made.recipe, {"torch": "2.9"}), 1.0)
     sides = (Side(text, made.recipe, {}, PICTURE), Side(text, made.recipe.replace(seed=2, prompt=text + "x"), {}, PICTURE))
@@ -164,17 +164,17 @@ def shown(text: str, panel: Panel, chain: ChainPanel, folder: Path) -> dict[str,
         "a figure": html_lines.figure(lines_png(), text),
         "a panel's error": of_widgets(panel.widget, lambda: panel._fail(fails)),
         "a panel's line": of_widgets(panel.widget, lambda: panel.say(text)),
-        "a panel that waits": of_widgets(panel.widget, lambda: stage.waits(text, 3.0)),
-        "a panel's progress": of_widgets(panel.widget, lambda: stage.moves_to(0.5, text)),
-        "a panel's result": of_widgets(panel.widget, lambda: stage.finish(made, text)),
-        "a panel's notices": of_widgets(panel.widget, lambda: stage.note([text, text])),
+        "a panel that waits": of_widgets(panel.widget, lambda: output.waiting(text, 3.0)),
+        "a panel's progress": of_widgets(panel.widget, lambda: output.progress_to(0.5, text)),
+        "a panel's result": of_widgets(panel.widget, lambda: output.finish(made, text)),
+        "a panel's notices": of_widgets(panel.widget, lambda: output.note([text, text])),
         "a sweep": of_widgets(
             panel.widget, lambda: box.show(Grid(Sweep.of(Recipe(prompt=text, seed=1), seed=[1, 2]), store=None))
         ),
         "a chain's error": of_widgets(chain.widget, lambda: chain._fail(fails)),
         "plain parts": plain_parts(text),
         "a comparison": Comparison(*sides).to_html(),
-        "a timeline": Timeline(store=store).to_html() + Timeline((text,), store=store).to_html(),
+        "a timeline": History(store=store).to_html() + History((text,), store=store).to_html(),
         "a verdict": Verification((Verdict(text, UNKNOWN, None, ((text, text, text),), text),) * 2).to_html(),
         "a lineage": Lineage(made.recipe, PICTURE, text, "", (("image", Lineage(None, PICTURE, text, "")),)).to_html(),
         "a program": Listed(text, text).to_html(),

@@ -17,8 +17,9 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from nbdiffuse import Recipe, embedded, run
-from nbdiffuse.checkpoints import loading, locate
-from nbdiffuse.checkpoints.locate import find
+from nbdiffuse.checkpoints import loading
+from nbdiffuse.checkpoints import locate as locate_module
+from nbdiffuse.checkpoints.locate import locate
 from nbdiffuse.errors import CheckpointError
 from nbdiffuse.families.hub_ids import MOVED
 from nbdiffuse.pipelines.pipelines import Pipelines
@@ -52,22 +53,22 @@ def test_a_single_file_makes_the_pixels_of_the_directory(single: Path, configs_h
 
 
 def test_its_identity_holds_its_bytes_and_its_configs(single: Path, configs_hub: Hub) -> None:
-    found = find(str(single))
+    found = locate(str(single))
     assert found.identity.endswith(f"+{guide.SD15}@{configs_hub.repos[guide.SD15].commit}") and not found.verified
     state = load_file(single)
     state["model.diffusion_model.out.2.bias"] += 0.5
     save_file(state, single)
-    assert find(str(single)).identity != found.identity
-    halved = loading.load(find(str(single)), torch.float16)
+    assert locate(str(single)).identity != found.identity
+    halved = loading.load(locate(str(single)), torch.float16)
     assert {tensor.dtype for part in (halved.unet, halved.vae, halved.text_encoder) for tensor in part.parameters()} == {
         torch.float16
     }
-    assert locate.weights_bytes(found, 2, True) == 2 * sum(tensor.numel() for tensor in state.values())
+    assert locate_module.weights_bytes(found, 2, True) == 2 * sum(tensor.numel() for tensor in state.values())
 
 
 def test_configs_beside_a_single_file_need_no_hub(single: Path, raw: Callable[[str], Any]) -> None:
     shutil.copytree(embedded.path("sd15"), single.with_suffix(""), ignore=shutil.ignore_patterns("*.safetensors"))
-    found = find(str(single))
+    found = locate(str(single))
     assert pixels(loading.load(found, torch.float32)) == pixels(raw("StableDiffusionPipeline"))
 
 
@@ -76,7 +77,7 @@ def test_without_configs_and_without_a_hub_there_is_one_line_with_both_ways_out(
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(CheckpointError) as caught:
-        find(str(single))
+        locate(str(single))
     line = str(caught.value)
     assert line.startswith(f"{single} is one file and needs the configs of {guide.SD15}.") and "\n" not in line
     assert "Connect (and unset HF_HUB_OFFLINE)" in line and f"put them into {single.with_suffix('')}" in line
@@ -89,11 +90,11 @@ def test_a_single_file_in_a_hub_repository_loads_and_is_pinned(single: Path, con
         f"artist/style/v2/style.safetensors@{repo.commit}",
         "https://huggingface.co/artist/style/blob/main/v2/style.safetensors",
     )
-    (identity,) = {find(word).identity for word in words}
+    (identity,) = {locate(word).identity for word in words}
     configs = f"{guide.SD15}@{configs_hub.repos[guide.SD15].commit}"
     assert identity == f"artist/style@{repo.commit}/v2/style.safetensors+{configs}"
-    assert find(words[0]).verified and "other.ckpt" not in configs_hub.fetched()
-    assert type(loading.load(find(words[0]), torch.float32)).__name__ == "StableDiffusionPipeline"
+    assert locate(words[0]).verified and "other.ckpt" not in configs_hub.fetched()
+    assert type(loading.load(locate(words[0]), torch.float32)).__name__ == "StableDiffusionPipeline"
 
 
 def changed(single: Path, edit: Callable[[dict[str, torch.Tensor]], Any]) -> str:
@@ -130,7 +131,7 @@ def without(head: str) -> Callable[[dict[str, torch.Tensor]], Any]:
 )
 def test_a_single_file_that_is_not_whole_is_one_line(single: Path, configs_hub: Hub, edit: Any, line: str) -> None:
     with pytest.raises(CheckpointError, match=line) as caught:
-        loading.load(find(changed(single, edit)), torch.float32)
+        loading.load(locate(changed(single, edit)), torch.float32)
     assert "\n" not in str(caught.value)
 
 
@@ -138,19 +139,19 @@ def test_a_single_file_that_is_not_whole_is_one_line(single: Path, configs_hub: 
 def test_a_single_file_that_is_no_safetensors_is_not_opened(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"0")
     with pytest.raises(CheckpointError, match=r"is not read: .*\. Convert it to \.safetensors\.$"):
-        find(str(tmp_path / name))
+        locate(str(tmp_path / name))
 
 
 def test_a_component_of_a_directory_is_sent_back_to_it() -> None:
     file = embedded.path("sd15") / "unet" / "diffusion_pytorch_model.safetensors"
     with pytest.raises(CheckpointError, match=rf"Give the directory that it is part of: {embedded.path('sd15')}\."):
-        find(str(file))
+        locate(str(file))
 
 
 @pytest.mark.parametrize("word", ["style.safetensors", "models/style.safetensors", "/nowhere/style.safetensors"])
 def test_a_file_that_is_not_there_is_not_looked_for_on_the_hub(word: str, hub: Hub) -> None:
     with pytest.raises(CheckpointError, match=f"^No checkpoint is called '{word}': no embedded name, no directory, no file"):
-        find(word)
+        locate(word)
     assert hub.log == []
 
 
@@ -159,7 +160,7 @@ def test_a_damaged_single_file_is_one_line(single: Path, configs_hub: Hub) -> No
     for damaged in (content[: len(content) // 2], b"\xff" * 8 + content[8:], b""):
         single.write_bytes(damaged)
         with pytest.raises(CheckpointError, match=r"is damaged") as caught:
-            find(str(single))
+            locate(str(single))
         assert "\n" not in str(caught.value)
 
 
@@ -200,7 +201,7 @@ def test_sd_2_for_512_and_for_768_pixels_are_told_apart_and_that_is_said(case: s
     repo = f"sd2-community/stable-diffusion-{ending}"
     hub.add(repo, embedded.path("sd15"))
     file = second(tmp_path / "second.safetensors", metadata, **tensors)
-    found = find(str(file))
+    found = locate(str(file))
     assert found.identity.split("+")[1].startswith(f"{repo}@")
     assert line in " ".join(found.notices) and (line or not found.notices)
 
@@ -208,13 +209,13 @@ def test_sd_2_for_512_and_for_768_pixels_are_told_apart_and_that_is_said(case: s
 def test_a_directory_beside_it_decides_what_an_sd_2_file_is(tmp_path: Path, hub: Hub) -> None:
     file = second(tmp_path / "second.safetensors")
     shutil.copytree(embedded.path("sd15"), file.with_suffix(""), ignore=shutil.ignore_patterns("*.safetensors"))
-    assert find(str(file)).notices == () and hub.log == []
+    assert locate(str(file)).notices == () and hub.log == []
 
 
 @pytest.mark.parametrize("gone", sorted(MOVED))
 def test_ids_that_are_gone_lead_to_where_the_weights_are_now(gone: str, hub: Hub) -> None:
     hub.add(MOVED[gone], embedded.path("sd15"))
-    found = find(gone)
+    found = locate(gone)
     assert found.identity.startswith(f"{MOVED[gone]}@") and found.notices == (f"{gone} has moved to {MOVED[gone]}.",)
 
 
@@ -259,4 +260,4 @@ def test_marks_in_a_single_file_set_how_it_is_sampled(
 def test_a_file_made_for_edm_sampling_is_refused_in_one_line(single: Path, configs_hub: Hub) -> None:
     file = changed(single, lambda state: state.update({"edm_vpred.sigma_max": torch.ones(1)}))
     with pytest.raises(CheckpointError, match=r"is made for EDM sampling, by its tensors, which is not taken\."):
-        find(file)
+        locate(file)

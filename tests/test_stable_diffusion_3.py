@@ -32,7 +32,7 @@ CALL = {"num_inference_steps": 4, "seed": 3, "max_sequence_length": 32}
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_sd3.build(tmp_path_factory.mktemp("tiny") / "sd3")
+    return tiny_sd3.build(tmp_path_factory.mktemp("embedded") / "sd3")
 
 
 def by_hand(checkpoint: Path, loader: Any, **call: Any) -> np.ndarray:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from nbdiffuse import Chain, Recipe, resolve
 from nbdiffuse.errors import FileError
-from nbdiffuse.files.atomic import write_whole
+from nbdiffuse.files.atomic import write_atomic
 from nbdiffuse.files.folders import cache_folder
 from nbdiffuse.images.picture import Picture
 from nbdiffuse.metadata import image_files
@@ -125,14 +125,14 @@ def test_a_store_that_cannot_be_written_says_so_in_one_line(tmp_path: Path) -> N
 
 
 def test_a_failed_write_spares_the_old_file_and_leaves_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_whole(tmp_path / "a", b"old")
+    write_atomic(tmp_path / "a", b"old")
 
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        write_whole(tmp_path / "a", b"new")
+        write_atomic(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"old" and os.listdir(tmp_path) == ["a"]
 
 

@@ -18,7 +18,7 @@ from PIL import Image, ImageCms
 from nbdiffuse.errors import ImageInputError
 from nbdiffuse.images.picture import Picture
 from nbdiffuse.metadata import image_files
-from nbdiffuse.panels.actions.dropped_file import arrival_of
+from nbdiffuse.panels.actions.dropped_file import dropped_file
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 LEFT_OUT = "metadata that is damaged or too large to read is left out: "
@@ -182,7 +182,7 @@ def test_mutated_metadata_never_costs_the_pixels_of_a_png() -> None:
 
 def test_a_picture_with_text_too_large_for_settings_can_be_dropped_on_a_panel() -> None:
     for body in (CHUNKS["compressed text"][0], chunk(b"tEXt", b"parameters\0" + b"y" * 1_000_001)):
-        assert arrival_of("a.png", png_with(body)) is None
+        assert dropped_file("a.png", png_with(body)) is None
 
 
 def grey_png(width: int, height: int, rows: int | None = None) -> bytes:
@@ -201,7 +201,7 @@ def test_reading_what_a_large_photograph_says_warns_of_nothing(tmp_path: Path) -
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert image_files.read(tmp_path / "large.png").provenance is None
-        assert arrival_of("large.png", data) is None
+        assert dropped_file("large.png", data) is None
 
 
 @pytest.mark.parametrize("size", [(8000, 6000), pytest.param((10000, 10000), marks=pytest.mark.slow)])

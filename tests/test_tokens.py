@@ -15,7 +15,7 @@ import torch
 from nbdiffuse import Recipe, Session
 from nbdiffuse.errors import CheckpointError, ParameterError
 from nbdiffuse.magics.commands import tokens
-from nbdiffuse.prompts.tokens import Strand, Token, TokenView
+from nbdiffuse.prompts.tokens import EncoderTokens, Token, TokenView
 
 LONG = ", ".join(["detailed"] * 45) + ", zebra"
 
@@ -25,16 +25,16 @@ def sdxl(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(tiny.write("sdxl", tmp_path_factory.mktemp("tokens")))
 
 
-def seen(strand: Strand) -> list[tuple[str, float]]:
-    return [(token.text, token.weight) for chunk in strand.chunks for token in chunk]
+def seen(encoder: EncoderTokens) -> list[tuple[str, float]]:
+    return [(token.text, token.weight) for chunk in encoder.chunks for token in chunk]
 
 
 def test_words_show_their_weights_in_either_dialect(session: Session) -> None:
     expected = [("a", 1.0), ("jungle", 1.21), (",", 1.0), ("cold", 0.7), ("palette", 0.7)]
     for dialect, prompt in (("compel", "a jungle++, (cold palette)0.7"), ("a1111", "a ((jungle)), (cold palette:0.7)")):
         view = session.tokens(Recipe(prompt=prompt, negative_prompt="snow", weighting=dialect))
-        assert seen(view.strands[0]) == expected
-        assert [strand.field for strand in view.strands] == ["prompt", "negative_prompt"]
+        assert seen(view.encoder_tokens[0]) == expected
+        assert [encoder.field for encoder in view.encoder_tokens] == ["prompt", "negative_prompt"]
     assert "a [jungle]×1.21 , [cold palette]×0.7" in repr(view)
 
 
@@ -45,12 +45,12 @@ def test_nothing_is_loaded_for_it() -> None:
 
 
 def test_without_weighting_it_shows_what_diffusers_cuts(session: Session, raw: Callable[[str], Any]) -> None:
-    strand = session.tokens(Recipe(prompt=LONG)).strands[0]
+    encoder = session.tokens(Recipe(prompt=LONG)).encoder_tokens[0]
     tokenizer = raw("StableDiffusionPipeline").tokenizer
     kept = tokenizer(LONG, truncation=True, max_length=77).input_ids[1:-1]
-    assert len(strand.chunks[0]) == len(kept) == 75
-    assert " ".join(token.text for token in strand.chunks[0]) == " ".join(tokenizer.decode([one]).strip() for one in kept)
-    assert "".join(token.text for token in strand.lost).endswith("zebra")
+    assert len(encoder.chunks[0]) == len(kept) == 75
+    assert " ".join(token.text for token in encoder.chunks[0]) == " ".join(tokenizer.decode([one]).strip() for one in kept)
+    assert "".join(token.text for token in encoder.lost).endswith("zebra")
     assert "not seen: " in repr(session.tokens(Recipe(prompt=LONG)))
 
 
@@ -64,21 +64,21 @@ def test_the_chunks_are_those_that_the_encoder_gets(prompt: str, session: Sessio
     encoder, tokenizer = components["text_encoder"], components["tokenizer"]
     fed: list[torch.Tensor] = []
     hook = encoder.register_forward_pre_hook(lambda module, inputs: fed.append(inputs[0]))
-    session._engine.encodings.clear()
+    session._engine.embedding_cache.clear()
     try:
         session.run(recipe)
     finally:
         hook.remove()
-    strands = [strand for strand in view.strands if strand.field == "prompt"]
-    shown = ["".join(token.text for token in chunk) for strand in strands for chunk in strand.chunks]
+    seen_by = [encoder for encoder in view.encoder_tokens if encoder.field == "prompt"]
+    shown = ["".join(token.text for token in chunk) for encoder in seen_by for chunk in encoder.chunks]
     given = [tokenizer.decode(ids[0], skip_special_tokens=True).replace(" ", "") for ids in fed]
     assert set(shown) <= set(given)
-    assert not any(strand.lost for strand in strands)
+    assert not any(encoder.lost for encoder in seen_by)
 
 
 def test_characters_of_several_tokens_are_readable(session: Session) -> None:
-    strand = session.tokens(Recipe(prompt="café 日本 🐱")).strands[0]
-    text = "".join(token.text for token in strand.chunks[0]).replace("‥", "")
+    encoder = session.tokens(Recipe(prompt="café 日本 🐱")).encoder_tokens[0]
+    text = "".join(token.text for token in encoder.chunks[0]).replace("‥", "")
     assert text == "café日本🐱"
 
 
@@ -91,15 +91,15 @@ def test_each_text_encoder_has_its_own_lines_where_they_differ(sdxl: str, sessio
 
 def test_parts_and_blends_are_named(session: Session) -> None:
     blend = session.tokens(Recipe(prompt='("a cat", "a dog").blend(.7, .3)', weighting="compel"))
-    assert [strand.part for strand in blend.strands[:2]] == ["blend 0.7", "blend 0.3"]
+    assert [encoder.part for encoder in blend.encoder_tokens[:2]] == ["blend 0.7", "blend 0.3"]
     parts = session.tokens(Recipe(prompt='("a cat", "a dog").and(1, .5)', weighting="compel"))
-    assert [strand.part for strand in parts.strands[:2]] == ["part 1", "part 2 × 0.5"]
+    assert [encoder.part for encoder in parts.encoder_tokens[:2]] == ["part 1", "part 2 × 0.5"]
 
 
 def test_a_command_takes_options_and_a_prompt_as_it_is_typed() -> None:
     view = tokens(""" --weighting compel --negative-prompt 'ugly++' ("a cat", "mother's \\(x\\)").and()""", {})
     assert view.weighting == "compel"
-    assert ["".join(token.text for chunk in strand.chunks for token in chunk) for strand in view.strands] == [
+    assert ["".join(token.text for chunk in encoder.chunks for token in chunk) for encoder in view.encoder_tokens] == [
         "acat",
         "mother's(x)",
         "ugly",
@@ -109,10 +109,10 @@ def test_a_command_takes_options_and_a_prompt_as_it_is_typed() -> None:
 def test_a_command_takes_the_name_of_a_result(session: Session) -> None:
     result = session.run(Recipe(prompt="a jungle++", negative_prompt="snow", num_inference_steps=1, seed=1))
     view = tokens("wizard", {"wizard": result})
-    assert seen(view.strands[1]) == [("snow", 1.0)]
+    assert seen(view.encoder_tokens[1]) == [("snow", 1.0)]
     assert view.hints == ("`jungle++` looks like Compel weighting; add `--weighting compel`.",)
-    assert seen(tokens("--weighting=compel wizard", {"wizard": result}).strands[0])[-1] == ("jungle", 1.21)
-    assert seen(tokens("wizard", {}).strands[0]) == [("wizard", 1.0)]
+    assert seen(tokens("--weighting=compel wizard", {"wizard": result}).encoder_tokens[0])[-1] == ("jungle", 1.21)
+    assert seen(tokens("wizard", {}).encoder_tokens[0]) == [("wizard", 1.0)]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ class _Tags(HTMLParser):
 def test_html_shows_any_text_as_text() -> None:
     evil = '<script>alert("x")</script>&amp;\0<img onerror=x>'
     token = Token(evil, 1.5)
-    view = TokenView("none", (Strand(evil, evil, evil, 75, ((token,), (token,)), (token,)),), (evil,))
+    view = TokenView("none", (EncoderTokens(evil, evil, evil, 75, ((token,), (token,)), (token,)),), (evil,))
     parser = _Tags()
     parser.feed(view.to_html())
     assert parser.tags <= {"div", "span", "sub", "s"}

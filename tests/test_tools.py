@@ -21,7 +21,7 @@ from nbdiffuse.cells.from_file import read_if_said
 from nbdiffuse.errors import NbdiffuseError
 from nbdiffuse.metadata import a1111, comfyui, exif, flat, fooocus, infotext, invokeai, tools, xmp
 from nbdiffuse.metadata.image_files import Metadata
-from nbdiffuse.panels.actions.dropped_file import arrival_of
+from nbdiffuse.panels.actions.dropped_file import dropped_file
 
 TEXT = strangers.a1111("a red boat", "fog", Seed=42, CFG_scale=7)
 JSON = json.dumps
@@ -120,40 +120,40 @@ def test_where_sd_parsers_reads_a_sample_it_says_the_same_and_never_more(tmp_pat
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_panel_reads_what_the_command_reads(tmp_path: Path, name: str) -> None:
     file = SAMPLES[name].file(tmp_path)
-    arrival, reading = arrival_of(file.name, file.read_bytes()), read(file)
-    assert arrival is not None and arrival.result is None
-    said = {**reading.recipe.to_dict(), "image": arrival.recipe.image.address}
-    left = {field: value for field, value in said.items() if getattr(arrival.recipe, field) is None}
-    assert {**arrival.recipe.to_dict(), **left} == said
-    assert all(any(field in line for line in arrival.lines) for field in left)
-    assert set(reading.left_out) <= set(arrival.lines)
+    dropped, reading = dropped_file(file.name, file.read_bytes()), read(file)
+    assert dropped is not None and dropped.result is None
+    said = {**reading.recipe.to_dict(), "image": dropped.recipe.image.address}
+    left = {field: value for field, value in said.items() if getattr(dropped.recipe, field) is None}
+    assert {**dropped.recipe.to_dict(), **left} == said
+    assert all(any(field in line for line in dropped.lines) for field in left)
+    assert set(reading.left_out) <= set(dropped.lines)
 
 
 def test_a_panel_says_that_there_were_more_passes(tmp_path: Path) -> None:
     second = {"class_type": "KSampler", "inputs": {**GRAPH["3"]["inputs"], "denoise": 0.5, "latent_image": ["3", 0]}}
     decoded = {"class_type": "VAEDecode", "inputs": {"samples": ["30", 0], "vae": ["4", 2]}}
     file = strangers.png(tmp_path / "a.png", prompt=JSON({**GRAPH, "30": second, "8": decoded}))
-    arrival = arrival_of("a.png", file.read_bytes())
-    assert arrival is not None and arrival.recipe.strength == 0.5
-    assert any("last of 2 passes" in line for line in arrival.lines)
+    dropped = dropped_file("a.png", file.read_bytes())
+    assert dropped is not None and dropped.recipe.strength == 0.5
+    assert any("last of 2 passes" in line for line in dropped.lines)
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"])
 def test_what_is_no_picture_brings_no_settings(content: bytes) -> None:
-    assert arrival_of("a.png", content) is None
+    assert dropped_file("a.png", content) is None
 
 
 @pytest.mark.parametrize("name", strangers.BROKEN)
 def test_a_picture_whose_settings_nobody_can_read_is_a_picture_all_the_same(tmp_path: Path, name: str) -> None:
     file = strangers.png(tmp_path / "a.png", **strangers.BROKEN[name])
-    assert arrival_of("a.png", file.read_bytes()) is None
+    assert dropped_file("a.png", file.read_bytes()) is None
     large = strangers.png(tmp_path / "b.png", prompt="x" * 1_000_001)
-    assert arrival_of("b.png", large.read_bytes()) is None
+    assert dropped_file("b.png", large.read_bytes()) is None
 
 
 def test_a_picture_without_a_word_brings_no_settings(tmp_path: Path) -> None:
     Image.effect_noise((64, 64), 60).convert("RGBA").save(tmp_path / "a.png")
-    assert arrival_of("a.png", (tmp_path / "a.png").read_bytes()) is None
+    assert dropped_file("a.png", (tmp_path / "a.png").read_bytes()) is None
     assert read_if_said(tmp_path / "a.png") is None
 
 
@@ -253,7 +253,7 @@ def assert_a_file_with_it_is_read_or_refused(chunk: str, text: str) -> None:
         if reading is not None:
             assert all(line.isprintable() for line in repr(reading).splitlines())
             reading.cell()
-            arrival_of("a.png", file.getvalue())
+            dropped_file("a.png", file.getvalue())
     except NbdiffuseError as error:
         assert "\n" not in str(error)
 

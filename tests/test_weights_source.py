@@ -20,7 +20,7 @@ def undone() -> Iterator[None]:
 
 def test_the_choice_is_written_into_every_complete_recipe() -> None:
     recipe = Recipe(prompt="a cat", seed=1)
-    weights_source.use("tiny")
+    weights_source.use("embedded")
     assert resolve(recipe).checkpoint == "sd15" and resolve(recipe).width == 128
     weights_source.use("hub")
     assert resolve(recipe).checkpoint == "stable-diffusion-v1-5/stable-diffusion-v1-5" and resolve(recipe).width == 512
@@ -34,10 +34,10 @@ def test_a_complete_recipe_keeps_its_weights_whatever_is_chosen_later() -> None:
 
 
 def test_an_unknown_choice_offers_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ParameterError, match=r"`use` must be one of tiny, hub, got 'hug'\. Did you mean 'hub'\?"):
+    with pytest.raises(ParameterError, match=r"`use` must be one of embedded, hub, got 'hug'\. Did you mean 'hub'\?"):
         weights_source.use("hug")
     monkeypatch.setenv(weights_source.VARIABLE, "big")
-    with pytest.raises(ParameterError, match=r"`NBDIFFUSE_USE` must be one of tiny, hub, got 'big'"):
+    with pytest.raises(ParameterError, match=r"`NBDIFFUSE_USE` must be one of embedded, hub, got 'big'"):
         resolve(Recipe(prompt="a cat"))
     monkeypatch.setenv(weights_source.VARIABLE, "hub")
     assert weights_source.source() == "hub"

@@ -20,7 +20,7 @@ from ..prompts import dialects
 from ..recipes import prompt_loras
 from ..recipes.chain import Chain
 from ..recipes.fields import names_of
-from ..recipes.preset import way
+from ..recipes.preset import mode_of
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
 from ..recipes.resolve import ALWAYS
@@ -35,7 +35,7 @@ _OTHER_NOISE = "The seed is carried over, but other tools draw other noise from 
 
 
 @dataclass(frozen=True)
-class Reading:
+class ParsedFile:
     """What a file says of how it was made.
 
     Parameters
@@ -73,7 +73,7 @@ class Reading:
         named = [{name: words[name] for name in step.pictures} for step in steps]
         return chain_text(Chain(tuple(steps)), named) if self.earlier else cell_text(steps[0], named[0])
 
-    def noting(self, *lines: str) -> Reading:
+    def noting(self, *lines: str) -> ParsedFile:
         """Return a copy with further lines for people in front of its notices."""
         return replace(self, notices=(*lines, *self.notices))
 
@@ -88,7 +88,7 @@ class Reading:
         return "\n".join(map(visible, lines)).strip()
 
 
-def read(source: str | os.PathLike[str] | bytes | Image.Image, name: str = "") -> Reading:
+def read(source: str | os.PathLike[str] | bytes | Image.Image, name: str = "") -> ParsedFile:
     """Read how a picture was made: by nbdiffuse, or by one of `metadata.tools.NAMES`.
 
     Parameters
@@ -118,7 +118,7 @@ def read(source: str | os.PathLike[str] | bytes | Image.Image, name: str = "") -
     return reading
 
 
-def read_if_said(source: str | os.PathLike[str] | bytes | Image.Image, name: str = "") -> Reading | None:
+def read_if_said(source: str | os.PathLike[str] | bytes | Image.Image, name: str = "") -> ParsedFile | None:
     """Read the same, or return None where the file says nothing of its making."""
     found = image_files.read(source, hidden=True)
     if found.provenance is not None:
@@ -146,7 +146,7 @@ def _reason(error: ValueError) -> str:
     return "no JSON" if "line" in str(error) and "column" in str(error) else visible(str(error))[:100]
 
 
-def _ours(provenance: Provenance) -> Reading:
+def _ours(provenance: Provenance) -> ParsedFile:
     recipe = provenance.recipe
     notices: tuple[str, ...] = ()
     if provenance.chain is not None and len(provenance.chain) > 1:
@@ -154,10 +154,10 @@ def _ours(provenance: Provenance) -> Reading:
         notices = (f"It is the last of a chain of {count} steps: `nbdiffuse.replay(FILE)` runs all of them.",)
     if provenance.partial is not None:
         notices += (f"The run was stopped after {provenance.partial} steps; the recipe runs all of them.",)
-    return Reading(OURS, recipe, (), notices, provenance, recipe.image is not None)
+    return ParsedFile(OURS, recipe, (), notices, provenance, recipe.image is not None)
 
 
-def _theirs(tool: str, parsed: Parsed) -> Reading:
+def _theirs(tool: str, parsed: Parsed) -> ParsedFile:
     passes, left = [*parsed.before, parsed.values], list(parsed.left_out)
     steps = []
     for number, said in enumerate(passes, start=1):
@@ -171,7 +171,7 @@ def _theirs(tool: str, parsed: Parsed) -> Reading:
         notices.append(_OTHER_NOISE)
     if starts:
         notices.append(f"The file does not hold the initial picture: put it into `{WORDS['image']}` before the cell runs.")
-    return Reading(tool, recipe, tuple(left), tuple(notices), None, starts, tuple(steps[:-1]))
+    return ParsedFile(tool, recipe, tuple(left), tuple(notices), None, starts, tuple(steps[:-1]))
 
 
 def _step(values: dict[str, Any], left: list[str], *, redraws: bool, keeps_size: bool) -> Recipe:
@@ -183,7 +183,7 @@ def _step(values: dict[str, Any], left: list[str], *, redraws: bool, keeps_size:
         values.pop("model")
         preset = preset_of(Recipe().model)
     trial = Recipe(**{**values, "image": _MISSING if redraws else None})
-    taken = ALWAYS | set(preset.defaults_for(way(trial))) | {*names_of("controlnets"), *names_of("mask"), *names_of("loras")}
+    taken = ALWAYS | set(preset.defaults_for(mode_of(trial))) | {*names_of("controlnets"), *names_of("mask"), *names_of("loras")}
     for name in [name for name in values if name not in taken]:
         left.append(f"Not carried over: {name}: {str(values.pop(name))[:80]!r}, {preset.name} does not take it.")
     if values.get("scheduler") not in (None, *preset.schedulers):

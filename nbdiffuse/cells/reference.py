@@ -31,7 +31,7 @@ def _row(preset: Preset) -> str:
     defaults = preset.defaults_for(task)
     numbers = [defaults.get(name) for name in ("strength", "guidance_scale", "num_inference_steps")]
     cells = [f"`{preset.name}`", *("" if number is None else f"{number:g}" for number in numbers)]
-    origins = [origin for origin in (preset.tiny, preset.hub) if origin]
+    origins = [origin for origin in (preset.embedded, preset.hub) if origin]
     cells.append(", ".join(str(origin.native_size) for origin in origins))
     cells += [preset.trigger, f"{preset.hub.checkpoint} ({preset.hub.licence})" if preset.hub else ""]
     return "| " + " | ".join(cells) + " |"

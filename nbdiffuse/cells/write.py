@@ -49,7 +49,7 @@ def cell_text(recipe: Recipe, words: Mapping[str, str], expressions: Mapping[str
     """
     for negative_in_body in (True, False):
         text = _magic(recipe, words, negative_in_body)
-        if _says(text, recipe, words):
+        if _round_trips(text, recipe, words):
             return text
     return _python(_call(recipe, words, expressions or {}))
 
@@ -72,7 +72,7 @@ def chain_text(chain: Chain, words: Sequence[Mapping[str, str]], expressions: Se
     """
     for negative_in_body in (True, False):
         text = _chain_magic(chain, words, negative_in_body)
-        if _says_chain(text, chain, words):
+        if _chain_round_trips(text, chain, words):
             return text
     given = expressions or ({},) * len(chain)
     calls = [_call(*one) for one in zip(chain, words, given, strict=True)]
@@ -125,7 +125,7 @@ def _typed(name: str, value: Any) -> str:
     return '"' + value.replace('"', '""') + '"' if "," in value else str(value)
 
 
-def _says(text: str, recipe: Recipe, words: Mapping[str, str]) -> bool:
+def _round_trips(text: str, recipe: Recipe, words: Mapping[str, str]) -> bool:
     """Whether a cell is read as the recipe, and survives an editor and IPython."""
     heard = received(text)
     if _NOT_TYPED.search(text) or heard is None or heard[0] not in ("img2img", "txt2img"):
@@ -134,10 +134,10 @@ def _says(text: str, recipe: Recipe, words: Mapping[str, str]) -> bool:
         read = parse_cell(*heard)
     except NbdiffuseError:
         return False
-    return not read.axes and not read.notices and {"model": Recipe().model, **read.values} == _meant(recipe, words)
+    return not read.axes and not read.notices and {"model": Recipe().model, **read.values} == _expected_values(recipe, words)
 
 
-def _says_chain(text: str, chain: Chain, words: Sequence[Mapping[str, str]]) -> bool:
+def _chain_round_trips(text: str, chain: Chain, words: Sequence[Mapping[str, str]]) -> bool:
     """The same for a cell of `%%chain`."""
     heard = received(text)
     if _NOT_TYPED.search(text) or heard is None or heard[0] != "chain":
@@ -146,7 +146,7 @@ def _says_chain(text: str, chain: Chain, words: Sequence[Mapping[str, str]]) -> 
         read = parse_chain(*heard[1:])
     except NbdiffuseError:
         return False
-    meant = [_meant(step, names) for step, names in zip(chain, words, strict=True)]
+    meant = [_expected_values(step, names) for step, names in zip(chain, words, strict=True)]
     return not read.axes and not read.notices and list(read.steps) == meant
 
 
@@ -167,7 +167,7 @@ def received(cell: str) -> tuple[str, str, str] | None:
     return (name, line, body) if all(isinstance(part, str) for part in (name, line, body)) else None
 
 
-def _meant(recipe: Recipe, words: Mapping[str, str]) -> dict[str, Any]:
+def _expected_values(recipe: Recipe, words: Mapping[str, str]) -> dict[str, Any]:
     return {name: words[name] if isinstance(value, Picture) else value for name, value in recipe.values().items()}
 
 

@@ -18,7 +18,7 @@ def vae_of(components: Any) -> Any:
     return next((one for one in held if one is not None), None)
 
 
-def space_of(components: Any) -> str:
+def latent_space_id(components: Any) -> str:
     """Return what identifies the latent space of a checkpoint's components.
 
     Parameters

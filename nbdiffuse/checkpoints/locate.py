@@ -85,7 +85,7 @@ class Checkpoint:
         return "@" not in self.identity.partition("+")[0]
 
 
-def find(word: str, half: bool = False, base: Checkpoint | None = None) -> Checkpoint:
+def locate(word: str, half: bool = False, base: Checkpoint | None = None) -> Checkpoint:
     """Find a checkpoint, fetch what is missing from the hub, and check its files.
 
     Parameters

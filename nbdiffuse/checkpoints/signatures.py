@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from ..library_logging import quiet
+from ..library_logging import silence_libraries
 
 import diffusers  # isort: skip  (after `finding`, which forbids it to run a checkpoint's code)
 
@@ -24,7 +24,7 @@ def call_defaults(pipeline: str) -> dict[str, Any]:
     pipeline
         diffusers' class name.
     """
-    quiet()
+    silence_libraries()
     parameters = inspect.signature(getattr(diffusers, pipeline).__call__).parameters
     return {name: parameter.default for name, parameter in parameters.items() if name != "self"}
 
@@ -32,7 +32,7 @@ def call_defaults(pipeline: str) -> dict[str, Any]:
 def automatic_class(pipeline: str) -> str:
     """Return the class whose `from_pretrained` chooses a pipeline by its task; the pipeline's own where there is none."""
     # Before the pipelines are imported: that is when transformers says what is not installed.
-    quiet()
+    silence_libraries()
     from diffusers.pipelines import auto_pipeline
 
     for name, mapping in _AUTOMATIC.items():

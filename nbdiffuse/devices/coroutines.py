@@ -1,4 +1,4 @@
-"""Lanes: work that pauses where it wants something from outside, and goes on with the answer."""
+"""Coroutines: work that pauses where it wants something from outside, and goes on with the answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .worker import detached
 T = TypeVar("T")
 
 
-class Lane(Generic[T]):
+class Coroutine(Generic[T]):
     """Work with a stack of its own, on the thread that resumes it: one at a time runs, and what they share needs no locks.
 
     Not a thread of its own: on a CPU torch keeps helpers for each thread that computes,
@@ -23,15 +23,15 @@ class Lane(Generic[T]):
     Parameters
     ----------
     work
-        Called with the lane when it is first resumed.
+        Called with the coroutine when it is first resumed.
     """
 
-    def __init__(self, work: Callable[[Lane[T]], T]) -> None:
+    def __init__(self, work: Callable[[Coroutine[T]], T]) -> None:
         self.result: T | None = None
         self.error: NbdiffuseError | None = None
         self.seconds = 0.0
         self.shared_rows = 0
-        self._work: Callable[[Lane[T]], T] | None = work
+        self._work: Callable[[Coroutine[T]], T] | None = work
         self._stack = greenlet(self._run)
 
     def resume(self, answer: Any = None) -> Any:

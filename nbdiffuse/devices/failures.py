@@ -43,7 +43,7 @@ def out_of_memory_line(device: torch.device, size: tuple[int, int], relief: str)
     size
         Width and height of the result, in pixels.
     relief
-        From `Levers.relief`.
+        From `Optimizations.relief`.
     """
     ran_out = f"The memory of {device} ran out at {size[0]}x{size[1]} pixels; {format_size(free_bytes(device))} are free now."
     ways = ["Give a smaller width and height", "free models with `%diffuse unload`"]

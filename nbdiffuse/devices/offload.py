@@ -39,7 +39,7 @@ def choose(sizes: Mapping[str, int], room: int) -> str:
     return "model" if max(sizes.values(), default=0) <= room else "sequential"
 
 
-class Turn(CpuOffload):
+class WeightOnload(CpuOffload):
     """Bring a model to the device when it is called, and send those whose turn is over back to RAM.
 
     diffusers' own chain of hooks knows one order, in which the VAE comes last: one that
@@ -88,7 +88,7 @@ class Offload:
         self._layered = [one for one in self._models if one not in self._whole]
         for model in self._whole:
             model.to(RAM)
-            add_hook_to_module(model, Turn(device, [other for other in self._whole if other is not model]), append=True)
+            add_hook_to_module(model, WeightOnload(device, [other for other in self._whole if other is not model]), append=True)
         for model in self._layered:
             cpu_offload(model, device, offload_buffers=len(model._parameters) > 0)
 

@@ -1,4 +1,4 @@
-"""Levers of speed and memory: how resident models are run, apart from what they compute."""
+"""Optimizations of speed and memory: how resident models are run, apart from what they compute."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .offload import MODES
 
 
 @dataclass(frozen=True)
-class Levers:
+class Optimizations:
     """How models are run.
 
     Parameters
@@ -43,19 +43,19 @@ class Levers:
     vae_tiling: str = "auto"
     dtype: str = "auto"
 
-    def replace(self, name: str, value: str) -> Levers:
-        """Return a copy with one lever moved.
+    def replace(self, name: str, value: str) -> Optimizations:
+        """Return a copy with one optimization moved.
 
         Raises
         ------
         ParameterError
-            There is no such lever or position.
+            There is no such optimization or position.
         NbdiffuseError
             A library that the position needs is not installed.
         """
         name = name.replace("-", "_")
         if name not in POSITIONS:
-            raise ParameterError(f"{name!r} is no lever. {did_you_mean(name, POSITIONS)}")
+            raise ParameterError(f"{name!r} is no optimization. {did_you_mean(name, POSITIONS)}")
         if value not in POSITIONS[name]:
             choices = ", ".join(POSITIONS[name])
             raise ParameterError(f"`{name}` must be one of {choices}, got {value!r}. {did_you_mean(value, POSITIONS[name])}")
@@ -65,7 +65,7 @@ class Levers:
         return dataclasses.replace(self, **{name: value})
 
     def table(self) -> dict[str, str]:
-        """Return every lever's position, by name."""
+        """Return every optimization's position, by name."""
         return dataclasses.asdict(self)
 
     def dtype_on(self, device: torch.device) -> torch.dtype:
@@ -75,7 +75,7 @@ class Levers:
         return chosen
 
     def relief(self, device: torch.device) -> str:
-        """Return the lever that takes least from speed where memory is short, such as "offload auto"; "" when none is left."""
+        """Return the optimization that costs least speed where memory is short, such as "offload auto"; "" when none is left."""
         if device.type != "cpu" and self.offload not in ("auto", MODES[-1]):
             return "offload auto"
         return "dtype bfloat16" if self.dtype_on(device) == torch.float32 else ""
@@ -94,26 +94,26 @@ POSITIONS: Mapping[str, tuple[str, ...]] = {
     "vae_tiling": ("auto", "on"),
     "dtype": ("auto", "float32", "float16", "bfloat16"),
 }
-"""Positions of each lever; the first one is the default."""
+"""Positions of each optimization; the first one is the default."""
 _DENOISERS = ("unet", "controlnet", "prior_prior")
 _PROCESSORS = {"sdpa": AttnProcessor2_0, "plain": AttnProcessor}
 
 
-def pull(components: Mapping[str, Any], levers: Levers) -> None:
-    """Bring a checkpoint's components into the positions of the levers; calling it again changes nothing.
+def apply(components: Mapping[str, Any], optimizations: Optimizations) -> None:
+    """Bring a checkpoint's components into the positions of the optimizations; calling it again changes nothing.
 
     Only attention of the usual kind is exchanged: special processors, as Kandinsky's
     and LoRA's, stay.
     """
-    layout = torch.channels_last if levers.channels_last == "on" else torch.contiguous_format
+    layout = torch.channels_last if optimizations.channels_last == "on" else torch.contiguous_format
     models: dict[str, Any] = {name: one for name, one in components.items() if isinstance(one, torch.nn.Module)}
     for name, component in models.items():
         component.to(memory_format=layout)
         if name in _DENOISERS or name == ".":
-            _attend(component, levers.attention)
-            _compile(component, levers.compile == "on")
+            _attend(component, optimizations.attention)
+            _compile(component, optimizations.compile == "on")
         if hasattr(component, "enable_tiling") and hasattr(component, "disable_tiling"):
-            (component.enable_tiling if levers.vae_tiling == "on" else component.disable_tiling)()
+            (component.enable_tiling if optimizations.vae_tiling == "on" else component.disable_tiling)()
 
 
 def _attend(model: Any, attention: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import CheckpointError, did_you_mean
 from . import shared_weights, world
 
-__all__ = ["borrowed", "changed", "identity", "names", "path", "world"]
+__all__ = ["changed", "identity", "names", "path", "shared_weights_of", "world"]
 
 
 def names() -> list[str]:
@@ -40,9 +40,9 @@ def path(name: str) -> Path:
     return shared_weights.directory(name)
 
 
-def borrowed(name: str) -> dict[str, str]:
+def shared_weights_of(name: str) -> dict[str, str]:
     """Return which components of an embedded checkpoint ship in which other one, such as {"vae": "sd15"}."""
-    return dict(shared_weights.BORROWED.get(name, {}))
+    return dict(shared_weights.SHARED_WEIGHTS.get(name, {}))
 
 
 def changed(name: str) -> dict[str, str]:

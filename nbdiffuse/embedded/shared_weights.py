@@ -22,7 +22,7 @@ from ..files.folders import cache_folder
 from . import weight_deltas
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-BORROWED: Mapping[str, Mapping[str, str]] = {
+SHARED_WEIGHTS: Mapping[str, Mapping[str, str]] = {
     "comic": {"vae": "sd15"},
     "pixel-art": {"vae": "sd15"},
     "elden-ring": {"vae": "sd15"},
@@ -50,7 +50,7 @@ def files(name: str) -> Mapping[str, tuple[Path, str]]:
         change, _ = own.pop(f"{component}/{weight_deltas.NAME}")
         weights = f"{component}/{weight_deltas.WEIGHTS}"
         own[weights] = change, own[weights][1]
-    for component, owner in BORROWED.get(name, {}).items():
+    for component, owner in SHARED_WEIGHTS.get(name, {}).items():
         lent = (file for file in manifest if file.startswith(f"{owner}/{component}/"))
         own |= {file.removeprefix(f"{owner}/"): (CHECKPOINTS / file, manifest[file]) for file in lent}
     return dict(sorted(own.items()))
@@ -63,14 +63,14 @@ def digest(name: str) -> str:
 
 
 def directory(name: str) -> Path:
-    """Return a checkpoint's complete directory; one that borrows is put together at the first call.
+    """Return a checkpoint's complete directory; one that shares weights is put together at the first call.
 
     Raises
     ------
     CheckpointError
         The cache folder cannot be written.
     """
-    if name not in BORROWED:
+    if name not in SHARED_WEIGHTS:
         return CHECKPOINTS / name
     whole = cache_folder() / "embedded" / digest(name)[:16] / name
     if not whole.is_dir():
@@ -86,16 +86,16 @@ def directory(name: str) -> Path:
 def _put_together(name: str, whole: Path) -> None:
     """Fill a folder of our own and rename it: other processes see all of it, or nothing."""
     whole.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=whole.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=whole.parent))
     try:
         for file, (shipped, _) in files(name).items():
-            target = draft / file
+            target = temporary / file
             target.parent.mkdir(exist_ok=True)
             _put(name, shipped, target)
-        draft.chmod(0o755)
-        draft.rename(whole)
+        temporary.chmod(0o755)
+        temporary.rename(whole)
     except OSError:
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         if not whole.is_dir():  # else another process was faster
             raise
 

@@ -1,4 +1,4 @@
-"""A pipeline whose denoisers and decoder ask a lane for their calls, so that recipes can share them."""
+"""A pipeline whose denoisers and decoder ask a coroutine for their calls, so that recipes can share them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 
-from ..devices.coroutines import Lane
+from ..devices.coroutines import Coroutine
 from ..results import Result
-from .model_calls import Call
+from .model_calls import ModelCall
 
 DENOISERS = {"unet": UNet2DConditionModel, "controlnet": ControlNetModel}
 
 
-def share(lane: Lane[Result], pipeline: Any) -> None:
-    """Let a pipeline ask the lane for calls of its denoisers and its decoder.
+def batch_model_calls(coroutine: Coroutine[Result], pipeline: Any) -> None:
+    """Let a pipeline ask the coroutine for calls of its denoisers and its decoder.
 
     It gets copies that share all weights; the resident models stay as they are. A
     pipeline of another make, and one whose models are compiled or offloaded, makes its
@@ -36,16 +36,16 @@ def share(lane: Lane[Result], pipeline: Any) -> None:
             view = copy.copy(model)
             # Hooks belong to the call that is made, not to the one that asks for it.
             view._forward_hooks, view._forward_pre_hooks = OrderedDict(), OrderedDict()
-            view.forward = functools.partial(_asked, lane, model)
+            view.forward = functools.partial(_asked, coroutine, model)
             setattr(pipeline, name, view)
-    pipeline.vae = _decoding(lane, vae)
+    pipeline.vae = _decoding(coroutine, vae)
 
 
-def _asked(lane: Lane[Result], model: Any, *args: Any, **kwargs: Any) -> Any:
-    return lane.ask(Call(model, model, args, kwargs))
+def _asked(coroutine: Coroutine[Result], model: Any, *args: Any, **kwargs: Any) -> Any:
+    return coroutine.ask(ModelCall(model, model, args, kwargs))
 
 
-def _decoding(lane: Lane[Result], vae: Any) -> Any:
+def _decoding(coroutine: Coroutine[Result], vae: Any) -> Any:
     view = copy.copy(vae)
     alone, usual = view.decode, (vae.dtype, vae.use_tiling)
 
@@ -53,7 +53,7 @@ def _decoding(lane: Lane[Result], vae: Any) -> Any:
         # A decoder that was changed for this picture, to save it, is changed back after it.
         if (view.dtype, view.use_tiling) != usual:
             return alone(latents, return_dict=return_dict)
-        return lane.ask(Call(vae, alone, (latents,), {"return_dict": return_dict}))
+        return coroutine.ask(ModelCall(vae, alone, (latents,), {"return_dict": return_dict}))
 
     view.decode = decode
     return view

@@ -1,7 +1,7 @@
 """Several recipes through one denoising loop: each keeps its own pipeline, scheduler and generator, and they share model calls.
 
-Every recipe runs in diffusers' own pipeline call, in a lane of its own. Where the call
-reaches its denoiser or its decoder the lane pauses, and when all lanes have paused,
+Every recipe runs in diffusers' own pipeline call, in a coroutine of its own. Where the call
+reaches its denoiser or its decoder the coroutine pauses, and when all coroutines have paused,
 calls of one kind are made as one. So a recipe joins at any step of the others, with
 another strength, step count or prompt, and a place that becomes free is filled at once.
 """
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
-from ..devices.coroutines import Lane
+from ..devices.coroutines import Coroutine
 from ..devices.failures import free_caches, is_out_of_memory
 from ..devices.memory import free_bytes
 from ..errors import Interrupted, NbdiffuseError
@@ -27,9 +27,9 @@ from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..results import Result
 from ..store.store import BATCH
-from .batched_models import share
+from .batched_models import batch_model_calls
 from .engine import Engine
-from .model_calls import Call, made_as_one
+from .model_calls import ModelCall, run_batched
 from .progress import Progress
 
 MAX_ROWS = 32
@@ -43,7 +43,7 @@ ACTIVATIONS = 64
 Outcome = Result | NbdiffuseError
 
 
-class Batch:
+class ContinuousBatch:
     """Recipes on their way through one denoising loop; used by one thread only.
 
     Parameters
@@ -84,8 +84,8 @@ class Batch:
         self._snapshot = snapshot
         self._begun = 0
         self._interrupted = False
-        self._lanes: dict[int, Lane[Result]] = {}
-        self._asked: dict[int, Call] = {}
+        self._coroutines: dict[int, Coroutine[Result]] = {}
+        self._asked: dict[int, ModelCall] = {}
         # The first recipe goes ahead until its first call shows what a row takes.
         self._limit = 1
 
@@ -97,7 +97,7 @@ class Batch:
         Interrupted
             `stop` was set; what was finished before has its outcome.
         """
-        # Lanes that leave `no_grad` in another order than they entered it find it as it is here.
+        # Coroutines that leave `no_grad` in another order than they entered it find it as it is here.
         with torch.no_grad(), self._engine.pipelines.held(self._snapshot):
             try:
                 while not self._stop.is_set() and self._fill():
@@ -105,7 +105,7 @@ class Batch:
                         if not self._stop.is_set():
                             self._answer(indices)
             finally:
-                stopped = bool(self._lanes) or self._interrupted
+                stopped = bool(self._coroutines) or self._interrupted
                 self._leave()
         if self._stop.is_set() and (stopped or self._begun < len(self._recipes)):
             raise Interrupted("Stopped.")
@@ -114,45 +114,45 @@ class Batch:
         """Begin what has room, and tell whether anything is under way."""
         while self._begun < len(self._recipes) and not self._stop.is_set() and self._has_room():
             index, self._begun = self._begun, self._begun + 1
-            self._lanes[index] = Lane(functools.partial(self._work, index))
+            self._coroutines[index] = Coroutine(functools.partial(self._work, index))
             self._go_on(index, None)
-        return bool(self._lanes)
+        return bool(self._coroutines)
 
     def _has_room(self) -> bool:
         if self._begun and self._pause():
             return False
-        if not self._lanes:
+        if not self._coroutines:
             return True
-        following, present = self._recipes[self._begun], [self._recipes[index] for index in self._lanes]
+        following, present = self._recipes[self._begun], [self._recipes[index] for index in self._coroutines]
         fits = sum(map(_rows, present)) + _rows(following) <= self._limit
         return fits and _weights(following) == _weights(present[0])
 
-    def _work(self, index: int, lane: Lane[Result]) -> Result:
+    def _work(self, index: int, coroutine: Coroutine[Result]) -> Result:
         progress = functools.partial(self._on_progress, index)
-        prepare = functools.partial(share, lane)
-        return self._engine.run(self._recipes[index], progress, self._stop, prepare, lambda: len(self._lanes) == 1)
+        prepare = functools.partial(batch_model_calls, coroutine)
+        return self._engine.run(self._recipes[index], progress, self._stop, prepare, lambda: len(self._coroutines) == 1)
 
     def _go_on(self, index: int, answer: Any) -> None:
-        lane = self._lanes[index]
-        call = lane.resume(answer)
+        coroutine = self._coroutines[index]
+        call = coroutine.resume(answer)
         if call is not None:
             self._asked[index] = call
             if isinstance(call.model, UNet2DConditionModel) and self._limit == 1:
                 self._limit = _room(call)
             return
-        del self._lanes[index]
-        if lane.result is not None:
-            batch = {BATCH: f"{lane.shared_rows} rows"} if lane.shared_rows else {}
-            fingerprint = {**lane.result.fingerprint, **batch}
-            self._on_outcome(index, dataclasses.replace(lane.result, seconds=lane.seconds, fingerprint=fingerprint))
-        elif isinstance(lane.error, Interrupted):
-            # A stop that came before the lane's first call, such as while weights were loaded.
+        del self._coroutines[index]
+        if coroutine.result is not None:
+            batch = {BATCH: f"{coroutine.shared_rows} rows"} if coroutine.shared_rows else {}
+            fingerprint = {**coroutine.result.fingerprint, **batch}
+            self._on_outcome(index, dataclasses.replace(coroutine.result, seconds=coroutine.seconds, fingerprint=fingerprint))
+        elif isinstance(coroutine.error, Interrupted):
+            # A stop that came before the coroutine's first call, such as while weights were loaded.
             self._interrupted = True
-        elif lane.error is not None:
-            self._on_outcome(index, lane.error)
+        elif coroutine.error is not None:
+            self._on_outcome(index, coroutine.error)
 
     def _alike(self) -> list[list[int]]:
-        """Group the lanes that wait for calls of one kind; decoders come first, since they make room."""
+        """Group the coroutines that wait for calls of one kind; decoders come first, since they make room."""
         last = {index: call for index, call in self._asked.items() if isinstance(call.model, AutoencoderKL)}
         groups: dict[Any, list[int]] = {}
         for index, call in (last or self._asked).items():
@@ -160,7 +160,7 @@ class Batch:
         return list(groups.values())
 
     def _answer(self, indices: Sequence[int]) -> None:
-        """Make the calls that some lanes wait for, and let the lanes go on."""
+        """Make the calls that some coroutines wait for, and let the coroutines go on."""
         calls = {index: self._asked.pop(index) for index in indices}
         most = MAX_DECODED if isinstance(calls[indices[0]].model, AutoencoderKL) else self._limit
         for part in _parts(calls, most):
@@ -169,14 +169,14 @@ class Batch:
             took = (time.perf_counter() - begun) / sum(calls[index].rows for index in part)
             rows = sum(calls[index].rows for index in part) if len(part) > 1 else 0
             for index, answer in zip(part, answers, strict=True):
-                self._lanes[index].shared_rows = max(rows, self._lanes[index].shared_rows)
-                self._lanes[index].seconds += took * calls[index].rows
+                self._coroutines[index].shared_rows = max(rows, self._coroutines[index].shared_rows)
+                self._coroutines[index].seconds += took * calls[index].rows
                 self._go_on(index, answer)
 
-    def _made(self, calls: Sequence[Call]) -> list[Any]:
-        """Make calls of one kind as one; what fails is tried in halves, so that only one lane gets an error."""
+    def _made(self, calls: Sequence[ModelCall]) -> list[Any]:
+        """Make calls of one kind as one; what fails is tried in halves, so that only one coroutine gets an error."""
         try:
-            return made_as_one(calls)
+            return run_batched(calls)
         except Exception as error:
             if len(calls) == 1:
                 return [error]
@@ -189,12 +189,12 @@ class Batch:
         return self._made(calls[:half]) + self._made(calls[half:])
 
     def _leave(self) -> None:
-        """End the lanes that are still under way; nothing of them stays."""
+        """End the coroutines that are still under way; nothing of them stays."""
         self._asked.clear()
-        for lane in self._lanes.values():
-            while lane.resume(Interrupted("Stopped.")) is not None:
+        for coroutine in self._coroutines.values():
+            while coroutine.resume(Interrupted("Stopped.")) is not None:
                 pass
-        self._lanes.clear()
+        self._coroutines.clear()
 
 
 def _rows(recipe: Recipe) -> int:
@@ -211,14 +211,14 @@ def _weights(recipe: Recipe) -> tuple[Any, ...]:
     )
 
 
-def _room(call: Call) -> int:
+def _room(call: ModelCall) -> int:
     """Return how many rows like those of a denoiser's call may be computed at once."""
     sample = call.args[0]
     row = ACTIVATIONS * call.model.config.block_out_channels[0] * sample.shape[-2] * sample.shape[-1] * sample.element_size()
     return max(2, min(MAX_ROWS, int(SHARE_OF_FREE * free_bytes(sample.device) / row)))
 
 
-def _parts(calls: dict[int, Call], most: int) -> list[list[int]]:
+def _parts(calls: dict[int, ModelCall], most: int) -> list[list[int]]:
     """Cut calls into parts of at most so many rows, as even as possible."""
     total = sum(call.rows for call in calls.values())
     parts: list[list[int]] = [[] for _ in range(-(-total // most))]

@@ -28,7 +28,7 @@ Key = tuple[Any, ...]
 Kept = tuple[torch.Tensor | None, ...]
 
 
-class Encodings:
+class EmbeddingCache:
     """Keep encodings between runs; used by one thread only.
 
     Parameters

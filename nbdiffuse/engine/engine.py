@@ -39,9 +39,9 @@ from ..recipes.steps import skipped_steps
 from ..results import Result
 from ..version import __version__
 from . import conditioning
-from .embedding_cache import Encodings
+from .embedding_cache import EmbeddingCache
 from .notices import notices
-from .progress import Progress, Watcher
+from .progress import Progress, StepWatcher
 
 
 class Engine:
@@ -49,7 +49,7 @@ class Engine:
 
     def __init__(self, pipelines: Pipelines) -> None:
         self.pipelines = pipelines
-        self.encodings = Encodings()
+        self.embedding_cache = EmbeddingCache()
         self._dead = False
 
     def run(
@@ -65,7 +65,7 @@ class Engine:
         Parameters
         ----------
         recipe
-            From `completion.resolve`.
+            From `resolve.resolve`.
         on_progress
             Called after each step, on this thread.
         stop
@@ -121,7 +121,7 @@ class Engine:
         pipeline = self._acquired(recipe)
         prepare(pipeline)
         pictures = fitted_pictures(recipe)
-        watcher = Watcher(recipe, on_progress, stop, self.pipelines.latent_rgb(word))
+        watcher = StepWatcher(recipe, on_progress, stop, self.pipelines.latent_rgb(word))
         watcher.check_stop()
         started = time.perf_counter()
         guard = GuardedVae(vae_of(pipeline.components))
@@ -129,7 +129,7 @@ class Engine:
             with (
                 _hooks(pipeline, watcher, skipped_steps(recipe)),
                 guard,
-                self.encodings.reuse(pipeline, self.pipelines.scope(word)),
+                self.embedding_cache.reuse(pipeline, self.pipelines.scope(word)),
             ):
                 output = pipeline(**self._arguments(recipe, pipeline, pictures), output_type="np")
                 pixels = output.images
@@ -140,7 +140,7 @@ class Engine:
             self.pipelines.rest()
         if guard.encoder_rung:
             # What was kept of it would be used without a word the next time.
-            self.encodings.clear()
+            self.embedding_cache.clear()
         if failure is not None:
             # Raised outside the `except`, so that the line does not hold the failed run's tensors.
             raise failure
@@ -196,7 +196,7 @@ class Engine:
         if not self._dead and not is_out_of_memory(error):
             return error
         device, size = self.pipelines.device, (recipe.width or 0, recipe.height or 0)
-        short = DeviceMemoryError(out_of_memory_line(device, size, self.pipelines.levers.relief(device)))
+        short = DeviceMemoryError(out_of_memory_line(device, size, self.pipelines.optimizations.relief(device)))
         line = RunError(DEAD_LINE) if self._dead else short
         line.details = "".join(traceback.format_exception(error))
         return line
@@ -219,7 +219,9 @@ class Engine:
         prompts: dict[str, Any] = {"negative_prompt": recipe.negative_prompt or None}
         if recipe.weighs:
             scope, device = self.pipelines.scope(weights_word(recipe)), pipeline._execution_device
-            prompts = conditioning.arguments(pipeline, recipe, lambda key, make: self.encodings.get((scope, *key), make, device))
+            prompts = conditioning.arguments(
+                pipeline, recipe, lambda key, make: self.embedding_cache.get((scope, *key), make, device)
+            )
         return {
             **arguments,
             **prompts,
@@ -248,7 +250,7 @@ class Engine:
             "pipeline": preset.pipeline(recipe),
             "scheduler": f"{recipe.scheduler}Scheduler",
             "checkpoint": self.pipelines.identity(weights_word(recipe)),
-            **self.pipelines.levers.fingerprint(),
+            **self.pipelines.optimizations.fingerprint(),
             **extras,
             **({"compel": version("compel")} if recipe.weighs else {}),
         }
@@ -266,7 +268,7 @@ def _extras(recipe: Recipe, preset: Preset) -> dict[str, str]:
 
 
 @contextmanager
-def _hooks(pipeline: Any, watcher: Watcher, skipped: int) -> Iterator[None]:
+def _hooks(pipeline: Any, watcher: StepWatcher, skipped: int) -> Iterator[None]:
     """Watch the denoising steps, and let a stop request end the steps of a prior too."""
     prior = getattr(pipeline, "prior_scheduler", None)
     with ExitStack() as hooks:

@@ -10,7 +10,7 @@ import torch
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class ModelCall:
     """A call of a model that works row by row.
 
     Parameters
@@ -39,7 +39,7 @@ class Call:
         return id(self.model), _kind(self.args, self.rows), _kind(self.kwargs, self.rows)
 
 
-def made_as_one(calls: Sequence[Call]) -> list[Any]:
+def run_batched(calls: Sequence[ModelCall]) -> list[Any]:
     """Make calls of one kind and return what each would have returned.
 
     Parameters

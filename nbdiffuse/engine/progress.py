@@ -44,7 +44,7 @@ class Progress:
         return self.elapsed / self.step * (self.steps - self.step) if self.step else None
 
 
-class Watcher:
+class StepWatcher:
     """Turn steps into progress and previews, and a stop request into an end.
 
     Parameters

@@ -12,7 +12,7 @@ import transformers
 from ..errors import CheckpointError, ParameterError
 from ..pipelines.pipelines import Pipelines
 from ..prompts import dialects
-from ..prompts.tokens import Strand, Token, TokenView
+from ..prompts.tokens import EncoderTokens, Token, TokenView
 from ..prompts.weights import Blend, Fragments, Weighted
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PROMPTS, Recipe
@@ -59,15 +59,15 @@ def view(pipelines: Pipelines, recipe: Recipe) -> TokenView:
     read = {name: dialects.read(dialect, recipe.get(name) or "", name) for name in PROMPTS}
     tokenizers = _tokenizers(pipelines.directory(str(with_weights(recipe, preset).checkpoint)), preset.name)
     positive, negative = texts_of(recipe, len(tokenizers))
-    strands: list[Strand] = []
+    encoder_tokens: list[EncoderTokens] = []
     for names in (positive, negative):
         for number, (name, tokenizer) in enumerate(zip(names, tokenizers.values(), strict=True), start=1):
             encoder = f"text encoder {number}" if len(tokenizers) > 1 else ""
             cut = _plain if dialect == dialects.NONE else _chunked
-            strands += [cut(tokenizer, name, encoder, part, fragments) for part, fragments in _parts(read[name])]
+            encoder_tokens += [cut(tokenizer, name, encoder, part, fragments) for part, fragments in _parts(read[name])]
     hints = (line for name in PROMPTS for line in dialects.hints(dialect, recipe.get(name) or ""))
     taken = "weighting" in preset.fields
-    return TokenView(dialect, tuple(strands), tuple(dict.fromkeys(hint for hint in hints if taken)))
+    return TokenView(dialect, tuple(encoder_tokens), tuple(dict.fromkeys(hint for hint in hints if taken)))
 
 
 def _tokenizers(directory: Path, name: str) -> Mapping[str, Any]:
@@ -79,7 +79,7 @@ def _tokenizers(directory: Path, name: str) -> Mapping[str, Any]:
 
 
 def _parts(weighted: Weighted) -> list[tuple[str, Fragments]]:
-    """Return the strands of a prompt, each with what becomes of it."""
+    """Return what each text encoder sees of a prompt, each with what becomes of it."""
     found: list[tuple[str, Fragments]] = []
     several = len(weighted.parts) > 1
     for number, (part, weight) in enumerate(zip(weighted.parts, weighted.weights, strict=True), start=1):
@@ -91,15 +91,15 @@ def _parts(weighted: Weighted) -> list[tuple[str, Fragments]]:
     return found
 
 
-def _plain(tokenizer: Any, name: str, encoder: str, part: str, fragments: Fragments) -> Strand:
+def _plain(tokenizer: Any, name: str, encoder: str, part: str, fragments: Fragments) -> EncoderTokens:
     """Take a prompt as diffusers does: what does not fit is cut."""
     ids = tokenizer("".join(fragment.text for fragment in fragments), add_special_tokens=False).input_ids
     room = tokenizer.model_max_length - 2
     tokens = _tokens(tokenizer, ids, [1.0] * len(ids))
-    return Strand(name, encoder, part, room, (tokens[:room],), tokens[room:])
+    return EncoderTokens(name, encoder, part, room, (tokens[:room],), tokens[room:])
 
 
-def _chunked(tokenizer: Any, name: str, encoder: str, part: str, fragments: Fragments) -> Strand:
+def _chunked(tokenizer: Any, name: str, encoder: str, part: str, fragments: Fragments) -> EncoderTokens:
     texts, weights = [fragment.text for fragment in fragments], [fragment.weight for fragment in fragments]
     flat, weighed, _ = provider(tokenizer).get_token_ids_and_expand_weights(texts, weights, device="cpu")
     length = tokenizer.model_max_length
@@ -109,7 +109,7 @@ def _chunked(tokenizer: Any, name: str, encoder: str, part: str, fragments: Frag
         # The first end token closes the chunk; what follows it fills the chunk up.
         count = ids.index(tokenizer.eos_token_id)
         chunks.append(_tokens(tokenizer, ids[:count], weighed[start + 1 : start + 1 + count].tolist()))
-    return Strand(name, encoder, part, length - 2, tuple(chunks), ())
+    return EncoderTokens(name, encoder, part, length - 2, tuple(chunks), ())
 
 
 def _tokens(tokenizer: Any, ids: list[int], weights: list[float]) -> tuple[Token, ...]:

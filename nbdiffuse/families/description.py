@@ -91,7 +91,7 @@ def file_of(checkpoint: str) -> Path | None:
 def directory_of(checkpoint: str) -> Path | None:
     """Return where a checkpoint's configs are on this disk, without fetching anything; None where they are not."""
     if checkpoint in _embedded():
-        # The small files of one that borrows weights are its own, so it need not be put together.
+        # The small files of one that shares weights are its own, so it need not be put together.
         return CHECKPOINTS / checkpoint
     path = here(checkpoint)
     if path is not None and path.is_dir():

@@ -15,15 +15,15 @@ if os.name == "posix":
     import fcntl
 
 OLD = 3600.0
-"""Seconds after which a draft that nobody writes any more is a leftover of a process that was killed."""
+"""Seconds after which a temporary file that nobody writes any more is a leftover of a process that was killed."""
 _DRAFT = re.compile(r"\.nbdiffuse-[0-9a-f]{16}")
 _looked_through: set[Path] = set()
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that it is whole or not there, also after a crash or a loss of power.
 
-    The first time that this process writes into a folder, drafts that killed processes left there are deleted.
+    The first time that this process writes into a folder, temporary files that killed processes left there are deleted.
 
     Raises
     ------
@@ -31,17 +31,17 @@ def write_whole(path: Path, content: bytes) -> None:
         It cannot be written; a file that was there before still is.
     """
     # Made by `open`, not `mkstemp`: a file gets what the user's umask allows.
-    draft = path.parent / f".nbdiffuse-{secrets.token_hex(8)}"
+    temporary = path.parent / f".nbdiffuse-{secrets.token_hex(8)}"
     try:
-        with open(draft, "xb") as file:
+        with open(temporary, "xb") as file:
             _lock(file)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(draft, path)
+        os.replace(temporary, path)
     except BaseException:  # An interrupt, too, leaves nothing behind.
         with contextlib.suppress(OSError, ValueError):
-            os.unlink(draft)
+            os.unlink(temporary)
         raise
     folder = path.parent.absolute()
     if folder not in _looked_through:
@@ -50,18 +50,18 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def delete_leftovers(folder: Path) -> int:
-    """Delete drafts that are older than an hour and that no living process has open; return how many."""
+    """Delete temporary files that are older than an hour and that no living process has open; return how many."""
     count = 0
-    for draft in _drafts(folder):
-        with contextlib.suppress(OSError), open(draft, "rb") as file:
-            # Asked of the open file: the name may by now be another draft's.
+    for temporary in _temporary_files(folder):
+        with contextlib.suppress(OSError), open(temporary, "rb") as file:
+            # Asked of the open file: the name may by now be another temporary file's.
             if time.time() - os.fstat(file.fileno()).st_mtime > OLD and _lock(file):
-                os.unlink(draft)
+                os.unlink(temporary)
                 count += 1
     return count
 
 
-def _drafts(folder: Path) -> Iterator[Path]:
+def _temporary_files(folder: Path) -> Iterator[Path]:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if _DRAFT.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):

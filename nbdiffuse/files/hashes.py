@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from .atomic import write_whole
+from .atomic import write_atomic
 from .folders import cache_folder
 
 LARGE = 64 * 2**20
@@ -77,7 +77,7 @@ def _hashed(file: Path, size: int, changed: int, touched: int, inode: int, kind:
     made = _read(file, size, kind)
     with contextlib.suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(note, json.dumps([*state, made]).encode())
+        write_atomic(note, json.dumps([*state, made]).encode())
     return made
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from .contact_sheets import enlarged
-from .sheets import Spot, Table
+from .sheets import SheetCell, Table
 
 THUMBNAIL = 256
 """Longer side of a picture on the page, in pixels; smaller ones stay as they are."""
@@ -61,18 +61,18 @@ def _table(table: Table) -> str:
     lines = [f"<tr>{across}</tr>", f"<tr>{corner}{header}</tr>"]
     for index in range(max(1, len(table.rows))):
         row = f'<th scope="row">{_text(table.rows[index])}</th>' if table.rows else ""
-        shown = table.spots[index * len(table.columns) : (index + 1) * len(table.columns)]
-        lines.append(f"<tr>{row}{''.join(f'<td>{_spot(each)}</td>' for each in shown)}</tr>")
+        shown = table.cells[index * len(table.columns) : (index + 1) * len(table.columns)]
+        lines.append(f"<tr>{row}{''.join(f'<td>{_cell(each)}</td>' for each in shown)}</tr>")
     title = f"<h2>{_text(table.title)}</h2>" if table.title else ""
     return f"{title}<table>{''.join(lines)}</table>"
 
 
-def _spot(spot: Spot) -> str:
-    picture = _image(spot.image, spot.label)
-    if spot.file and picture:
-        picture = f'<a href="{_text(spot.file)}">{picture}</a>'
-    note = f'<div class="note">{_text(spot.note)}</div>' if spot.note else ""
-    details = f"<details><summary>parameters</summary><pre>{_text(spot.details)}</pre></details>" if spot.details else ""
+def _cell(cell: SheetCell) -> str:
+    picture = _image(cell.image, cell.label)
+    if cell.file and picture:
+        picture = f'<a href="{_text(cell.file)}">{picture}</a>'
+    note = f'<div class="note">{_text(cell.note)}</div>' if cell.note else ""
+    details = f"<details><summary>parameters</summary><pre>{_text(cell.details)}</pre></details>" if cell.details else ""
     return picture + note + details
 
 

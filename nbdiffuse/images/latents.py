@@ -29,7 +29,7 @@ class Latents:
         Scaled latents as diffusers returns them for `output_type="latent"`, shape
         (channels, h, w), float32 or float16, finite.
     space
-        What identifies the VAE they belong to; see `spaces.space_of`.
+        What identifies the VAE they belong to; see `latent_space.latent_space_id`.
     view
         The same picture decoded, for people; not compared.
     """

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..errors import ImageInputError, breaks_rule
 from .conversion import WHITE
-from .reader import MAX_PIXELS, PILLOW_LIMIT, Intake, check_rgb
+from .reader import MAX_PIXELS, PILLOW_LIMIT, ImageReader, check_rgb
 
 _registry: weakref.WeakValueDictionary[str, Image.Image] = weakref.WeakValueDictionary()
 
@@ -131,12 +131,12 @@ class Picture:
         if isinstance(source, str) and source.startswith("sha256:"):
             return cls(source, label or "")
         notices: list[str] = []
-        intake = Intake(source, background, max_pixels, notices)
-        image, name = intake.read()
+        reader = ImageReader(source, background, max_pixels, notices)
+        image, name = reader.read()
         address = content_address(image)
         pixels = _registry.setdefault(address, image)
         shown = name if label is None else label
-        return cls(address, shown, notices=tuple(notices), painted=intake.painted, _pixels=pixels)
+        return cls(address, shown, notices=tuple(notices), painted=reader.painted, _pixels=pixels)
 
     @property
     def image(self) -> Image.Image:

@@ -30,7 +30,7 @@ MAX_PIXELS = 100_000_000
 PILLOW_LIMIT = 178_956_970
 """Pixels beyond which Pillow itself opens nothing."""
 
-# Silencing warnings is process-wide before Python 3.14: one intake at a time.
+# Silencing warnings is process-wide before Python 3.14: one picture is read at a time.
 _intake = threading.Lock()
 _urls_allowed = False
 
@@ -54,7 +54,7 @@ def check_rgb(image: Image.Image) -> None:
         raise ImageInputError(breaks_rule("image", "an RGB picture", image.mode, "Use Picture.of(image).image."))
 
 
-class Intake:
+class ImageReader:
     """One picture on its way in: where it comes from, and what it has to be told about."""
 
     def __init__(self, source: Any, background: tuple[int, int, int], max_pixels: int, notices: list[str]) -> None:

@@ -26,7 +26,7 @@ _BADGE_INK = (255, 255, 255, 255)
 
 
 @dataclass(frozen=True)
-class Spot:
+class SheetCell:
     """One picture of a table.
 
     Parameters
@@ -56,7 +56,7 @@ class Table:
 
     Parameters
     ----------
-    spots
+    cells
         Row by row.
     columns
         Header of each column; at least one.
@@ -68,7 +68,7 @@ class Table:
         What the whole table stands for.
     """
 
-    spots: tuple[Spot, ...]
+    cells: tuple[SheetCell, ...]
     columns: tuple[str, ...]
     rows: tuple[str, ...] = ()
     across: str = ""
@@ -83,7 +83,7 @@ def fitting_side(tables: Sequence[Table], most_bytes: int, beside: int | None = 
     if beside:
         headers = max(map(_first_column, tables)) + 5 * GAP
         by_width = (WIDEST - beside * headers) / (beside * (columns - 1) + 1) - GAP
-    count = sum(len(table.spots) for table in tables) + 1
+    count = sum(len(table.cells) for table in tables) + 1
     # A photograph takes about 2 bytes a pixel as PNG.
     by_weight = math.sqrt(most_bytes / (2 * count))
     # Several tables are compared with one another: smaller, two of them fit on a line.
@@ -141,7 +141,7 @@ def axis_sheet(
     PIL.Image.Image
         RGBA on a transparent ground.
     """
-    shown = [spot.image.size for table in tables for spot in table.spots if spot.image]
+    shown = [sheet_cell.image.size for table in tables for sheet_cell in table.cells if sheet_cell.image]
     sizes = [_scaled(size, side) for size in shown + ([initial.size] if initial else [])] or [(side, side)]
     box = max(width for width, _ in sizes), max(height for _, height in sizes)
     left = box[0] + 3 * GAP if initial else 0
@@ -190,9 +190,9 @@ def _table(table: Table, box: tuple[int, int], side: int) -> Image.Image:
         write(draw, (first + index * (width + GAP), title + axis + 1), header, width)
     for index, header in enumerate(table.rows):
         write(draw, (0, top + index * (height + GAP) + (height - LINE) // 2 + 1), header, first - GAP)
-    for index, spot in enumerate(table.spots):
+    for index, sheet_cell in enumerate(table.cells):
         corner = first + index % columns * (width + GAP), top + index // columns * (height + GAP)
-        _spot(picture, draw, spot, corner, box, side)
+        _cell(picture, draw, sheet_cell, corner, box, side)
     return picture
 
 
@@ -202,20 +202,20 @@ def _first_column(table: Table) -> int:
     return min(_HEADER, math.ceil(headers)) + 2 * GAP if table.rows else 0
 
 
-def _spot(
-    sheet: Image.Image, draw: ImageDraw.ImageDraw, spot: Spot, corner: tuple[int, int], box: tuple[int, int], side: int
+def _cell(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, sheet_cell: SheetCell, corner: tuple[int, int], box: tuple[int, int], side: int
 ) -> None:
     (left, top), (width, height) = corner, box
-    if spot.image is None:
+    if sheet_cell.image is None:
         draw.rectangle((left, top, left + width - 1, top + height - 1), outline=FRAME)
     else:
-        picture = enlarged(spot.image, side)
+        picture = enlarged(sheet_cell.image, side)
         sheet.paste(picture, (left + (width - picture.width) // 2, top + (height - picture.height) // 2))
-    if spot.note:
+    if sheet_cell.note:
         size = 11 if width >= 64 else 9
         # A picture keeps most of its place; where there is none, an error may take all of it.
-        most = 1 if spot.image else max(1, (height - 6) // (size + 3))
-        lines = wrapped(spot.note, width - 6, size, most)
+        most = 1 if sheet_cell.image else max(1, (height - 6) // (size + 3))
+        lines = wrapped(sheet_cell.note, width - 6, size, most)
         bottom, widest = top + height, max(map(font(size).getlength, lines))
         upper = bottom - len(lines) * (size + 3) - 3
         draw.rectangle((left, upper, left + widest + 5, bottom - 1), fill=_BADGE_GROUND)

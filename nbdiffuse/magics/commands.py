@@ -40,7 +40,7 @@ _MEANINGS = {
     "unload": "free clear release drop purge empty offload delete remove rm close",
     "budget": "limit reserve",
     "panel": "gui ui widget open",
-    "optimize": "optimise optimization settings levers lever performance attention compile",
+    "optimize": "optimise optimization settings optimizations optimization performance attention compile",
     "use": "source switch",
     "tokens": "tokenize tokenise token tokenizer",
     "script": "export code program python",
@@ -85,8 +85,8 @@ class DiffuseCommands(Magics):
         %diffuse budget 8GB      bound what weights take on the device; `auto` undoes it
         %diffuse panel [IMAGE]   sliders for a picture (a file, or the name of a variable), or for a variable that holds a chain
         %diffuse models          every preset: what it does, its weights, its defaults
-        %diffuse optimize        how models are run; `optimize attention xformers` moves one lever
-        %diffuse use tiny|hub    what preset names stand for: the checkpoints in this package, or the originals
+        %diffuse optimize        how models are run; `optimize attention xformers` moves one optimization
+        %diffuse use embedded|hub    what preset names stand for: the checkpoints in this package, or the originals
         %diffuse tokens [--weighting compel|a1111|none] [--model NAME] [--negative-prompt "..."] PROMPT
                                  how a prompt becomes tokens: weights, chunks, what is not seen;
                                  also for the name of a result
@@ -204,29 +204,34 @@ def models_table() -> str:
 
 
 def optimize(name: str | None = None, value: str | None = None) -> str:
-    """Show the levers of speed and memory, or move one."""
+    """Show the optimizations of speed and memory, or move one."""
     if name is not None:
         if value is None:
             raise ParameterError(f"`%diffuse optimize {name}` must be followed by a position, got none.")
         chosen = name, value
-        get_session().with_pipelines(lambda pipelines: pipelines.move_lever(*chosen))
-    levers = get_session().with_pipelines(lambda pipelines: (pipelines.levers.table(), positions()))
-    return _aligned([("lever", "position", "others"), *((key, at, ", ".join(levers[1][key])) for key, at in levers[0].items())])
+        get_session().with_pipelines(lambda pipelines: pipelines.set_optimization(*chosen))
+    optimizations = get_session().with_pipelines(lambda pipelines: (pipelines.optimizations.table(), positions()))
+    return _aligned(
+        [
+            ("optimization", "position", "others"),
+            *((key, at, ", ".join(optimizations[1][key])) for key, at in optimizations[0].items()),
+        ]
+    )
 
 
 def positions() -> dict[str, tuple[str, ...]]:
-    """Return every lever's positions."""
+    """Return every optimization's positions."""
     from ..devices.optimizations import POSITIONS
 
     return dict(POSITIONS)
 
 
 def use(source: str | None = None) -> str:
-    """Choose what preset names stand for: "tiny" or "hub"."""
+    """Choose what preset names stand for: "embedded" or "hub"."""
     if source is not None:
         weights_source.use(source)
     chosen = weights_source.source()
-    meaning = {"tiny": "the small checkpoints in this package", "hub": "the originals on the hub"}[chosen]
+    meaning = {"embedded": "the small checkpoints in this package", "hub": "the originals on the hub"}[chosen]
     return f"{chosen}: model names stand for {meaning}"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from IPython.display import DisplayHandle, display
 
-from ..cells.from_file import WORDS, Reading, read, visible
+from ..cells.from_file import WORDS, ParsedFile, read, visible
 from ..errors import Interrupted, ParameterError, breaks_rule, did_you_mean
 from ..files.paths import here, path_of
 from ..images.picture import Picture
@@ -21,9 +21,9 @@ from ..results import Result
 from ..runs.chain_run import ChainRun
 from ..runs.replay import replay
 from ..runs.verify import Verdict, Verification, verify
-from ..sessions.history import Timeline, with_pictures
+from ..sessions.history import History, with_pictures
 from ..store.compare import Comparison, Side
-from ..store.index import Archive
+from ..store.index import PictureIndex
 from ..store.lineage import Lineage, trace
 
 _ANY = 1_000_000
@@ -51,16 +51,16 @@ def commands(shell: Any) -> dict[str, Callable[..., Any]]:
     }
 
 
-def read_file(shell: Any, file: str) -> Reading:
+def read_file(shell: Any, file: str) -> ParsedFile:
     """Read how a picture was made, and insert the cell that makes it below the one that runs.
 
     The pictures that it starts from are put into variables of their own where they are
     at hand: in this session, in the store, or beside the file.
     """
     reading = read(file)
-    archive = Archive(folders=(path_of(file).parent,))
+    picture_index = PictureIndex(folders=(path_of(file).parent,))
     words, lines = dict(WORDS), []
-    reading = dataclasses.replace(reading, recipe=stretched(with_pictures(reading.recipe, archive)))
+    reading = dataclasses.replace(reading, recipe=stretched(with_pictures(reading.recipe, picture_index)))
     for field, picture in reading.recipe.pictures.items():
         words[field] = _free(WORDS[field], shell.user_ns, picture)
         if isinstance(picture, Picture) and picture.at_hand:
@@ -78,9 +78,9 @@ def _free(word: str, names: Mapping[str, Any], picture: Any) -> str:
     return next(one for one in candidates if one not in names or names[one] == picture)
 
 
-def history_of(*words: str) -> Timeline:
+def history_of(*words: str) -> History:
     """List what this and earlier kernels made, the newest first."""
-    return Timeline(words)
+    return History(words)
 
 
 def compare(names: Mapping[str, Any], first: str, second: str) -> Comparison:
@@ -94,11 +94,11 @@ def lineage_of(names: Mapping[str, Any], word: str) -> Lineage:
     if isinstance(held, Result):
         return held.lineage(os.curdir)
     provenance = image_files.read(held).provenance
-    archive = Archive(folders=(held.parent,))
+    picture_index = PictureIndex(folders=(held.parent,))
     if provenance is None:
         # Only ours say what they were made from; of others one step can be shown.
         return Lineage(read(held).recipe, Picture.of(held).image, held.name, "")
-    return trace(Picture.of(held).image, provenance, archive, held.name)
+    return trace(Picture.of(held).image, provenance, picture_index, held.name)
 
 
 def verify_all(names: Mapping[str, Any], *words: str) -> None:

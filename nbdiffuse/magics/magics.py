@@ -32,7 +32,7 @@ from ..store.store import Store
 from .commands import DiffuseCommands, Panels
 from .interrupts import ends_as_interrupted, ignore_further_interrupts
 from .live_display import LiveGrid, LiveRun, LiveRuns
-from .notebook_variables import Names
+from .notebook_variables import NotebookVariables
 
 _BETWEEN = "Stopped between two pictures. What is finished is kept: run the cell again for the rest."
 
@@ -210,8 +210,8 @@ class DiffusionMagics(Magics):
         raise failure
 
     @property
-    def _names(self) -> Names:
-        return Names(self.shell.user_ns)
+    def _names(self) -> NotebookVariables:
+        return NotebookVariables(self.shell.user_ns)
 
     @property
     def _animated(self) -> bool:

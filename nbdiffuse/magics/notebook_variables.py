@@ -12,7 +12,7 @@ from ..recipes.recipe import PARAMS, Recipe
 from ..sweeps.chain_sweep import field_of
 
 
-class Names:
+class NotebookVariables:
     """The names of a notebook.
 
     Parameters

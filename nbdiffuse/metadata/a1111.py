@@ -77,7 +77,7 @@ def generation_text(recipe: Recipe, version: str, *, model_hash: str | None = No
     Parameters
     ----------
     recipe
-        Complete, see `completion.resolve`.
+        Complete, see `resolve.resolve`.
     version
         Of nbdiffuse.
     model_hash

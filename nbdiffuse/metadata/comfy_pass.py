@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from .comfy_graph import MOST_NODES, Graph
-from .imported import Carriage
+from .imported import ImportedParameters
 
 _MODEL_INPUTS = frozenset({"model", "clip", "vae", "positive", "negative", "noise", "sigmas", "sampler", "guider"})
 _JOINS = ("conditioning", "conditioning_1", "conditioning_to", "positive", "cond1")
@@ -29,7 +29,7 @@ class Pass:
 
     Attributes
     ----------
-    carriage
+    imported
         A recipe's fields, and what stays behind.
     used
         Nodes that are told by them.
@@ -39,11 +39,11 @@ class Pass:
         self._graph, self._sampler, self._before = graph, sampler, before
         self._settings = graph.settings(sampler)
         self.used = {sampler, *graph.parts(sampler)}
-        self.carriage = carriage = Carriage()
+        self.imported = imported = ImportedParameters()
         for field, names in (("num_inference_steps", ("steps",)), ("guidance_scale", ("cfg",)), ("seed", _SEEDS)):
             self._number(field, names)
-        carriage.take_sampler(self._value("sampler_name"), "sampler_name")
-        carriage.take_schedule(self._value("scheduler"))
+        imported.take_sampler(self._value("sampler_name"), "sampler_name")
+        imported.take_schedule(self._value("scheduler"))
         if before is None:
             self._first_latents()
         else:
@@ -60,17 +60,17 @@ class Pass:
             self.used.add(linked)
         found = self._graph.plain(value)
         if found is None and linked is not None:
-            self.carriage.leave(name, self._graph.kind(linked), f"node {linked} gives it")
+            self.imported.leave(name, self._graph.kind(linked), f"node {linked} gives it")
         return found
 
     def _number(self, field: str, names: tuple[str, ...]) -> None:
         for name in names:
             if name in self._settings:
-                self.carriage.take(field, self._value(name), name)
+                self.imported.take(field, self._value(name), name)
                 return
 
     def _first_latents(self) -> None:
-        carriage, graph = self.carriage, self._graph
+        imported, graph = self.imported, self._graph
         start = graph.latents(self._sampler)
         path = list(graph.above(start, stop=lambda key: "pixels" in graph.inputs(key), skip=_MODEL_INPUTS))
         encoded = next((key for key in path if "pixels" in graph.inputs(key)), None)
@@ -83,47 +83,47 @@ class Pass:
             self.used.add(empty)
             inputs = graph.inputs(empty)
             for name in ("width", "height"):
-                carriage.take(name, graph.plain(inputs.get(name, inputs.get(f"empty_latent_{name}"))), name)
+                imported.take(name, graph.plain(inputs.get(name, inputs.get(f"empty_latent_{name}"))), name)
             batch = inputs.get("batch_size")
             if batch not in (None, 1):
-                carriage.leave("batch_size", batch, "the first picture's seed")
+                imported.leave("batch_size", batch, "the first picture's seed")
         for name in ("start_at_step", "end_at_step"):
             if self._settings.get(name) not in (None, 0) and not self._runs_to_the_end(name):
-                carriage.leave(name, self._settings[name])
+                imported.leave(name, self._settings[name])
 
     def _runs_to_the_end(self, name: str) -> bool:
-        end, steps = self._settings.get("end_at_step"), self.carriage.values.get("num_inference_steps")
+        end, steps = self._settings.get("end_at_step"), self.imported.values.get("num_inference_steps")
         return name == "end_at_step" and isinstance(end, int) and steps is not None and end >= steps
 
     def _picture(self, encoded: str) -> None:
-        graph, carriage = self._graph, self.carriage
+        graph, imported = self._graph, self.imported
         above = list(graph.above([encoded, 0], skip=frozenset({"mask"})))
         loader = next((key for key in above if graph.kind(key).startswith("LoadImage")), None)
         self.used |= {loader} if loader else set()
-        carriage.leave("image", graph.inputs(loader).get("image") if loader else "another node's picture", "no pixels")
+        imported.leave("image", graph.inputs(loader).get("image") if loader else "another node's picture", "no pixels")
         masked = [key for key in (encoded, *graph.above(graph.latents(self._sampler))) if "mask" in graph.inputs(key)]
         if masked:
             self.used.update(masked)
-            carriage.leave("mask", graph.kind(masked[0]), "no pixels")
+            imported.leave("mask", graph.kind(masked[0]), "no pixels")
 
     def _redraws(self) -> None:
         """Take the strength: ComfyUI's denoise makes a longer schedule and runs its end, so all of `steps` are run."""
-        carriage, start = self.carriage, self._settings.get("start_at_step")
-        steps = carriage.values.get("num_inference_steps")
+        imported, start = self.imported, self._settings.get("start_at_step")
+        steps = imported.values.get("num_inference_steps")
         if isinstance(start, int) and steps and 0 < start < steps:
-            carriage.take("strength", (steps - start) / steps, "start_at_step")
-            carriage.leave("start_at_step", start, f"here a pass of strength {(steps - start) / steps:g} adds noise of its own")
+            imported.take("strength", (steps - start) / steps, "start_at_step")
+            imported.leave("start_at_step", start, f"here a pass of strength {(steps - start) / steps:g} adds noise of its own")
             return
-        carriage.take("strength", self._value("denoise") if "denoise" in self._settings else 1.0, "denoise")
-        strength = carriage.values.get("strength")
+        imported.take("strength", self._value("denoise") if "denoise" in self._settings else 1.0, "denoise")
+        strength = imported.values.get("strength")
         if steps and strength:
-            carriage.take("num_inference_steps", math.ceil(round(steps / strength, 6)), "steps")
+            imported.take("num_inference_steps", math.ceil(round(steps / strength, 6)), "steps")
 
     def _later_latents(self, before: Pass) -> None:
         """Take the strength and the size of a pass that redraws what the one before made."""
-        graph, carriage = self._graph, self.carriage
+        graph, imported = self._graph, self.imported
         self._redraws()
-        factor, size = 1.0, (before.carriage.values.get("width"), before.carriage.values.get("height"))
+        factor, size = 1.0, (before.imported.values.get("width"), before.imported.values.get("height"))
         stop = before._sampler
         for key in graph.above(graph.latents(self._sampler), stop=lambda key: key == stop, skip=_MODEL_INPUTS):
             inputs = graph.inputs(key)
@@ -139,12 +139,12 @@ class Pass:
                 break
             elif "upscale_model" in inputs or "megapixels" in inputs:
                 self.used.add(key)
-                carriage.leave(
+                imported.leave(
                     f"node {key}", graph.kind(key), "it makes the picture larger by an amount that the graph does not say"
                 )
         for name, side in zip(("width", "height"), size, strict=True):
             if isinstance(side, int) and abs(side * factor) < 1e6:
-                carriage.take(name, round(side * factor / 8) * 8, name)
+                imported.take(name, round(side * factor / 8) * 8, name)
 
     def _prompt(self, field: str, name: str) -> None:
         start = self._settings.get(name, self._settings.get("conditioning") if name == "positive" else None)
@@ -152,9 +152,9 @@ class Pass:
             return
         found, zeroed = self._conditioning(start, name)
         if zeroed:
-            self.carriage.leave(name, "ConditioningZeroOut", "zeros stand there in the place of words; here it is left open")
+            self.imported.leave(name, "ConditioningZeroOut", "zeros stand there in the place of words; here it is left open")
         elif found is None:
-            self.carriage.leave(name, "the node that it comes from", "no plain text")
+            self.imported.leave(name, "the node that it comes from", "no plain text")
         else:
             self._texts(field, name, found)
 
@@ -193,12 +193,12 @@ class Pass:
             text, used = graph.text(said)
             self.used.update(used)
             if text is None:
-                self.carriage.leave(name, "the node that it comes from", "no plain text")
+                self.imported.leave(name, "the node that it comes from", "no plain text")
             elif target.endswith("_2"):
-                if text.strip() and text.strip() != self.carriage.values.get(field, ""):
-                    self.carriage.take(target, text.strip(), "text_g")
+                if text.strip() and text.strip() != self.imported.values.get(field, ""):
+                    self.imported.take(target, text.strip(), "text_g")
             elif text.strip() or field == "prompt":
-                self.carriage.take(target, text.strip(), name)
+                self.imported.take(target, text.strip(), name)
 
     def _model(self) -> None:
         graph, loras, found = self._graph, list[tuple[Any, Any]](), None
@@ -219,9 +219,9 @@ class Pass:
         found = found.get("content") if isinstance(found, dict) else graph.plain(found)
         self.checkpoint = found if isinstance(found, str) else None
         before = self._before
-        if before is not None and before.checkpoint == self.checkpoint and "model" in before.carriage.values:
-            self.carriage.values["model"] = before.carriage.values["model"]
-        self.carriage.take_model(self.checkpoint, family=self.family, said_as="checkpoint")
+        if before is not None and before.checkpoint == self.checkpoint and "model" in before.imported.values:
+            self.imported.values["model"] = before.imported.values["model"]
+        self.imported.take_model(self.checkpoint, family=self.family, said_as="checkpoint")
         for lora, weight in loras:
             number = graph.plain(weight)
-            self.carriage.take_lora(lora, 1.0 if number is None else number)
+            self.imported.take_lora(lora, 1.0 if number is None else number)

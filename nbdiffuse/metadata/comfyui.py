@@ -5,7 +5,7 @@ from __future__ import annotations
 from .a1111 import Parsed
 from .comfy_graph import Graph
 from .comfy_pass import Pass
-from .imported import Carriage
+from .imported import ImportedParameters
 
 _SILENT = ("VAEDecode", "VAEDecodeTiled", "CLIPLoader", "DualCLIPLoader", "UpscaleModelLoader", "ControlNetLoader", "Reroute")
 """Nodes that say nothing about the picture that a recipe would hold, or are told by what they give."""
@@ -46,11 +46,11 @@ def parse(text: str, name: str = "") -> Parsed:
     if count > 1:
         left.append(f"The graph saves {count} pictures that were made differently: this is what node {last} made.")
     used = {key for one in passes for key in one.used}
-    whole = Carriage(passes[-1].carriage.values)
+    whole = ImportedParameters(passes[-1].imported.values)
     for key in _branch(graph, output or last):
         if key not in (*used, output) and graph.kind(key) not in _SILENT:
             whole.leave(f"node {key}", _named(graph, key))
-    return whole.parsed(tuple(left), tuple({"prompt": "", **one.carriage.values} for one in passes[:-1]))
+    return whole.parsed(tuple(left), tuple({"prompt": "", **one.imported.values} for one in passes[:-1]))
 
 
 def _named(graph: Graph, key: str) -> str:
@@ -67,7 +67,7 @@ def _branch(graph: Graph, end: str) -> list[str]:
 
 def _left(passes: list[Pass]) -> list[str]:
     """Return what stays behind of each pass; what does of all of them once."""
-    said = [one.carriage.parsed().left_out for one in passes]
+    said = [one.imported.parsed().left_out for one in passes]
     common = [line for line in said[0] if all(line in other for other in said)]
     numbered = enumerate(said, start=1)
     return common + [f"Pass {number}: {line}" for number, lines in numbered for line in lines if line not in common]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .a1111 import Parsed
-from .imported import Carriage, loaded, visible
+from .imported import ImportedParameters, loaded, visible
 
 _FIELDS: Mapping[str, tuple[str, ...]] = {
     "prompt": ("prompt", "positiveprompt", "positive", "c"),
@@ -95,25 +95,25 @@ def parse(entries: Mapping[str, Any]) -> Parsed:
     Easy Diffusion `easydiffusion/utils/save_utils.py`.
     """
     entries = _unwrapped(entries)
-    carriage = Carriage()
+    imported = ImportedParameters()
     named = {_plain(key): (str(key), value) for key, value in reversed(list(entries.items()))}
     for field, names in _FIELDS.items():
         for key, value in _take(named, names):
             if value not in ("", None) or field == "prompt":
-                carriage.take(field, value if field != "prompt" or value is not None else "", key)
+                imported.take(field, value if field != "prompt" or value is not None else "", key)
     for key, value in _take(named, _SIZES):
-        carriage.take_size(value, key)
-    _strength(named, carriage)
+        imported.take_size(value, key)
+    _strength(named, imported)
     for key, value in _take(named, _SAMPLERS):
-        carriage.take_sampler(value, key)
+        imported.take_sampler(value, key)
     for key, value in _take(named, _SCHEDULES):
-        carriage.take_schedule(value, key)
-    _model(named, carriage)
-    _loras(named, carriage)
-    carriage.leave_all({key: value for name, (key, value) in sorted(named.items()) if name not in _PROGRAM})
-    if "NovelAI" in str(entries.get("Software", "")) and re.search(r"[{}]", carriage.values.get("prompt", "")):
-        carriage.say("Braces weigh words in NovelAI; here they are read as words. Take them out.")
-    return carriage.parsed()
+        imported.take_schedule(value, key)
+    _model(named, imported)
+    _loras(named, imported)
+    imported.leave_all({key: value for name, (key, value) in sorted(named.items()) if name not in _PROGRAM})
+    if "NovelAI" in str(entries.get("Software", "")) and re.search(r"[{}]", imported.values.get("prompt", "")):
+        imported.say("Braces weigh words in NovelAI; here they are read as words. Take them out.")
+    return imported.parsed()
 
 
 def _plain(key: Any) -> str:
@@ -143,30 +143,30 @@ def _unwrapped(entries: Mapping[str, Any]) -> dict[str, Any]:
     return {**inner, **outer, "Software": "NovelAI", "model": entries.get("Source")}
 
 
-def _strength(named: dict[str, tuple[str, Any]], carriage: Carriage) -> None:
+def _strength(named: dict[str, tuple[str, Any]], imported: ImportedParameters) -> None:
     """Take the strength, where a picture was redrawn: many tools write one for pictures that were not, too."""
     request = str(named.get("requesttype", ("", ""))[1])
     for key, value in _take(named, _STRENGTHS):
         if value in (1, 1.0, "1", "1.0", None, "", "None"):
             continue
         if "software" in named and named["software"][1] == "NovelAI" and not re.search("img2img|infill", request, re.IGNORECASE):
-            carriage.leave(key, value, "it counts where a picture is redrawn, and the file does not say that one was")
+            imported.leave(key, value, "it counts where a picture is redrawn, and the file does not say that one was")
         else:
-            carriage.take("strength", value, key)
+            imported.take("strength", value, key)
 
 
-def _model(named: dict[str, tuple[str, Any]], carriage: Carriage) -> None:
+def _model(named: dict[str, tuple[str, Any]], imported: ImportedParameters) -> None:
     digest = next((value for _, value in _take(named, _HASHES)), None)
     for key, value in _take(named, _MODELS):
         family = value.get("label") if isinstance(value, dict) else ""
         if isinstance(value, dict):
             value = value.get("modelFileName") or value.get("name") or family
-        carriage.take_model(value, digest, family=family, said_as=key)
+        imported.take_model(value, digest, family=family, said_as=key)
         return
-    carriage.take_model(None, digest)
+    imported.take_model(None, digest)
 
 
-def _loras(named: dict[str, tuple[str, Any]], carriage: Carriage) -> None:
+def _loras(named: dict[str, tuple[str, Any]], imported: ImportedParameters) -> None:
     weights = next((value for _, value in _take(named, _LORA_WEIGHTS)), None)
     weights = weights if isinstance(weights, list) else [weights]
     for key, value in _take(named, _LORAS):
@@ -181,4 +181,4 @@ def _loras(named: dict[str, tuple[str, Any]], carriage: Carriage) -> None:
             if isinstance(name, str) and (written := re.fullmatch(r"(-?\d*\.?\d+) - (.+)", name)):
                 weight, name = written[1], written[2]
             if name not in (None, "", "None", False):
-                carriage.take_lora(name, weight, key)
+                imported.take_lora(name, weight, key)

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import a1111
 from .a1111 import Parsed
-from .imported import Carriage, loaded
+from .imported import ImportedParameters, loaded
 
 MODEL = "sdxl"
 """Preset of the only family that it runs."""
@@ -49,32 +49,32 @@ def parse(text: str) -> Parsed:
     entries = loaded(text)
     if not isinstance(entries, dict) or "prompt" not in entries:
         raise ValueError("no metadata of a generation")
-    carriage = Carriage({"model": MODEL})
+    imported = ImportedParameters({"model": MODEL})
     for key, value in entries.items():
         if key in _FIELDS:
-            _take(carriage, key, value)
+            _take(imported, key, value)
         elif key == "resolution":
-            carriage.take_size(value, key)
+            imported.take_size(value, key)
         elif key == "sampler":
-            carriage.take_sampler(value, key)
+            imported.take_sampler(value, key)
         elif key == "scheduler":
-            carriage.take_schedule(value, key)
+            imported.take_schedule(value, key)
         elif key == "base_model":
-            carriage.take_model(value, entries.get("base_model_hash"), said_as=key)
+            imported.take_model(value, entries.get("base_model_hash"), said_as=key)
         elif key.startswith("lora_combined_") and isinstance(value, str) and (named := _LORA.fullmatch(value)):
-            carriage.take_lora(named[1], named[2], key)
+            imported.take_lora(named[1], named[2], key)
         elif key not in _PROGRAM:
-            carriage.leave_all({key: value})
-    return carriage.parsed()
+            imported.leave_all({key: value})
+    return imported.parsed()
 
 
 def _from_generation_text(text: str) -> Parsed:
     """Read the words of AUTOMATIC1111."""
     read = a1111.parse(text)
-    carriage = Carriage({**read.values, "model": MODEL})
-    return carriage.parsed(read.left_out)
+    imported = ImportedParameters({**read.values, "model": MODEL})
+    return imported.parsed(read.left_out)
 
 
-def _take(carriage: Carriage, key: str, value: Any) -> None:
+def _take(imported: ImportedParameters, key: str, value: Any) -> None:
     if value != "" or key == "prompt":
-        carriage.take(_FIELDS[key], value, key)
+        imported.take(_FIELDS[key], value, key)

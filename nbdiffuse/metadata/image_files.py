@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from ..errors import FileError, ImageInputError
-from ..files.atomic import write_whole
+from ..files.atomic import write_atomic
 from ..files.paths import path_of
 from ..files.targets import check_file, made_folder
 from ..images.reader import check_rgb
@@ -99,7 +99,7 @@ def write(image: Image.Image, path: str | os.PathLike[str], provenance: Provenan
             raise FileError(f"{_shown(path)} cannot be written: the prompt is too long for a JPEG. Save as .png or .webp.")
         bare.save(buffer, kind, **options)
         made_folder(target.parent)
-        write_whole(target, buffer.getvalue())
+        write_atomic(target, buffer.getvalue())
     except (OSError, ValueError, RuntimeError) as error:
         raise FileError(f"{_shown(path)} cannot be written: {_cause(error, path)} The picture is still in memory.") from None
 

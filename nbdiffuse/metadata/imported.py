@@ -23,7 +23,7 @@ _SIZE = re.compile(r"\(?\s*(\d{1,5})\s*[,x×*]\s*(\d{1,5})\s*\)?", re.ASCII)
 _NOTHING = (None, "", "None", "none", False, "False")
 
 
-class Carriage:
+class ImportedParameters:
     """Collect a recipe's fields out of another tool's entries.
 
     Parameters

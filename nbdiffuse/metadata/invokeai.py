@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .a1111 import Parsed
-from .imported import Carriage, loaded
+from .imported import ImportedParameters, loaded
 
 _FIELDS = {
     "positive_prompt": "prompt",
@@ -77,22 +77,22 @@ def parse(text: str) -> Parsed:
     entries = loaded(text)
     if not isinstance(entries, dict) or not {"positive_prompt", "steps"} & set(entries):
         raise ValueError("no metadata of a generation")
-    carriage = Carriage()
+    imported = ImportedParameters()
     for key, value in entries.items():
         if key in _FIELDS:
             if not (isinstance(value, str) and not value and key != "positive_prompt"):
-                carriage.take(_FIELDS[key], value, key)
+                imported.take(_FIELDS[key], value, key)
         elif key == "scheduler":
-            carriage.take_sampler(value, key)
+            imported.take_sampler(value, key)
         elif key == "model":
             continue
         elif key == "loras" and isinstance(value, list):
-            _loras(value, carriage)
+            _loras(value, imported)
         elif key not in _PROGRAM and not _same(key, value):
-            carriage.leave_all({key: value})
-    _model(entries.get("model"), carriage)
-    _without_style_of_its_own(carriage.values)
-    return carriage.parsed()
+            imported.leave_all({key: value})
+    _model(entries.get("model"), imported)
+    _without_style_of_its_own(imported.values)
+    return imported.parsed()
 
 
 def parse_older(text: str) -> Parsed:
@@ -107,20 +107,20 @@ def parse_older(text: str) -> Parsed:
     image = whole.get("image") if isinstance(whole, dict) else None
     if not isinstance(image, dict):
         raise ValueError("no metadata of a generation")
-    carriage = Carriage()
+    imported = ImportedParameters()
     prompts = image.get("prompt")
     first = prompts[0] if isinstance(prompts, list) and prompts else prompts
     said = first.get("prompt") if isinstance(first, Mapping) else first
-    _prompts(said if said is not None else "", carriage)
+    _prompts(said if said is not None else "", imported)
     for key, value in image.items():
         if key in ("width", "height", "seed", "cfg_scale", "steps", "strength"):
-            carriage.take(_FIELDS[key], value, key)
+            imported.take(_FIELDS[key], value, key)
         elif key == "sampler":
-            carriage.take_sampler(value, key)
+            imported.take_sampler(value, key)
         elif key not in ("prompt", "type"):
-            carriage.leave_all({key: value})
-    carriage.take_model(whole.get("model_weights"), whole.get("model_hash"))
-    return carriage.parsed()
+            imported.leave_all({key: value})
+    imported.take_model(whole.get("model_weights"), whole.get("model_hash"))
+    return imported.parsed()
 
 
 def parse_dream(text: str) -> Parsed:
@@ -134,16 +134,16 @@ def parse_dream(text: str) -> Parsed:
     command = _DREAM.fullmatch(text)
     if command is None:
         raise ValueError("no command that begins with a prompt in quotation marks")
-    carriage = Carriage()
-    _prompts(re.sub(r'\\(["\\])', r"\1", command[1]), carriage)
+    imported = ImportedParameters()
+    _prompts(re.sub(r'\\(["\\])', r"\1", command[1]), imported)
     for switch, value in _switches(command[2]):
         if switch in _SWITCHES:
-            carriage.take(_FIELDS[_SWITCHES[switch]], value, switch)
+            imported.take(_FIELDS[_SWITCHES[switch]], value, switch)
         elif switch in ("-A", "--sampler"):
-            carriage.take_sampler(value, switch)
+            imported.take_sampler(value, switch)
         else:
-            carriage.leave(switch, value)
-    return carriage.parsed()
+            imported.leave(switch, value)
+    return imported.parsed()
 
 
 def _switches(text: str) -> list[tuple[str, str]]:
@@ -158,31 +158,31 @@ def _switches(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def _prompts(said: Any, carriage: Carriage) -> None:
+def _prompts(said: Any, imported: ImportedParameters) -> None:
     """Take a prompt in which negative words stand in square brackets."""
     if isinstance(said, str) and (negative := [found.strip(" ,") for found in _NEGATIVE.findall(said) if found.strip(" ,")]):
-        carriage.take("negative_prompt", ", ".join(negative), "prompt")
+        imported.take("negative_prompt", ", ".join(negative), "prompt")
         said = re.sub(r"\s+", " ", _NEGATIVE.sub("", said)).strip(" ,")
-    carriage.take("prompt", said, "prompt")
+    imported.take("prompt", said, "prompt")
 
 
 def _same(key: str, value: Any) -> bool:
     return isinstance(value, (str, int, float)) and (key, value) in _SAME
 
 
-def _model(value: Any, carriage: Carriage) -> None:
+def _model(value: Any, imported: ImportedParameters) -> None:
     held: Mapping[str, Any] = value if isinstance(value, dict) else {"name": value}
     base = held.get("base_model", held.get("base"))
     if isinstance(base, str) and base in _MODELS:
-        carriage.take("model", _MODELS[base], "model")
-    carriage.take_model(held.get("model_name", held.get("name")), held.get("hash", held.get("model_hash")), family=base)
+        imported.take("model", _MODELS[base], "model")
+    imported.take_model(held.get("model_name", held.get("name")), held.get("hash", held.get("model_hash")), family=base)
 
 
-def _loras(value: list[Any], carriage: Carriage) -> None:
+def _loras(value: list[Any], imported: ImportedParameters) -> None:
     for one in value:
         model = one.get("model", one.get("lora")) if isinstance(one, dict) else one
         name = model.get("name", model.get("model_name")) if isinstance(model, dict) else model
-        carriage.take_lora(name, one.get("weight", 1.0) if isinstance(one, dict) else 1.0)
+        imported.take_lora(name, one.get("weight", 1.0) if isinstance(one, dict) else 1.0)
 
 
 def _without_style_of_its_own(values: dict[str, Any]) -> None:

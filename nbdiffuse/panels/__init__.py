@@ -15,11 +15,11 @@ from ..results import Result
 from ..runs.chain_run import ChainRun
 from .chain_panel import ChainPanel
 from .recipe_panel import Panel
-from .runtime.base_panel import Frame
+from .runtime.base_panel import BasePanel
 
 __all__ = ["ChainPanel", "Panel", "follow", "panel"]
 
-_newest: dict[type[Frame], weakref.ReferenceType[Frame]] = {}
+_newest: dict[type[BasePanel], weakref.ReferenceType[BasePanel]] = {}
 
 
 def panel(image: Any = None, /, **fields: Any) -> Panel | ChainPanel:
@@ -88,7 +88,7 @@ def follow(link: Recipe | Chain, made: Result | ChainRun | None = None) -> Panel
     return opened
 
 
-def _offer_names_after_cells(shell: Any, made: Frame) -> None:
+def _offer_names_after_cells(shell: Any, made: BasePanel) -> None:
     """Let a panel know of new variables for as long as it lives."""
     known = weakref.ref(made)
 

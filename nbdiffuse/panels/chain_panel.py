@@ -1,4 +1,4 @@
-"""The chain panel: a set of controls for each step, one stage, and the strip of what the steps made."""
+"""The chain panel: a set of controls for each step, one output, and the strip of what the steps made."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ..runs.chain_run import ChainRun
 from ..runs.notices import numbered
 from ..sessions.session import Session
 from .actions.actions import Actions
-from .actions.dropped_file import arrival_of
+from .actions.dropped_file import dropped_file
 from .actions.exports import chain_cell_of, program_of
-from .inputs.chain_steps import StepStack, check_steps
+from .inputs.chain_steps import ChainSteps, check_steps
 from .inputs.controls import Controls
 from .output import html_lines
 from .output.thumbnails import encoded
 from .recipe_panel import without_latents
-from .runtime.base_panel import Frame
+from .runtime.base_panel import BasePanel
 from .runtime.panel_run import begin_waiting
 
 SIDE = 256
 """Longer side of a step's picture in the strip, at most, in pixels."""
 
 
-class ChainPanel(Frame):
+class ChainPanel(BasePanel):
     """Sliders for a chain: each step redraws what the one before made.
 
     Parameters
@@ -58,9 +58,9 @@ class ChainPanel(Frame):
         self._made: ChainRun | None = None
         self._painted: tuple[ChainRun | None, int] = (None, 0)
         new_controls = partial(self._new_controls, self._restore)
-        self._steps = StepStack(self._desk, new_controls, self.guarded, lambda: self._changed("prompt"))
+        self._steps = ChainSteps(self._thread, new_controls, self.guarded, lambda: self._changed("prompt"))
         self._sheet = widgets.HTML()
-        self._actions = Actions(self._desk, self)
+        self._actions = Actions(self._thread, self)
         self.widget = self._framed(self._steps.widget, [self._actions.widget, self._sheet])
         self._enable_runs()
         self.show(chain)
@@ -74,20 +74,20 @@ class ChainPanel(Frame):
         ParameterError, ImageInputError
             What stands in a control breaks its rule.
         """
-        return self._desk.call(lambda: self._steps.chain)
+        return self._thread.call(lambda: self._steps.chain)
 
     @property
     def result(self) -> ChainRun | None:
         """The newest run that came to its end, or None."""
-        return self._desk.call(lambda: self._made)
+        return self._thread.call(lambda: self._made)
 
     @property
     def cell(self) -> str:
         """The cell that makes what is shown; a picture that has no name is written beside the notebook for it."""
-        return self._desk.call(lambda: self.as_cell()[0])
+        return self._thread.call(lambda: self.as_cell()[0])
 
     def show(self, chain: Chain, result: ChainRun | None = None) -> None:
-        """Move the controls to a chain, and put its run on the stage.
+        """Move the controls to a chain, and put its run in the output view.
 
         Raises
         ------
@@ -104,44 +104,44 @@ class ChainPanel(Frame):
             if result is not None and result.results:
                 self._adopt(result)
 
-        self._desk.call(move)
+        self._thread.call(move)
 
-    # What the runner tells, at the desk.
+    # What the runner tells, on the callback thread.
 
     def started(self) -> None:
         """A run begins."""
         super().started()
         if self._running is not None:
-            self._stage.begin(self._running.chain[0])
+            self._output.begin(self._running.chain[0])
 
-    def moved(self, progress: Any, waited: float) -> None:
+    def on_progress(self, progress: Any, waited: float) -> None:
         """A run is where `progress` says, or waits since `waited` seconds."""
         if not isinstance(progress, ChainRun):
-            self._stage.waits(self._running.chain[0].model if self._running else "the chain", waited)
+            self._output.waiting(self._running.chain[0].model if self._running else "the chain", waited)
             return
         total, done, step = len(progress.chain), len(progress), progress.progress
         where = f"{min(done + 1, total)} of {total}, {progress.under_way.partition('  ')[2]}"
         if step is None:
-            self._stage.moves_to(done / total, where)
+            self._output.progress_to(done / total, where)
         else:
-            self._stage.moves(step, f"{where}: ", (done + step.step / step.steps) / total)
+            self._output.progress(step, f"{where}: ", (done + step.step / step.steps) / total)
         self._paint(progress)
 
-    def _came_to_an_end(self, made: Any) -> None:
+    def _finish(self, made: Any) -> None:
         if isinstance(made, ChainRun):
             self._adopt(made)
             self._keep(made.results[-1])
         elif self._running is not None:
             # The steps that were finished before the stop stay in sight.
             self._paint(self._running)
-            self._stage.note(self._running.notices)
+            self._output.note(self._running.notices)
 
     def _adopt(self, run: ChainRun) -> None:
         self._made, self.shown = run, run.results[-1]
         self._show_again()
         seconds = sum(result.seconds for result in run.results)
-        self._stage.say(f"{run!r}, seed {run.chain[0].seed}, {seconds:.1f} s")
-        self._still.update(run)
+        self._output.say(f"{run!r}, seed {run.chain[0].seed}, {seconds:.1f} s")
+        self._static_output.update(run)
         self._enable()
 
     def _show_again(self) -> None:
@@ -149,8 +149,8 @@ class ChainPanel(Frame):
             super()._show_again()
             return
         first, *_, last = (self._made.results[0], *self._made.results)
-        self._stage.finish(last, before=first.initial)
-        self._stage.note(self._made.notices)
+        self._output.finish(last, before=first.initial)
+        self._output.note(self._made.notices)
         self._paint(self._made)
 
     def _paint(self, run: ChainRun) -> None:
@@ -161,7 +161,7 @@ class ChainPanel(Frame):
         figures = (html_lines.figure(encoded(cell.image, SIDE), cell.label) for cell in run.cells() if cell.image is not None)
         self._sheet.value = f'<div class="nbd-strip-of-steps" aria-label="{html_lines.safe(repr(run))}">{"".join(figures)}</div>'
 
-    # What a person does, at the desk.
+    # What a person does, on the callback thread.
 
     def _told(self) -> None:
         self._steps.describe()
@@ -169,10 +169,10 @@ class ChainPanel(Frame):
             return
         problem, count = self._steps.problem, len(self._steps)
         if problem is not None:
-            self._stage.problem(problem)
+            self._output.problem(problem)
         else:
-            self._stage.say(f"{count} step{'' if count == 1 else 's'}: press Run")
-            self._stage.note(numbered([before_run(step) for step in resolve_chain(self._steps.chain)], "Step"))
+            self._output.say(f"{count} step{'' if count == 1 else 's'}: press Run")
+            self._output.note(numbered([before_run(step) for step in resolve_chain(self._steps.chain)], "Step"))
 
     def _run(self) -> None:
         self._begin(resolve_chain(self._steps.chain))
@@ -206,13 +206,13 @@ class ChainPanel(Frame):
         self._run_live()
 
     def _restore(self, name: str, content: bytes) -> bool:
-        arrival = arrival_of(name, content)
-        if arrival is None:
+        dropped = dropped_file(name, content)
+        if dropped is None:
             return False
-        self._steps.show([arrival.recipe, *self._steps.chain.steps[1:]])
+        self._steps.show([dropped.recipe, *self._steps.chain.steps[1:]])
         self._standing = None
         self._told()
-        self._stage.say(" ".join(arrival.lines))
+        self._output.say(" ".join(dropped.lines))
         return True
 
     def _sets(self) -> list[Controls]:
@@ -221,7 +221,7 @@ class ChainPanel(Frame):
     def _enable(self) -> None:
         self._actions.enable(self.shown is not None)
 
-    # What the actions ask, at the desk.
+    # What the actions ask, on the callback thread.
 
     def written(self) -> Chain:
         """What the controls ask for, with the seed of the newest run where the rest is what made it."""

@@ -10,24 +10,24 @@ import ipywidgets as widgets
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..recipes.recipe import Recipe
-from ..recipes.resolve import reduced, resolve
+from ..recipes.resolve import minimal, resolve
 from ..recipes.summary import weights_label
 from ..results import Result
 from ..runs.grid import Grid
 from ..sessions.session import Session
 from ..sweeps.cell import SweepCell
 from .actions.actions import Actions, button
-from .actions.dropped_file import arrival_of
+from .actions.dropped_file import dropped_file
 from .actions.exports import cell_of, program_of
-from .history.history_strip import Strip
+from .history.history_strip import HistoryStrip
 from .inputs.controls import Controls
-from .inputs.sweep_controls import SweepBox
-from .runtime.base_panel import Frame
-from .runtime.events import hear, press
+from .inputs.sweep_controls import SweepControls
+from .runtime.base_panel import BasePanel
+from .runtime.events import on_click, on_user_change
 from .runtime.panel_run import begin_recipe, begin_waiting
 
 
-class Panel(Frame):
+class Panel(BasePanel):
     """Sliders for a recipe, its runs and its results; shown by being the last value of a cell.
 
     Parameters
@@ -57,14 +57,14 @@ class Panel(Frame):
         self.grid: Grid | None = None
         self._running: Recipe | None = None
         self._controls = self._new_controls(self._restore)
-        self._strip = Strip(self._desk, self.guarded(self._bring_back))
-        self._sweep = SweepBox(self._desk, lambda: self._controls.recipe, self._run_grid, self._fail)
+        self._history = HistoryStrip(self._thread, self.guarded(self._bring_back))
+        self._sweep = SweepControls(self._thread, lambda: self._controls.recipe, self._run_grid, self._fail)
         self._start_button = button("Use as initial image", "arrow-left", "redraw this result")
         self._sweep_button = widgets.ToggleButton(description="Sweep this", icon="th", tooltip="vary one or two fields")
-        self._actions = Actions(self._desk, self, [self._start_button, self._sweep_button])
-        press(self._start_button, self._desk, self.guarded(self._start_from_shown))
-        hear(self._sweep_button, self._desk, self.guarded(lambda: self._sweep.toggle(bool(self._sweep_button.value))))
-        below = [self._actions.widget, self._strip.widget, self._sweep.widget]
+        self._actions = Actions(self._thread, self, [self._start_button, self._sweep_button])
+        on_click(self._start_button, self._thread, self.guarded(self._start_from_shown))
+        on_user_change(self._sweep_button, self._thread, self.guarded(lambda: self._sweep.toggle(bool(self._sweep_button.value))))
+        below = [self._actions.widget, self._history.widget, self._sweep.widget]
         self.widget = self._framed(self._controls.widget, below)
         self._enable_runs()
         self.show(recipe)
@@ -78,25 +78,25 @@ class Panel(Frame):
         ParameterError, ImageInputError
             What stands in a control breaks its rule.
         """
-        return self._desk.call(lambda: self._controls.recipe)
+        return self._thread.call(lambda: self._controls.recipe)
 
     @property
     def result(self) -> Result | None:
-        """The result on the stage, or None."""
-        return self._desk.call(lambda: self.shown)
+        """The result in the output view, or None."""
+        return self._thread.call(lambda: self.shown)
 
     @property
     def results(self) -> list[Result]:
         """The results in the strip, the newest first."""
-        return self._desk.call(lambda: list(self._strip.results))
+        return self._thread.call(lambda: list(self._history.results))
 
     @property
     def cell(self) -> str:
         """The cell that makes what is shown; a picture that has no name is written beside the notebook for it."""
-        return self._desk.call(lambda: self.as_cell()[0])
+        return self._thread.call(lambda: self.as_cell()[0])
 
     def show(self, recipe: Recipe, result: Result | None = None) -> None:
-        """Move the controls to a recipe, and put a result of it on the stage.
+        """Move the controls to a recipe, and put a result of it in the output view.
 
         Raises
         ------
@@ -111,41 +111,41 @@ class Panel(Frame):
             if result is not None and result.problem is None:
                 self._adopt(result)
 
-        self._desk.call(move)
+        self._thread.call(move)
 
-    # What the runner tells, at the desk.
+    # What the runner tells, on the callback thread.
 
     def started(self) -> None:
         """A run begins."""
         super().started()
-        self._stage.begin(self._running)
+        self._output.begin(self._running)
 
-    def moved(self, progress: Any, waited: float) -> None:
+    def on_progress(self, progress: Any, waited: float) -> None:
         """A run is where `progress` says, or waits since `waited` seconds."""
         if isinstance(progress, Grid):
             total = len(progress.sweep.distinct())
-            self._stage.moves_to((total - progress.missing) / total, f"{total - progress.missing} of {total} images")
+            self._output.progress_to((total - progress.missing) / total, f"{total - progress.missing} of {total} images")
             self._sweep.show(progress)
         elif progress is not None:
-            self._stage.moves(progress)
+            self._output.progress(progress)
         else:
-            self._stage.waits(self._running.model if self._running else "the sweep", waited)
+            self._output.waiting(self._running.model if self._running else "the sweep", waited)
 
-    def _came_to_an_end(self, made: Any) -> None:
+    def _finish(self, made: Any) -> None:
         if self._running is None and self.grid is not None:
             self._sweep.show(self.grid)
-            self._still.update(self.grid)
+            self._static_output.update(self.grid)
         if isinstance(made, Result):
             self._adopt(made)
             self._keep(made)
         elif made is not None:
-            self._stage.say(f"{made!r}: every image is there")
+            self._output.say(f"{made!r}: every image is there")
 
-    # What a person does, at the desk.
+    # What a person does, on the callback thread.
 
     def _told(self) -> None:
         if not self._runner.busy:
-            self._stage.plan(self._controls.outlook)
+            self._output.plan(self._controls.outlook)
         self._sweep.refresh()
 
     def _run(self) -> None:
@@ -157,7 +157,7 @@ class Panel(Frame):
         now = self._running if self._runner.busy else shown
         if now is not None and _same_image(now, complete):
             return
-        past = next((result for result in self._strip.results if _same_image(result.recipe, complete)), None)
+        past = next((result for result in self._history.results if _same_image(result.recipe, complete)), None)
         if past is None:
             self._begin(complete)
             return
@@ -191,36 +191,36 @@ class Panel(Frame):
         self.last_error = None
         told = f"{weights_label(result.recipe)}, seed {result.recipe.seed}"
         self._put_on_stage(result, f"{told}, {result.seconds:.1f} s" if result.seconds else told)
-        self._still.update(result)
+        self._static_output.update(result)
 
     def _put_on_stage(self, result: Result, told: str) -> None:
         self.shown = result
-        self._stage.finish(result, told)
-        self._strip.choose(result)
+        self._output.finish(result, told)
+        self._history.choose(result)
         self._enable()
 
     def _bring_back(self, result: Result) -> None:
-        self._controls.show(reduced(without_latents(result.recipe)))
+        self._controls.show(minimal(without_latents(result.recipe)))
         self._standing = None
         self._sweep.refresh()
         self._put_on_stage(result, "The settings are those of this result.")
 
     def _restore(self, name: str, content: bytes) -> bool:
-        arrival = arrival_of(name, content)
-        if arrival is None:
+        dropped = dropped_file(name, content)
+        if dropped is None:
             return False
-        self._controls.show(arrival.recipe)
+        self._controls.show(dropped.recipe)
         self._standing = None
         self._told()
-        if arrival.result is not None:
-            self._adopt(arrival.result)
-        self._stage.say(" ".join(arrival.lines))
+        if dropped.result is not None:
+            self._adopt(dropped.result)
+        self._output.say(" ".join(dropped.lines))
         return True
 
-    # What the actions ask, at the desk.
+    # What the actions ask, on the callback thread.
 
     def written(self) -> Recipe:
-        """What the controls ask for, with the seed of the result on the stage where the rest is what made it."""
+        """What the controls ask for, with the seed of the result in the output view where the rest is what made it."""
         asked = self._controls.recipe
         if asked.seed is None and self.shown is not None:
             seeded = asked.replace(seed=self.shown.recipe.seed)

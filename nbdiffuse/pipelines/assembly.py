@@ -12,7 +12,7 @@ import diffusers
 
 from ..checkpoints.locate import Checkpoint
 from ..errors import CheckpointError
-from .loaded_model import Resident
+from .loaded_model import LoadedModel
 
 
 def refuse_other_base(name: str, checkpoint: Checkpoint, base: Checkpoint) -> None:
@@ -53,7 +53,7 @@ def _compare(name: str, word: str, base: str, own: Mapping[str, Any], theirs: Ma
             )
 
 
-def fitting(name: str, resident: Resident, base: Resident) -> Any:
+def checked_controlnet(name: str, loaded: LoadedModel, base: LoadedModel) -> Any:
     """Return the model that a checkpoint consists of, where it can stand beside another checkpoint's UNet.
 
     Raises
@@ -61,8 +61,8 @@ def fitting(name: str, resident: Resident, base: Resident) -> Any:
     CheckpointError
         It is something else than its name says, or was made for another base.
     """
-    word = resident.checkpoint.name
-    model: Any = resident.components.get(".")
+    word = loaded.checkpoint.name
+    model: Any = loaded.components.get(".")
     if not isinstance(model, diffusers.ControlNetModel):
         found = type(model).__name__ if model is not None else "a whole pipeline"
         raise CheckpointError(f"{word} is {found}, not a ControlNet. Give `{name}` the directory or hub id of one.")
@@ -70,7 +70,7 @@ def fitting(name: str, resident: Resident, base: Resident) -> Any:
     return model
 
 
-def build(pipeline_class: Any, base: Resident, more: Mapping[str, Any], scheduler: str) -> Any:
+def assemble(pipeline_class: Any, base: LoadedModel, more: Mapping[str, Any], scheduler: str) -> Any:
     """Make a pipeline around resident components.
 
     `from_pipe` would do the same and cast the shared weights to float32 on the way

@@ -27,7 +27,7 @@ class Row:
 
 
 @dataclass(eq=False)
-class Resident:
+class LoadedModel:
     """One checkpoint in memory.
 
     Parameters
@@ -47,7 +47,7 @@ class Resident:
     when
         Seconds since the epoch at the last use.
     space
-        What identifies its latents, see `spaces.space_of`.
+        What identifies its latents, see `latent_space.latent_space_id`.
     placed
         Whether it is ready to run: on the device, or with hooks that bring it there.
     offload

@@ -119,7 +119,7 @@ class Lookups:
         base, added = lora.parted(word)
         # The base is found by itself: it stays when only a LoRA over it changes.
         known = self._look(base, _key(base)) if added else None
-        return locate.find(word, half=self._half(), base=known)
+        return locate.locate(word, half=self._half(), base=known)
 
     def _leave(self, identity: str) -> None:
         now = [one.checkpoint for one in self._found.values()]

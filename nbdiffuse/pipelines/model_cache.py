@@ -14,10 +14,10 @@ from ..devices.failures import free_caches
 from ..devices.memory import SHARE_OF_FREE, Holding, format_size, free_bytes, to_release
 from ..devices.offload import MODES, RAM, choose
 from ..errors import CheckpointError, ParameterError, did_you_mean
-from .loaded_model import Resident, Row
+from .loaded_model import LoadedModel, Row
 
 
-class Residents:
+class ModelCache:
     """Hold checkpoints for one device and dtype, by their identity.
 
     Parameters
@@ -31,7 +31,7 @@ class Residents:
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         self.device = device
         self.dtype = dtype
-        self._held: dict[tuple[str, torch.dtype, torch.device], Resident] = {}
+        self._held: dict[tuple[str, torch.dtype, torch.device], LoadedModel] = {}
         self._set: int | None = None
         self._offload = "auto"
         # Modes that "auto" came to when a faster one had not fit, by identity.
@@ -59,8 +59,8 @@ class Residents:
         self._make_room(0, frozenset())
 
     def get(
-        self, checkpoint: Checkpoint, measure: Callable[[], int], load: Callable[[], Resident], needed: frozenset[str]
-    ) -> Resident:
+        self, checkpoint: Checkpoint, measure: Callable[[], int], load: Callable[[], LoadedModel], needed: frozenset[str]
+    ) -> LoadedModel:
         """Return a checkpoint on the device, loaded, moved, or as it is.
 
         Parameters
@@ -80,38 +80,38 @@ class Residents:
             It is larger than the budget that was set, or cannot be loaded; it is then not held.
         """
         key = self._key(checkpoint.identity)
-        resident = self._held.get(key)
-        if resident is None or not resident.placed:
-            wanted = measure() if resident is None else resident.size
+        loaded = self._held.get(key)
+        if loaded is None or not loaded.placed:
+            wanted = measure() if loaded is None else loaded.size
             if self.device == RAM:
                 self._refuse_what_never_fits(checkpoint.name, wanted)
                 self._make_room(wanted, needed | {checkpoint.identity})
             # It is out while it is loaded or moved, so that no failure leaves half of it here.
             self._held.pop(key, None)
-            resident = resident or load()
-            mode = self._mode(resident)
+            loaded = loaded or load()
+            mode = self._mode(loaded)
             if self.device != RAM:
-                beside = {"none": resident.size, "model": max(resident.sizes().values()), "sequential": 0}[mode]
+                beside = {"none": loaded.size, "model": max(loaded.sizes().values()), "sequential": 0}[mode]
                 self._make_room(beside, needed | {checkpoint.identity})
-            resident.place(self.device, mode)
-            self._held[key] = resident
-        resident.used, resident.when = next(self._clock), time.time()
-        return resident
+            loaded.place(self.device, mode)
+            self._held[key] = loaded
+        loaded.used, loaded.when = next(self._clock), time.time()
+        return loaded
 
     def set_offload(self, mode: str) -> None:
         """Choose where weights wait: a member of `offload.MODES`, or "auto" for the fastest that fits."""
         self._offload = mode
         self._slowed.clear()
-        for resident in self:
-            resident.park()
+        for loaded in self:
+            loaded.park()
 
-    def _mode(self, resident: Resident) -> str:
+    def _mode(self, loaded: LoadedModel) -> str:
         if self._offload != "auto":
             return self._offload
         if self.device == RAM:
             return MODES[0]
-        slowed = self._slowed.get(resident.checkpoint.identity, MODES[0])
-        return max(slowed, choose(resident.sizes(), self.budget), key=MODES.index)
+        slowed = self._slowed.get(loaded.checkpoint.identity, MODES[0])
+        return max(slowed, choose(loaded.sizes(), self.budget), key=MODES.index)
 
     def relieve(self, needed: frozenset[str]) -> str:
         """Make room for a run that ran out of memory: by what is not needed, then by the next mode of offloading.
@@ -154,17 +154,17 @@ class Residents:
             self.drop(leaving)
             return
         for identity in leaving:
-            resident = self._held[self._key(identity)]
+            loaded = self._held[self._key(identity)]
             room = int(SHARE_OF_FREE * free_bytes(RAM))
             parked = self._holdings(RAM, needed)
-            self.drop(to_release(parked, resident.size, room + sum(one.size for one in parked)))
-            if resident.size <= SHARE_OF_FREE * free_bytes(RAM):
-                resident.park()
+            self.drop(to_release(parked, loaded.size, room + sum(one.size for one in parked)))
+            if loaded.size <= SHARE_OF_FREE * free_bytes(RAM):
+                loaded.park()
             else:
                 self.drop([identity])
         free_caches()
 
-    def _on(self, device: torch.device) -> list[Resident]:
+    def _on(self, device: torch.device) -> list[LoadedModel]:
         return [one for one in self._held.values() if one.device == device]
 
     def _holdings(self, device: torch.device, needed: frozenset[str]) -> list[Holding]:

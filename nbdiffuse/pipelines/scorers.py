@@ -18,7 +18,7 @@ from .. import embedded
 from ..checkpoints.failures import explain
 from ..checkpoints.layouts import components_of
 from ..checkpoints.loading import load
-from ..checkpoints.locate import find
+from ..checkpoints.locate import locate
 from ..errors import CheckpointError, ParameterError, breaks_rule
 from ..files.hashes import states_of
 from ..files.paths import here
@@ -119,7 +119,7 @@ def _on(device: torch.device, model: Any) -> Iterator[Any]:
 @lru_cache(maxsize=2)
 def _clip(word: str, state: object) -> tuple[Any, Any, Any]:
     """Load a CLIP; a directory whose files have changed has another state."""
-    checkpoint = find(word)
+    checkpoint = locate(word)
     if list(components_of(checkpoint.directory).values()) != [("transformers", "CLIPModel")]:
         raise ParameterError(breaks_rule("scorer", "a CLIP", word, f"Known: {EMBEDDED}, {HUB}."))
     model = load(checkpoint, torch.float32)

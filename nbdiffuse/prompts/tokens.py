@@ -29,7 +29,7 @@ class Token:
 
 
 @dataclass(frozen=True)
-class Strand:
+class EncoderTokens:
     """A run of tokens that one text encoder sees for itself.
 
     Parameters
@@ -71,37 +71,37 @@ class TokenView:
     ----------
     weighting
         Dialect that the prompts were read in.
-    strands
+    encoder_tokens
         The prompt's, then the negative prompt's; for each text encoder.
     hints
         Lines a person should read.
     """
 
     weighting: str
-    strands: tuple[Strand, ...]
+    encoder_tokens: tuple[EncoderTokens, ...]
     hints: tuple[str, ...] = ()
 
-    def _shown(self) -> Iterator[Strand]:
-        """Yield the strands; two text encoders that see the same are one."""
-        for _, group in itertools.groupby(self.strands, key=lambda strand: strand.field):
+    def _shown(self) -> Iterator[EncoderTokens]:
+        """Yield what each text encoder sees; two text encoders that see the same are one."""
+        for _, group in itertools.groupby(self.encoder_tokens, key=lambda tokens: tokens.field):
             held = list(group)
-            encoders = list(dict.fromkeys(strand.encoder for strand in held))
+            encoders = list(dict.fromkeys(tokens.encoder for tokens in held))
             seen = [tuple((s.part, s.chunks, s.lost) for s in held if s.encoder == encoder) for encoder in encoders]
             if len(encoders) > 1 and len(set(seen)) == 1:
                 both = "both text encoders"
-                held = [Strand(s.field, both, s.part, s.room, s.chunks, s.lost) for s in held if s.encoder == encoders[0]]
+                held = [EncoderTokens(s.field, both, s.part, s.room, s.chunks, s.lost) for s in held if s.encoder == encoders[0]]
             yield from held
 
     def __repr__(self) -> str:
         lines = [f"weighting {self.weighting}"]
-        for strand in self._shown():
-            lines.append(strand.heading)
-            several = len(strand.chunks) > 1
-            for number, chunk in enumerate(strand.chunks, start=1):
+        for tokens in self._shown():
+            lines.append(tokens.heading)
+            several = len(tokens.chunks) > 1
+            for number, chunk in enumerate(tokens.chunks, start=1):
                 words = _words(chunk) or "(empty)"
                 lines.append(f"  chunk {number}: {words}" if several else f"  {words}")
-            if strand.lost:
-                lines.append(f"  not seen: {_words(strand.lost)}")
+            if tokens.lost:
+                lines.append(f"  not seen: {_words(tokens.lost)}")
         return "\n".join([*lines, *self.hints])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
@@ -110,8 +110,8 @@ class TokenView:
     def to_html(self) -> str:
         """Return HTML without scripts, in the colours of the page it stands in."""
         rows = "".join(
-            f'<div style="margin:.6em 0 .2em;opacity:.7">{_text(strand.heading)}</div>{_strand_html(strand)}'
-            for strand in self._shown()
+            f'<div style="margin:.6em 0 .2em;opacity:.7">{_text(tokens.heading)}</div>{_encoder_html(tokens)}'
+            for tokens in self._shown()
         )
         hints = "".join(f'<div style="margin-top:.6em">{_text(hint)}</div>' for hint in self.hints)
         return f'<div style="line-height:1.9;max-width:60em"><div>weighting {_text(self.weighting)}</div>{rows}{hints}</div>'
@@ -133,15 +133,15 @@ _FRAME = (
 _NOTE = "opacity:.6;margin-right:.5em;white-space:nowrap"
 
 
-def _strand_html(strand: Strand) -> str:
-    several = len(strand.chunks) > 1
+def _encoder_html(tokens: EncoderTokens) -> str:
+    several = len(tokens.chunks) > 1
     pieces = []
-    for number, chunk in enumerate(strand.chunks, start=1):
+    for number, chunk in enumerate(tokens.chunks, start=1):
         border = f'<span style="{_NOTE}">chunk {number}</span>' if several else ""
         pieces.append(f"<div>{border}{_tokens_html(chunk)}</div>")
-    if strand.lost:
+    if tokens.lost:
         note = f'<span style="{_NOTE}">not seen</span>'
-        pieces.append(f'<div>{note}<s style="opacity:.55">{_tokens_html(strand.lost)}</s></div>')
+        pieces.append(f'<div>{note}<s style="opacity:.55">{_tokens_html(tokens.lost)}</s></div>')
     return "".join(pieces)
 
 

@@ -74,14 +74,14 @@ class Weighted:
         return cls(((Fragment(text),),), (1.0,))
 
     @property
-    def strands(self) -> tuple[Fragments, ...]:
+    def blended_texts(self) -> tuple[Fragments, ...]:
         """Every run of words that an encoder sees for itself: the parts, and the parts of blends."""
-        return tuple(strand for part in self.parts for strand in (part.parts if isinstance(part, Blend) else (part,)))
+        return tuple(text for part in self.parts for text in (part.parts if isinstance(part, Blend) else (part,)))
 
     @property
     def text(self) -> str:
         """The words alone."""
-        return " ".join(fragment.text for strand in self.strands for fragment in strand)
+        return " ".join(fragment.text for text in self.blended_texts for fragment in text)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ParameterError
 from ..images.picture import Picture
-from .weights_source import Origin, source
+from .weights_source import WeightsSource, source
 
 if TYPE_CHECKING:
     from .preset import Preset
@@ -24,29 +24,29 @@ class ControlNetPreset:
     ----------
     name
         What recipes call it.
-    tiny, hub
+    embedded, hub
         Its weights in this package and on the hub.
     estimator
         Checkpoint, in this package and on the hub, that makes its control image from any picture.
     """
 
     name: str
-    tiny: Origin
-    hub: Origin
+    embedded: WeightsSource
+    hub: WeightsSource
     estimator: Mapping[str, str]
 
     def checkpoint(self, base: str, preset: Preset) -> str:
         """Return the weights that go with a base checkpoint."""
-        return self.tiny.checkpoint if base == preset.embedded_checkpoint else self.hub.checkpoint
+        return self.embedded.checkpoint if base == preset.embedded_checkpoint else self.hub.checkpoint
 
 
 CONTROLNETS: Mapping[str, ControlNetPreset] = MappingProxyType(
     {
         "depth": ControlNetPreset(
             name="depth",
-            tiny=Origin(checkpoint="controlnet-depth", native_size=128),
-            hub=Origin(checkpoint="lllyasviel/control_v11f1p_sd15_depth", native_size=512, licence="OpenRAIL"),
-            estimator={"tiny": "depth-estimator", "hub": "depth-anything/Depth-Anything-V2-Small-hf"},
+            embedded=WeightsSource(checkpoint="controlnet-depth", native_size=128),
+            hub=WeightsSource(checkpoint="lllyasviel/control_v11f1p_sd15_depth", native_size=512, licence="OpenRAIL"),
+            estimator={"embedded": "depth-estimator", "hub": "depth-anything/Depth-Anything-V2-Small-hf"},
         )
     }
 )
@@ -55,8 +55,8 @@ CONTROLNETS: Mapping[str, ControlNetPreset] = MappingProxyType(
 
 def controlnet_of(word: str) -> ControlNetPreset:
     """Return what a recipe's `controlnet` stands for: one of `CONTROLNETS`, or any other by its hub id or directory."""
-    origin = Origin(checkpoint=word, native_size=512)
-    return CONTROLNETS.get(word) or ControlNetPreset(name=word, tiny=origin, hub=origin, estimator={})
+    origin = WeightsSource(checkpoint=word, native_size=512)
+    return CONTROLNETS.get(word) or ControlNetPreset(name=word, embedded=origin, hub=origin, estimator={})
 
 
 def extra_name(number: int) -> str:

@@ -13,7 +13,7 @@ from ..families.schedulers import FLOW_SCHEDULERS
 from ..families.schedulers import SCHEDULERS as SCHEDULERS
 from .fields import OF_PARTS, numbered
 from .recipe import Recipe
-from .weights_source import Origin
+from .weights_source import WeightsSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Preset:
         What recipes and people call it.
     family
         Key of `families.FAMILIES`; everything else about how it runs is said there.
-    tiny, hub
+    embedded, hub
         Its weights in this package and on the hub, or None.
     title
         What people call it; the family's title when not given.
@@ -40,8 +40,8 @@ class Preset:
 
     name: str
     family: str
-    tiny: Origin | None = None
-    hub: Origin | None = None
+    embedded: WeightsSource | None = None
+    hub: WeightsSource | None = None
     title: str = ""
     trigger: str = ""
     scheduler: str | None = None
@@ -119,29 +119,29 @@ class Preset:
     @property
     def embedded_checkpoint(self) -> str | None:
         """Name of its checkpoint in this package, or None."""
-        return self.tiny.checkpoint if self.tiny else None
+        return self.embedded.checkpoint if self.embedded else None
 
     @property
     def hub_checkpoint(self) -> str | None:
         """Hub id of its original, or None."""
         return self.hub.checkpoint if self.hub else None
 
-    def origin(self, source: str) -> Origin | None:
-        """Return its weights in this package ("tiny") or on the hub ("hub"); the other ones where there are none of these."""
-        return self.hub or self.tiny if source == "hub" else self.tiny or self.hub
+    def origin(self, source: str) -> WeightsSource | None:
+        """Return its weights in this package ("embedded") or on the hub ("hub"); the other ones where there are none of these."""
+        return self.hub or self.embedded if source == "hub" else self.embedded or self.hub
 
-    def origin_of(self, checkpoint: str) -> Origin:
+    def origin_of(self, checkpoint: str) -> WeightsSource:
         """Return what is known about a checkpoint; of one that this table does not name, what the original is like."""
-        known = next((one for one in (self.tiny, self.hub) if one and one.checkpoint == checkpoint), self.hub)
-        return known or Origin(checkpoint=checkpoint, native_size=1024, size_multiple=self._family.size_multiple)
+        known = next((one for one in (self.embedded, self.hub) if one and one.checkpoint == checkpoint), self.hub)
+        return known or WeightsSource(checkpoint=checkpoint, native_size=1024, size_multiple=self._family.size_multiple)
 
-    def defaults_for(self, way: str) -> dict[str, Any]:
+    def defaults_for(self, mode: str) -> dict[str, Any]:
         """Return the values for fields left open, for one of its `pipelines`."""
-        return {**self._family.defaults(way), "scheduler": self.scheduler}
+        return {**self._family.defaults(mode), "scheduler": self.scheduler}
 
     def values_for(self, recipe: Recipe) -> dict[str, Any]:
         """Return the values for what a recipe leaves open."""
-        values = self.defaults_for(way(recipe))
+        values = self.defaults_for(mode_of(recipe))
         for number in range(2, len(recipe.controlnets) + 1):
             of_first = [name for name, place in OF_PARTS.items() if place.part == "controlnets" and name in values]
             values |= {numbered(name, number): values[name] for name in of_first}
@@ -149,10 +149,10 @@ class Preset:
 
     def pipeline(self, recipe: Recipe) -> str:
         """Return the diffusers pipeline class that runs a recipe."""
-        return self.pipelines[way(recipe)]
+        return self.pipelines[mode_of(recipe)]
 
 
-def way(recipe: Recipe) -> str:
+def mode_of(recipe: Recipe) -> str:
     """Return the key of `Preset.pipelines` that a recipe asks for, such as "img2img+controlnet"."""
     extra = "+controlnet" if recipe.controlnets else "+mask" if recipe.mask is not None else ""
     return recipe.task + extra

@@ -13,7 +13,7 @@ from ..families.hub_ids import MOVED as MOVED
 from ..families.recognition import Recognised, recognise
 from ..files.paths import here
 from .preset import Preset
-from .weights_source import Origin
+from .weights_source import WeightsSource
 
 OPEN_RAIL, OPEN_RAIL_XL = "CreativeML OpenRAIL-M", "CreativeML Open RAIL++-M"
 
@@ -25,8 +25,8 @@ def _sd15(name: str, title: str, hub: str, trigger: str = "") -> Preset:
         title=title,
         trigger=trigger,
         scheduler="PNDM",
-        tiny=Origin(checkpoint=name, native_size=128),
-        hub=Origin(checkpoint=hub, native_size=512, licence=OPEN_RAIL),
+        embedded=WeightsSource(checkpoint=name, native_size=128),
+        hub=WeightsSource(checkpoint=hub, native_size=512, licence=OPEN_RAIL),
         controlnets=("depth",),
     )
 
@@ -36,8 +36,8 @@ def _sdxl(name: str, family: str, hub: str) -> Preset:
         name=name,
         family=family,
         scheduler="EulerDiscrete",
-        tiny=Origin(checkpoint=name, native_size=128),
-        hub=Origin(checkpoint=hub, native_size=1024, licence=OPEN_RAIL_XL),
+        embedded=WeightsSource(checkpoint=name, native_size=128),
+        hub=WeightsSource(checkpoint=hub, native_size=1024, licence=OPEN_RAIL_XL),
     )
 
 
@@ -55,15 +55,15 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 name="kandinsky22",
                 family="kandinsky22",
                 scheduler="DDPM",
-                tiny=Origin(checkpoint="kandinsky22", native_size=128, size_multiple=64),
-                hub=Origin(checkpoint="kandinsky-community/kandinsky-2-2-decoder", native_size=512, size_multiple=64),
+                embedded=WeightsSource(checkpoint="kandinsky22", native_size=128, size_multiple=64),
+                hub=WeightsSource(checkpoint="kandinsky-community/kandinsky-2-2-decoder", native_size=512, size_multiple=64),
             ),
             Preset(
                 name="x2-upscaler",
                 family="x2-upscaler",
                 scheduler="EulerDiscrete",
-                tiny=Origin(checkpoint="x2-upscaler", native_size=128, size_multiple=16),
-                hub=Origin(
+                embedded=WeightsSource(checkpoint="x2-upscaler", native_size=128, size_multiple=16),
+                hub=WeightsSource(
                     checkpoint="stabilityai/sd-x2-latent-upscaler", native_size=512, size_multiple=64, licence=OPEN_RAIL_XL
                 ),
             ),
@@ -71,8 +71,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 name="x4-upscaler",
                 family="x4-upscaler",
                 scheduler="DDIM",
-                tiny=Origin(checkpoint="x4-upscaler", native_size=256),
-                hub=Origin(checkpoint="stabilityai/stable-diffusion-x4-upscaler", native_size=512, licence=OPEN_RAIL_XL),
+                embedded=WeightsSource(checkpoint="x4-upscaler", native_size=256),
+                hub=WeightsSource(checkpoint="stabilityai/stable-diffusion-x4-upscaler", native_size=512, licence=OPEN_RAIL_XL),
             ),
         )
     }

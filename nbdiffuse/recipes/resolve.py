@@ -26,7 +26,7 @@ from .controlnets import AUTO, CONTROLNETS, controlnet_of, depth_of
 from .defaults import check_scheduler, default_values
 from .fields import OF_PARTS, PARTS, SINGLE, names_of, numbered, of_first
 from .parts import ControlNet
-from .preset import Preset, way
+from .preset import Preset, mode_of
 from .presets import PRESETS, preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
 from .sizes import result_size, told_of_sizes
@@ -114,7 +114,7 @@ def open_fields(recipe: Recipe) -> tuple[str, ...]:
     return tuple(name for name in needed if recipe.get(name) is None)
 
 
-def reduced(recipe: Recipe) -> Recipe:
+def minimal(recipe: Recipe) -> Recipe:
     """Return the shortest recipe that completes to the same one: what the preset would fill in anyway is left open.
 
     Parameters
@@ -199,7 +199,7 @@ def _taken(preset: Preset) -> set[str]:
 
 def _is_taken_by_call(name: str, recipe: Recipe, preset: Preset) -> bool:
     """Whether a field is an argument that no table declares, and the pipeline's call has it."""
-    known = name in recipe.arguments and name not in ARGUMENTS and way(recipe) in preset.pipelines
+    known = name in recipe.arguments and name not in ARGUMENTS and mode_of(recipe) in preset.pipelines
     return known and name in call_defaults(preset.pipeline(recipe))
 
 

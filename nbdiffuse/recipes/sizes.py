@@ -10,17 +10,17 @@ from ..errors import ParameterError
 from ..images.fitting import Size, fit, fitted_size
 from ..images.latents import Latents
 from ..images.picture import Picture
-from .preset import Preset, way
+from .preset import Preset, mode_of
 from .presets import preset_of
 from .recipe import Recipe
-from .weights_source import Origin
+from .weights_source import WeightsSource
 
 KEPT = "fit keeps the proportions"
 SHAPE = "it has another shape"
 """How the notices of `told_of_sizes` begin."""
 
 
-def result_size(recipe: Recipe, preset: Preset, origin: Origin) -> Size:
+def result_size(recipe: Recipe, preset: Preset, origin: WeightsSource) -> Size:
     """Return the size of the result; an upscaler's initial picture is that size over its scale."""
     scale, multiple = preset.scale, origin.size_multiple
     if isinstance(recipe.image, Latents):
@@ -54,8 +54,8 @@ def leading_picture(recipe: Recipe) -> Picture | None:
 
 
 def _size_of_latents(recipe: Recipe, preset: Preset, latents: Latents) -> Size:
-    if not preset.takes_latents or way(recipe) != "img2img":
-        what = preset.name if way(recipe) == "img2img" else f"{preset.name} with a mask or a ControlNet"
+    if not preset.takes_latents or mode_of(recipe) != "img2img":
+        what = preset.name if mode_of(recipe) == "img2img" else f"{preset.name} with a mask or a ControlNet"
         raise ParameterError(f"`image` must be a picture for {what}, got latents. Give the decoded picture: `result.image`.")
     width, height = (side * preset.scale for side in latents.size)
     for name, side, own in (("width", recipe.width, width), ("height", recipe.height, height)):

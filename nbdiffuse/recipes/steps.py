@@ -18,7 +18,7 @@ def run_steps(num_inference_steps: int, strength: float, rule: str = "floor") ->
 
 
 @lru_cache(maxsize=64)
-def detents(num_inference_steps: int, rule: str = "floor") -> tuple[float, ...]:
+def strengths_by_steps(num_inference_steps: int, rule: str = "floor") -> tuple[float, ...]:
     """Return a strength for each number of steps that img2img can run: from 1 to all of them.
 
     Parameters
@@ -36,7 +36,7 @@ def detents(num_inference_steps: int, rule: str = "floor") -> tuple[float, ...]:
 
     Examples
     --------
-    >>> detents(5)
+    >>> strengths_by_steps(5)
     (0.2, 0.4, 0.6, 0.8, 1.0)
     """
     return tuple(_shortest(num_inference_steps, count, rule) for count in range(1, num_inference_steps + 1))
@@ -53,7 +53,7 @@ def _shortest(steps: int, count: int, rule: str) -> float:
     return next(strength for strength in tried if run_steps(steps, strength, rule) == count)
 
 
-def span(num_inference_steps: int, strength: float, rule: str = "floor") -> tuple[float, float]:
+def equivalent_strengths(num_inference_steps: int, strength: float, rule: str = "floor") -> tuple[float, float]:
     """Return the lowest and the highest strength, in hundredths, that draw the same image as a strength in [0, 1]."""
     count = run_steps(num_inference_steps, strength, rule)
     same = [hundredth / 100 for hundredth in range(101) if run_steps(num_inference_steps, hundredth / 100, rule) == count]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import ParameterError, did_you_mean
 
-SOURCES = ("tiny", "hub")
+SOURCES = ("embedded", "hub")
 """What a preset's name may stand for."""
 VARIABLE = "NBDIFFUSE_USE"
 """Environment variable that chooses one of `SOURCES` for a whole process."""
@@ -18,7 +18,7 @@ _chosen: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class WeightsSource:
     """One set of weights of a preset.
 
     Parameters
@@ -46,7 +46,7 @@ def use(source: str | None) -> None:
     Parameters
     ----------
     source
-        "tiny", the checkpoints in this package; "hub", the originals; None goes back to the default.
+        "embedded", the checkpoints in this package; "hub", the originals; None goes back to the default.
 
     Raises
     ------
@@ -58,9 +58,9 @@ def use(source: str | None) -> None:
 
 
 def source() -> str:
-    """Return what preset names stand for: what was chosen, else "hub" where there is a GPU and "tiny" where there is none."""
+    """Return what preset names stand for: what was chosen, else "hub" where there is a GPU and "embedded" where there is none."""
     asked = os.environ.get(VARIABLE)
-    return _chosen or (_checked(VARIABLE, asked) if asked else "hub" if has_gpu() else "tiny")
+    return _chosen or (_checked(VARIABLE, asked) if asked else "hub" if has_gpu() else "embedded")
 
 
 def _checked(name: str, value: str) -> str:

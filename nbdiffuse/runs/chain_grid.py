@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError, Interrupted, NbdiffuseError, ParameterError, again, breaks_rule
-from ..files.atomic import write_whole
+from ..files.atomic import write_atomic
 from ..files.paths import without_folders
 from ..files.targets import made_folder
 from ..images.contact_sheets import noted
 from ..images.gallery import page
-from ..images.sheets import Spot, Table, sheet_png
+from ..images.sheets import SheetCell, Table, sheet_png
 from ..recipes.chain import Chain
 from ..recipes.portable import portable
 from ..sessions.session import Session, get_session
@@ -152,7 +152,7 @@ class ChainGrid:
                     run.results[-1].save(target / _file(index))
             notices = [without_folders(line) for line in self.notices]
             content = page(repr(self), self._tables(shared=True), self._initial(), notices).encode("utf-8", "replace")
-            write_whole(target / "index.html", content)
+            write_atomic(target / "index.html", content)
         except OSError as error:
             raise FileError(f"{target} cannot be written: {error.strerror or error}.") from None
         return target / "index.html"
@@ -160,15 +160,15 @@ class ChainGrid:
     def _tables(self, shared: bool = False) -> list[Table]:
         return tables_of(self.sweep, lambda cell: self._spot(cell, shared))
 
-    def _spot(self, cell: ChainPlace, shared: bool) -> Spot:
+    def _spot(self, cell: ChainPlace, shared: bool) -> SheetCell:
         run, label = self._runs[cell.index], coordinates_text(self.sweep, cell)
         details = json.dumps(Chain(tuple(map(portable, cell.chain))).to_dict(), indent=2, ensure_ascii=False)
         if _whole(run):
-            return Spot(run.image, "", label, _file(cell.index), details)
+            return SheetCell(run.image, "", label, _file(cell.index), details)
         progress, failed = run.progress, self._failed.get(cell.index)
         line = without_folders(str(failed)) if shared else failed
         state = f"{type(failed).__name__}: {line}" if failed else f"{len(run)} of {len(cell.chain)} steps"
-        return Spot(progress.preview if progress else None, state, label, None, details)
+        return SheetCell(progress.preview if progress else None, state, label, None, details)
 
     def _initial(self) -> Any:
         picture = self.sweep.base[0].image

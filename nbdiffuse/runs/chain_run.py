@@ -29,7 +29,7 @@ from ..sweeps.cell import SweepCell
 from .chain_step import ChainStep, advance
 from .latent_transfer import LATENTS, why_decoded
 from .notices import numbered
-from .outcomes import Ledger
+from .outcomes import Outcomes
 
 if TYPE_CHECKING:
     from ..engine.progress import Progress
@@ -62,7 +62,7 @@ class ChainRun:
         self._session = session or get_session()
         self._store = store
         self._fresh = fresh
-        self._under_way: tuple[str, Ledger] | None = None
+        self._under_way: tuple[str, Outcomes] | None = None
 
     def run(self, while_waiting: Callable[[], None] = lambda: None) -> ChainRun:
         """Run the steps that are missing and return this run.
@@ -113,9 +113,9 @@ class ChainRun:
         """Return what this session remembers of a step, unless every step is to be run."""
         return None if self._fresh else self._session.recall(step.cell.recipe)
 
-    def watch(self, step: ChainStep | None, ledger: Ledger | None) -> None:
+    def watch(self, step: ChainStep | None, outcomes: Outcomes | None) -> None:
         """Tell which step is under way and who settles it, for `progress`; None when it is not."""
-        self._under_way = None if step is None or ledger is None else (step.cell.picture_key, ledger)
+        self._under_way = None if step is None or outcomes is None else (step.cell.picture_key, outcomes)
 
     def take(self, step: ChainStep, outcome: Result) -> None:
         """Take over what came of the next step."""
@@ -149,8 +149,8 @@ class ChainRun:
         """Where the step under way is, or None."""
         if self._under_way is None:
             return None
-        key, ledger = self._under_way
-        return ledger.running.get(key)
+        key, outcomes = self._under_way
+        return outcomes.running.get(key)
 
     @property
     def under_way(self) -> str:

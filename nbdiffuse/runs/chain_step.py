@@ -11,7 +11,7 @@ from ..results import Result
 from ..sessions.session import Session
 from ..store.store import Store
 from ..sweeps.cell import SweepCell
-from .outcomes import Failed, Ledger
+from .outcomes import FailedCell, Outcomes
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Advancing(Protocol):
     def session(self) -> Session: ...
     def next_step(self) -> ChainStep: ...
     def recalled(self, step: ChainStep) -> Result | None: ...
-    def watch(self, step: ChainStep | None, ledger: Ledger | None) -> None: ...
+    def watch(self, step: ChainStep | None, outcomes: Outcomes | None) -> None: ...
     def take(self, step: ChainStep, outcome: Result) -> None: ...
 
 
@@ -81,27 +81,27 @@ def advance(runs: Sequence[Advancing], while_waiting: Callable[[], None]) -> dic
             run.take(step, recalled)
     for store in {id(step.store): step.store for step in waiting.values()}.values():
         part = {index: step for index, step in waiting.items() if step.store is store}
-        failed |= _settle(runs, part, Ledger(runs[0].session, store), while_waiting)
+        failed |= _settle(runs, part, Outcomes(runs[0].session, store), while_waiting)
     return failed
 
 
 def _settle(
-    runs: Sequence[Advancing], waiting: dict[int, ChainStep], ledger: Ledger, while_waiting: Callable[[], None]
+    runs: Sequence[Advancing], waiting: dict[int, ChainStep], outcomes: Outcomes, while_waiting: Callable[[], None]
 ) -> dict[int, NbdiffuseError]:
     groups: dict[str, list[SweepCell]] = {}
     for index, step in waiting.items():
         groups.setdefault(step.cell.picture_key, []).append(step.cell)
-        runs[index].watch(step, ledger)
+        runs[index].watch(step, outcomes)
     failed: dict[int, NbdiffuseError] = {}
 
     def take_over() -> None:
         for index, step in list(waiting.items()):
-            outcome = ledger.outcomes.get(step.cell.picture_key)
+            outcome = outcomes.outcomes.get(step.cell.picture_key)
             if outcome is None:
                 continue
             del waiting[index]
             runs[index].watch(None, None)
-            if isinstance(outcome, Failed):
+            if isinstance(outcome, FailedCell):
                 failed[index] = type(outcome.error)(f"Step {step.cell.index + 1}: {outcome.error}")
             else:
                 runs[index].take(step, outcome)
@@ -111,7 +111,7 @@ def _settle(
         while_waiting()
 
     try:
-        ledger.settle(list(groups.values()), look)
+        outcomes.settle(list(groups.values()), look)
     finally:
         take_over()
         for index in waiting:

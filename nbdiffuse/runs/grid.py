@@ -26,10 +26,10 @@ from ..sweeps.difference import difference
 from ..sweeps.sweep import Sweep
 from .consistency import changed_files
 from .grid_display import save, sheet
-from .grid_metrics import Measures, checked
+from .grid_metrics import GridMetrics, checked
 from .heatmaps import Heatmap
 from .notices import counted
-from .outcomes import Failed, Fingerprints, Ledger
+from .outcomes import FailedCell, Fingerprints, Outcomes
 from .records import frame, records
 
 
@@ -71,13 +71,13 @@ class Grid:
     ) -> None:
         self.sweep = sweep
         runner = None if executor is None else ExecutorRunner(executor)
-        self._ledger = Ledger(session or get_session(), store, fingerprints, runner)
-        self._measures = Measures(self._ledger)
+        self._outcomes = Outcomes(session or get_session(), store, fingerprints, runner)
+        self._measures = GridMetrics(self._outcomes)
         self._unfinished: str | None = None
 
     def _sharing(self, sweep: Sweep) -> Grid:
         grid = Grid.__new__(Grid)
-        grid.sweep, grid._ledger, grid._measures, grid._unfinished = sweep, self._ledger, self._measures, None
+        grid.sweep, grid._outcomes, grid._measures, grid._unfinished = sweep, self._outcomes, self._measures, None
         return grid
 
     @property
@@ -85,10 +85,10 @@ class Grid:
         """Lines that a person should read, once each: of pictures, prompts and runs, of the store, and why cells failed."""
         outcomes = [self._outcome(group[0]) for group in self.sweep.distinct()]
         made = [outcome for outcome in outcomes if isinstance(outcome, Result)]
-        lines = Counter(str(outcome.error) for outcome in outcomes if isinstance(outcome, Failed))
+        lines = Counter(str(outcome.error) for outcome in outcomes if isinstance(outcome, FailedCell))
         failures = [f"{count} of {len(outcomes)} distinct images failed: {line}" for line, count in lines.items()]
         told = counted([outcome.notices for outcome in made], "images")
-        return (*told, *self._ledger.notices, *changed_files(made), *failures)
+        return (*told, *self._outcomes.notices, *changed_files(made), *failures)
 
     @property
     def before_run(self) -> tuple[str, ...]:
@@ -119,8 +119,8 @@ class Grid:
 
     def _work(self, while_waiting: Callable[[], None], together: int) -> Iterator[Sequence[tuple[SweepCell, ...]]]:
         """Settle the distinct images, so many at a time, and yield the groups of cells that have been tried."""
-        store = self._ledger.store
-        self._ledger.look_again()
+        store = self._outcomes.store
+        self._outcomes.look_again()
         if store is not None and self._unfinished:
             store.remember(self._unfinished, str(self.sweep.base.seed))
         groups = self.sweep.distinct()
@@ -133,7 +133,7 @@ class Grid:
 
     def _settle(self, groups: Sequence[tuple[SweepCell, ...]], while_waiting: Callable[[], None]) -> None:
         try:
-            self._ledger.settle(groups, while_waiting)
+            self._outcomes.settle(groups, while_waiting)
             while_waiting()
             return
         except (Interrupted, KeyboardInterrupt):
@@ -141,11 +141,11 @@ class Grid:
             line = f"Stopped with {count - self.missing} of {count} distinct images finished. Run it again for the rest."
         raise Interrupted(line)
 
-    def __iter__(self) -> Iterator[Result | Failed]:
+    def __iter__(self) -> Iterator[Result | FailedCell]:
         waiting = iter(self.sweep.cells())
         cell = next(waiting, None)
         tried: set[str] = set()
-        for part in self._work(_nothing, self._ledger.runner.ahead):
+        for part in self._work(_nothing, self._outcomes.runner.ahead):
             tried |= {group[0].picture_key for group in part}
             # In the order of the sweep, whatever order the work has.
             while cell is not None and cell.picture_key in tried:
@@ -155,22 +155,22 @@ class Grid:
     def __len__(self) -> int:
         return len(self.sweep.cells())
 
-    def __getitem__(self, index: int) -> Result | Failed:
+    def __getitem__(self, index: int) -> Result | FailedCell:
         cell = self.sweep.cells()[index]
         if self._outcome(cell) is None:
-            self._ledger.look_again()
+            self._outcomes.look_again()
             self._settle([self.sweep.group_of(cell)], _nothing)
         return self._own(cell)
 
-    def _outcome(self, cell: SweepCell) -> Result | Failed | None:
-        return self._ledger.outcomes.get(cell.picture_key)
+    def _outcome(self, cell: SweepCell) -> Result | FailedCell | None:
+        return self._outcomes.outcomes.get(cell.picture_key)
 
-    def _own(self, cell: SweepCell) -> Result | Failed:
+    def _own(self, cell: SweepCell) -> Result | FailedCell:
         """Return a cell's outcome under its own recipe, which makes the same image."""
-        outcome = self._ledger.outcomes[cell.picture_key]
+        outcome = self._outcomes.outcomes[cell.picture_key]
         # What only the checkpoint's files say was filled in when it ran.
         recipe = cell.recipe if cell.recipe.scheduler else cell.recipe.replace(scheduler=outcome.recipe.scheduler)
-        if isinstance(outcome, Failed):
+        if isinstance(outcome, FailedCell):
             return dataclasses.replace(outcome, recipe=recipe)
         return outcome if outcome.recipe == recipe else outcome.under(recipe)
 
@@ -193,7 +193,7 @@ class Grid:
     def plan_line(self) -> str:
         """Say in one line what the sweep holds, with the time from what this session measured; see `Sweep.plan_line`."""
         models = {cell.recipe.model for cell in self.sweep.cells()}
-        past = [result for result in self._ledger.session.history if result.recipe.model in models][-9:]
+        past = [result for result in self._outcomes.session.history if result.recipe.model in models][-9:]
         # The first run of a session is slower than what follows.
         pace = statistics.median(result.seconds / max(1, real_steps(result.recipe)) for result in past) if past else None
         return self.sweep.plan_line(pace)
@@ -246,7 +246,7 @@ class Grid:
 
     def heatmap(self, metric: str, scorer: str | None = None) -> Heatmap:
         """Measure the finished cells and show the values beside the pictures; parameters and errors as for `measure`."""
-        return Heatmap(self.sweep, self._ledger, metric_of(metric), self._measures.of(metric, self._finished(), scorer))
+        return Heatmap(self.sweep, self._outcomes, metric_of(metric), self._measures.of(metric, self._finished(), scorer))
 
     def _finished(self) -> list[SweepCell]:
         finished = [cell for cell in self.sweep.cells() if isinstance(self._outcome(cell), Result)]
@@ -256,7 +256,7 @@ class Grid:
 
     def records(self) -> list[dict[str, Any]]:
         """Return a row for each cell, see `records.records`."""
-        return records(self.sweep, self._ledger, self._measures)
+        return records(self.sweep, self._outcomes, self._measures)
 
     def to_frame(self) -> Any:
         """Return `records` as a `pandas.DataFrame`.
@@ -286,7 +286,7 @@ class Grid:
         FileError
             A file cannot be written.
         """
-        return save(repr(self), self.sweep, self._ledger, made_folder(folder), self.notices)
+        return save(repr(self), self.sweep, self._outcomes, made_folder(folder), self.notices)
 
     def __repr__(self) -> str:
         # No model, time or size: notebooks then compare equal on every checkpoint.
@@ -297,7 +297,7 @@ class Grid:
 
     def bundle(self) -> dict[str, Any]:
         """Return what a notebook shows of it, without its notices."""
-        return {"image/png": sheet(self.sweep, self._ledger), "text/plain": repr(self)}
+        return {"image/png": sheet(self.sweep, self._outcomes), "text/plain": repr(self)}
 
 
 def _nothing() -> None:

@@ -1,4 +1,4 @@
-"""What is seen of a sweep and its ledger: a sheet in a cell, and a folder that is left behind."""
+"""What is seen of a sweep and its outcomes: a sheet in a cell, and a folder that is left behind."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 from PIL import Image
 
 from ..errors import FileError
-from ..files.atomic import write_whole
+from ..files.atomic import write_atomic
 from ..files.paths import without_folders
 from ..files.targets import made_folder
 from ..images.gallery import page
-from ..images.sheets import Spot, Table, sheet_png
+from ..images.sheets import SheetCell, Table, sheet_png
 from ..recipes.portable import portable
 from ..results import Result
 from ..sweeps.cell import SweepCell
 from ..sweeps.sweep import Sweep
 from ..sweeps.tables import coordinates_text, differences_text, tables_of
-from .outcomes import Failed, Ledger
+from .outcomes import FailedCell, Outcomes
 
 
-def sheet(sweep: Sweep, ledger: Ledger) -> bytes:
+def sheet(sweep: Sweep, outcomes: Outcomes) -> bytes:
     """Draw what is there of a sweep.
 
     Returns
@@ -30,50 +30,50 @@ def sheet(sweep: Sweep, ledger: Ledger) -> bytes:
     bytes
         A PNG of at most `sheets.MOST_BYTES`, see `sheets.sheet_png`.
     """
-    return sheet_png(tables(sweep, ledger), initial_picture(sweep))
+    return sheet_png(tables(sweep, outcomes), initial_picture(sweep))
 
 
-def save(title: str, sweep: Sweep, ledger: Ledger, folder: Path, notices: Sequence[str] = ()) -> Path:
+def save(title: str, sweep: Sweep, outcomes: Outcomes, folder: Path, notices: Sequence[str] = ()) -> Path:
     """Write full-size pictures and `index.html`; see `Grid.save`."""
     made_folder(folder)
     try:
         for group in sweep.distinct():
-            outcome = ledger.outcomes.get(group[0].picture_key)
+            outcome = outcomes.outcomes.get(group[0].picture_key)
             if isinstance(outcome, Result):
                 outcome.save(folder / _file(group[0]))
         # A picture that was carried over may have text in its name that is not Unicode.
         said = [without_folders(line) for line in notices]
-        content = page(title, tables(sweep, ledger, shared=True), initial_picture(sweep), said)
-        write_whole(folder / "index.html", content.encode("utf-8", "replace"))
+        content = page(title, tables(sweep, outcomes, shared=True), initial_picture(sweep), said)
+        write_atomic(folder / "index.html", content.encode("utf-8", "replace"))
     except OSError as error:
         raise FileError(f"{folder} cannot be written: {error.strerror or error}.") from None
     return folder / "index.html"
 
 
-def tables(sweep: Sweep, ledger: Ledger, shared: bool = False) -> list[Table]:
+def tables(sweep: Sweep, outcomes: Outcomes, shared: bool = False) -> list[Table]:
     """Lay out what is there of a sweep; what is `shared` leaves this machine, so errors name no folders."""
-    return tables_of(sweep, lambda cell: _spot(sweep, ledger, cell, shared))
+    return tables_of(sweep, lambda cell: _spot(sweep, outcomes, cell, shared))
 
 
-def _spot(sweep: Sweep, ledger: Ledger, cell: SweepCell, shared: bool) -> Spot:
-    outcome, first = ledger.outcomes.get(cell.picture_key), sweep.group_of(cell)[0]
+def _spot(sweep: Sweep, outcomes: Outcomes, cell: SweepCell, shared: bool) -> SheetCell:
+    outcome, first = outcomes.outcomes.get(cell.picture_key), sweep.group_of(cell)[0]
     label = coordinates_text(sweep, cell)
     details = json.dumps(portable(cell.recipe).to_dict(), indent=2, ensure_ascii=False)
     if isinstance(outcome, Result):
         note = "" if cell is first else f"= {differences_text(sweep, cell, first)}"
-        return Spot(outcome.image, note, label, _file(first), details)
-    progress = ledger.running.get(cell.picture_key)
-    return Spot(progress.preview if progress else None, _state(cell, ledger, outcome, shared), label, None, details)
+        return SheetCell(outcome.image, note, label, _file(first), details)
+    progress = outcomes.running.get(cell.picture_key)
+    return SheetCell(progress.preview if progress else None, _state(cell, outcomes, outcome, shared), label, None, details)
 
 
-def _state(cell: SweepCell, ledger: Ledger, outcome: Failed | None, shared: bool) -> str:
+def _state(cell: SweepCell, outcomes: Outcomes, outcome: FailedCell | None, shared: bool) -> str:
     if outcome is not None and shared:
         return f"{type(outcome.error).__name__}: {without_folders(str(outcome.error))}"
     if outcome is not None:
         return f"{type(outcome.error).__name__}: {outcome.error}"
-    if cell.picture_key not in ledger.running:
+    if cell.picture_key not in outcomes.running:
         return "not run"
-    progress = ledger.running[cell.picture_key]
+    progress = outcomes.running[cell.picture_key]
     return f"step {progress.step} of {progress.steps}" if progress else "starting"
 
 

@@ -15,23 +15,23 @@ from ..images import metrics
 from ..images.metrics import METRICS, Metric, metric_of
 from ..results import Result
 from ..sweeps.cell import SweepCell
-from .outcomes import Ledger
+from .outcomes import Outcomes
 
 if TYPE_CHECKING:
     from ..pipelines.pipelines import Pipelines
 
 
-class Measures:
-    """Measure the pictures that a ledger holds.
+class GridMetrics:
+    """Measure the pictures that `Outcomes` hold.
 
     Parameters
     ----------
-    ledger
+    outcomes
         Its session runs the models that judge.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, outcomes: Outcomes) -> None:
+        self._outcomes = outcomes
         self._known: dict[tuple[str, str | None], dict[str, float]] = {}
 
     def of(self, name: str, cells: Sequence[SweepCell], scorer: str | None = None) -> dict[str, float]:
@@ -90,7 +90,7 @@ class Measures:
 
     def finished(self, cells: Sequence[SweepCell]) -> dict[str, Result]:
         """Return the results that are there, by `SweepCell.picture_key`."""
-        outcomes = {cell.picture_key: self._ledger.outcomes.get(cell.picture_key) for cell in cells}
+        outcomes = {cell.picture_key: self._outcomes.outcomes.get(cell.picture_key) for cell in cells}
         return {key: outcome for key, outcome in outcomes.items() if isinstance(outcome, Result)}
 
     def _measured(self, metric: Metric, results: Sequence[Result], scorer: str | None) -> list[float]:
@@ -98,7 +98,7 @@ class Measures:
             return self._prompt_scores(results, scorer)
         pairs = [_pair(result) for result in results]
         if metric.name == "lpips":
-            return self._ledger.session.with_pipelines(lambda pipelines: _lpips(pairs, pipelines))
+            return self._outcomes.session.with_pipelines(lambda pipelines: _lpips(pairs, pipelines))
         compare = {"ssim": metrics.ssim, "structure": metrics.structure}[metric.name]
         return [compare(initial, image) for initial, image in pairs]
 
@@ -114,7 +114,7 @@ class Measures:
                 values.update(zip(places, scorers.prompt_scores(word, pairs, pipelines.device), strict=True))
             return [values[place] for place in range(len(results))]
 
-        return self._ledger.session.with_pipelines(work)
+        return self._outcomes.session.with_pipelines(work)
 
 
 def checked(names: Sequence[str], cells: Sequence[SweepCell], scorer: str | None = None) -> list[Metric]:

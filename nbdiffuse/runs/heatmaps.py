@@ -10,12 +10,12 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from ..images.metrics import Metric
-from ..images.sheets import Spot, sheet_png
+from ..images.sheets import SheetCell, sheet_png
 from ..sweeps.cell import SweepCell
 from ..sweeps.sweep import Sweep
 from ..sweeps.tables import coordinates_text, tables_of
 from .grid_display import initial_picture, tables
-from .outcomes import Ledger
+from .outcomes import Outcomes
 
 VIRIDIS = (0x440154, 0x482878, 0x3E4989, 0x31688E, 0x26828E, 0x1F9E89, 0x35B779, 0x6ECE58, 0xB5DE2B, 0xFDE725)
 """Colours from low to high that look evenly spaced, in grey too. Source: matplotlib's colour map viridis."""
@@ -29,7 +29,7 @@ class Heatmap:
 
     Parameters
     ----------
-    sweep, ledger
+    sweep, outcomes
         What was run, and what came of it.
     metric
         What was measured.
@@ -38,7 +38,7 @@ class Heatmap:
     """
 
     sweep: Sweep
-    ledger: Ledger
+    outcomes: Outcomes
     metric: Metric
     values: Mapping[str, float]
 
@@ -56,19 +56,19 @@ class Heatmap:
         name, direction = self.metric.name, "higher" if self.metric.higher_is_better else "lower"
         heat = tables_of(self.sweep, lambda cell: self._tile(cell, low, high))
         drawn = []
-        for pictures, tiles in zip(tables(self.sweep, self.ledger), heat, strict=True):
+        for pictures, tiles in zip(tables(self.sweep, self.outcomes), heat, strict=True):
             title = f"{name}, {tiles.title}" if tiles.title else f"{name} ({direction} is better): {self.metric.says}"
             drawn += [dataclasses.replace(pictures, title=pictures.title or " "), dataclasses.replace(tiles, title=title)]
         return sheet_png(drawn, initial_picture(self.sweep), beside=2)
 
-    def _tile(self, cell: SweepCell, low: float, high: float) -> Spot:
+    def _tile(self, cell: SweepCell, low: float, high: float) -> SheetCell:
         label = coordinates_text(self.sweep, cell)
         value = self.values.get(cell.picture_key)
         if value is None:
-            return Spot(None, "not measured", label)
+            return SheetCell(None, "not measured", label)
         best = high if self.metric.higher_is_better else low
         share = (value - low) / (high - low) if high > low else 0.5
-        return Spot(_tile(value, share, 3 if high - low < 0.05 else 2), "best" if value == best else "", label)
+        return SheetCell(_tile(value, share, 3 if high - low < 0.05 else 2), "best" if value == best else "", label)
 
 
 def _tile(value: float, share: float, digits: int) -> Image.Image:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..errors import FileError, Interrupted, ParameterError, SafetyCheckerError, breaks_rule, did_you_mean
 from ..families.parameters import number_text
-from ..files.atomic import write_whole
+from ..files.atomic import write_atomic
 from ..files.targets import check_file, made_folder
 from ..images.colors import mean_color, toward
 from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, noted, png_bytes
@@ -206,7 +206,7 @@ class Loopback:
         target = check_file(path, FORMATS)
         made_folder(target.parent)
         try:
-            write_whole(target, self._animation(FORMATS[target.suffix.lower()]))
+            write_atomic(target, self._animation(FORMATS[target.suffix.lower()]))
         except OSError as error:
             raise FileError(f"{target} cannot be written: {error.strerror}. The pictures are still in memory.") from None
         return target

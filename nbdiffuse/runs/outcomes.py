@@ -27,7 +27,7 @@ Fingerprints = Callable[[Recipe], Mapping[str, str]]
 
 
 @dataclass(frozen=True, eq=False)
-class Failed:
+class FailedCell:
     """A cell that could not be run.
 
     Parameters
@@ -55,7 +55,7 @@ class Failed:
         return f"failed: {type(self.error).__name__}: {self.error}"
 
 
-class Ledger:
+class Outcomes:
     """Settle cells through a runner and a store; grids of one sweep share it.
 
     Parameters
@@ -80,7 +80,7 @@ class Ledger:
         self.session = session
         self.store = store
         self.runner: Runner = runner or SessionRunner(session)
-        self.outcomes: dict[str, Result | Failed] = {}
+        self.outcomes: dict[str, Result | FailedCell] = {}
         self.sources: dict[str, str] = {}
         self.notices: list[str] = []
         self.running: dict[str, Progress | None] = {}
@@ -133,14 +133,14 @@ class Ledger:
             if isinstance(outcome, Result) and outcome.problem is not None:
                 outcome = outcome.problem
             if isinstance(outcome, NbdiffuseError):
-                self._hold(keys[index], Failed(cells[index].recipe, outcome.with_traceback(None)), "failed")
+                self._hold(keys[index], FailedCell(cells[index].recipe, outcome.with_traceback(None)), "failed")
             else:
                 self._hold(keys[index], outcome, "run")
                 self._keep(outcome)
 
         self.runner.run([cell.recipe for cell in cells], take_note, take_over, while_waiting)
 
-    def _hold(self, key: str, outcome: Result | Failed, source: str) -> None:
+    def _hold(self, key: str, outcome: Result | FailedCell, source: str) -> None:
         self.outcomes[key], self.sources[key] = outcome, source
 
     def _found(self, cells: Sequence[SweepCell]) -> bool:
@@ -151,7 +151,7 @@ class Ledger:
         except Interrupted:
             raise
         except NbdiffuseError as error:
-            self._hold(key, Failed(cells[0].recipe, error.with_traceback(None)), "failed")
+            self._hold(key, FailedCell(cells[0].recipe, error.with_traceback(None)), "failed")
             return True
         if kept is not None:
             self._hold(key, kept, "store")

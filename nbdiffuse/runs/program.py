@@ -186,7 +186,7 @@ def _steps_of_chain(
     machines
         One for each step.
     arrows
-        As far as the chain has run: why a picture was handed over, or `handover.LATENTS`.
+        As far as the chain has run: why a picture was handed over, or `latent_transfer.LATENTS`.
     sizes
         As far as it has run: what the steps made, width and height in pixels.
     """

@@ -11,24 +11,24 @@ from ..recipes.steps import real_steps
 from ..results import Result
 from ..sweeps.cell import SweepCell
 from ..sweeps.sweep import Sweep
-from .grid_metrics import Measures
-from .outcomes import Failed, Ledger
+from .grid_metrics import GridMetrics
+from .outcomes import FailedCell, Outcomes
 
 
-def records(sweep: Sweep, ledger: Ledger, measures: Measures) -> list[dict[str, Any]]:
+def records(sweep: Sweep, outcomes: Outcomes, measures: GridMetrics) -> list[dict[str, Any]]:
     """Return a row for each cell: coordinates, steps, seconds, where its image comes from, its error, and what was measured."""
-    return [_record(sweep, cell, ledger, measures) for cell in sweep.cells()]
+    return [_record(sweep, cell, outcomes, measures) for cell in sweep.cells()]
 
 
-def _record(sweep: Sweep, cell: SweepCell, ledger: Ledger, measures: Measures) -> dict[str, Any]:
-    outcome, first = ledger.outcomes.get(cell.picture_key), sweep.group_of(cell)[0]
-    source = ledger.sources.get(cell.picture_key, "missing")
+def _record(sweep: Sweep, cell: SweepCell, outcomes: Outcomes, measures: GridMetrics) -> dict[str, Any]:
+    outcome, first = outcomes.outcomes.get(cell.picture_key), sweep.group_of(cell)[0]
+    source = outcomes.sources.get(cell.picture_key, "missing")
     return {
         **dict(cell.coordinates),
         "steps": real_steps(cell.recipe),
         "seconds": outcome.seconds if isinstance(outcome, Result) else None,
         "source": source if cell is first else f"equal to {first.index}",
-        "error": str(outcome.error) if isinstance(outcome, Failed) else None,
+        "error": str(outcome.error) if isinstance(outcome, FailedCell) else None,
         **measures.columns(cell),
     }
 

@@ -25,7 +25,7 @@ from ..recipes.sizes import stretched
 from ..results import Result
 from ..sessions.history import with_pictures
 from ..sessions.session import get_session, wait
-from ..store.index import Archive, keep
+from ..store.index import PictureIndex, keep
 from ..store.lineage import MAX_DEPTH, given_as
 from .chain_run import ChainRun
 from .consent import ask
@@ -74,23 +74,23 @@ def replay(source: Source, *, step: int | None = None, yes: bool = False, **chan
     --------
     >>> replay("cat.png", strength=0.4)  # doctest: +SKIP
     """
-    provenance, archive = traced(source)
-    line = _line(provenance, archive, is_claim(source))
-    stages, claims = [as_made(stage, archive) for stage, _ in line], [claim for _, claim in line]
+    provenance, picture_index = traced(source)
+    line = _line(provenance, picture_index, is_claim(source))
+    stages, claims = [as_made(stage, picture_index) for stage, _ in line], [claim for _, claim in line]
     total = sum(map(len, stages))
     number = total if step is None else step
     if type(number) is not int or not 1 <= number <= total:
         raise ParameterError(breaks_rule("step", f"a whole number in [1, {total}]", Words(repr(number))))
     index, inside = _place(stages, number)
     stages[index] = changed_stage(stages[index], inside, changes)
-    begin = _begin(stages, index, archive)
+    begin = _begin(stages, index, picture_index)
     result: Result | None = None
     asked = [step for stage, claim in zip(stages[begin:], claims[begin:], strict=True) if claim for step in stage]
     with allowed(asked, yes, changes):
         for stage in stages[begin:]:
             if result is not None:
                 stage = stage.replace(1, image=Picture.of(result.image, label="step before"))
-            result = again(stage, archive)[-1]
+            result = again(stage, picture_index)[-1]
     if result is None:
         raise ParameterError("`source` must have a step to run, got none.")
     keep(result)
@@ -114,16 +114,16 @@ def allowed(
     return ask(complete, yes, own) if complete else nullcontext()
 
 
-def traced(source: Source) -> tuple[Provenance, Archive]:
-    """Return how something was made, and the archive in which its ancestors are looked for."""
+def traced(source: Source) -> tuple[Provenance, PictureIndex]:
+    """Return how something was made, and the picture index in which its ancestors are looked for."""
     if isinstance(source, Provenance):
-        return source, Archive()
+        return source, PictureIndex()
     if isinstance(source, ChainRun):
         if not source.results:
             raise ParameterError("`source` must be a chain with a finished step, got none. Run the chain.")
-        return source.results[-1].provenance, Archive()
+        return source.results[-1].provenance, PictureIndex()
     if isinstance(source, Result):
-        return source.provenance, Archive()
+        return source.provenance, PictureIndex()
     if not isinstance(source, (str, os.PathLike)):
         raise ParameterError(breaks_rule("source", "a result, a chain's run, or a file", source))
     provenance = read(source).provenance
@@ -133,10 +133,10 @@ def traced(source: Source) -> tuple[Provenance, Archive]:
     missing = open_fields(provenance.recipe)
     if missing:
         raise FileError(f"{os.fspath(source)!r} does not say all that a run needs: {', '.join(missing)} is missing.")
-    return provenance, Archive(folders=(path_of(source).parent,))
+    return provenance, PictureIndex(folders=(path_of(source).parent,))
 
 
-def again(stage: Chain, archive: Archive, while_waiting: Callable[[], None] = lambda: None) -> list[Result]:
+def again(stage: Chain, picture_index: PictureIndex, while_waiting: Callable[[], None] = lambda: None) -> list[Result]:
     """Run complete steps afresh, whatever this session or the store remember of them, and return what each gives.
 
     Raises
@@ -146,7 +146,7 @@ def again(stage: Chain, archive: Archive, while_waiting: Callable[[], None] = la
     SafetyCheckerError
         The checkpoint's safety checker made a picture black.
     """
-    held = Chain(tuple(_held(step, archive) for step in stage))
+    held = Chain(tuple(_held(step, picture_index) for step in stage))
     if len(held) > 1:
         return ChainRun(held, fresh=True).run(while_waiting).results
     made = wait(get_session().submit(held[0]), while_waiting)
@@ -155,9 +155,9 @@ def again(stage: Chain, archive: Archive, while_waiting: Callable[[], None] = la
     return [made]
 
 
-def as_made(stage: Chain, archive: Archive) -> Chain:
+def as_made(stage: Chain, picture_index: PictureIndex) -> Chain:
     """Return steps with the pictures that are found, as earlier versions meant them, see `sizes.stretched`."""
-    return Chain(tuple(stretched(with_pictures(step, archive)) for step in stage))
+    return Chain(tuple(stretched(with_pictures(step, picture_index)) for step in stage))
 
 
 def chain_of(provenance: Provenance) -> Chain:
@@ -165,8 +165,8 @@ def chain_of(provenance: Provenance) -> Chain:
     return provenance.chain or Chain((provenance.recipe,))
 
 
-def _held(step: Recipe, archive: Archive) -> Recipe:
-    held = with_pictures(step, archive)
+def _held(step: Recipe, picture_index: PictureIndex) -> Recipe:
+    held = with_pictures(step, picture_index)
     for name, picture in held.pictures.items():
         if isinstance(picture, Picture) and not picture.at_hand:
             rule = (
@@ -176,13 +176,13 @@ def _held(step: Recipe, archive: Archive) -> Recipe:
     return held
 
 
-def _line(provenance: Provenance, archive: Archive, claim: bool) -> list[tuple[Chain, bool]]:
+def _line(provenance: Provenance, picture_index: PictureIndex, claim: bool) -> list[tuple[Chain, bool]]:
     """Return the runs that led here, the oldest first, each with whether a file says so."""
     stages, seen = [(chain_of(provenance), claim)], set[str]()
     while len(stages) < MAX_DEPTH:
         start = stages[0][0][0].image
         address = start.view.address if isinstance(start, Latents) else start.address if start is not None else ""
-        found = archive.made(address) if address and address not in seen else None
+        found = picture_index.made(address) if address and address not in seen else None
         if found is None:
             break
         seen.add(address)
@@ -212,10 +212,10 @@ def changed_stage(stage: Chain, number: int, changes: dict[str, Any]) -> Chain:
     return changed
 
 
-def _begin(stages: list[Chain], changed: int, archive: Archive) -> int:
+def _begin(stages: list[Chain], changed: int, picture_index: PictureIndex) -> int:
     """Return the first run that has to be made again: the changed one, or one before whose initial picture is at hand."""
     for index in range(changed, 0, -1):
         start = stages[index][0].image
-        if start is None or isinstance(start, Latents) or archive.picture(start.address) is not None:
+        if start is None or isinstance(start, Latents) or picture_index.picture(start.address) is not None:
             return index
     return 0

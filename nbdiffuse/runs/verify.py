@@ -20,7 +20,7 @@ from ..metadata.provenance import Provenance
 from ..results import Result
 from ..sessions.session import get_session
 from ..store.compare import Distance, changed, distance
-from ..store.index import Archive
+from ..store.index import PictureIndex
 from .chain_run import ChainRun
 from .replay import Source, again, allowed, as_made, chain_of, is_claim, traced
 
@@ -166,21 +166,21 @@ def _items(source: Source | Path, name: str) -> Sequence[tuple[str, Source]]:
 
 def _verdict(name: str, source: Source, yes: bool) -> Verdict:
     try:
-        provenance, archive = traced(source)
+        provenance, picture_index = traced(source)
         if provenance.partial is not None:
             return Verdict(name, UNKNOWN, reason=f"The run was stopped after {provenance.partial} steps.")
-        return _compared(name, source, provenance, archive, yes)
+        return _compared(name, source, provenance, picture_index, yes)
     except Interrupted:
         raise
     except NbdiffuseError as error:
         return Verdict(name, UNKNOWN, reason=str(error))
 
 
-def _compared(name: str, source: Source, provenance: Provenance, archive: Archive, yes: bool) -> Verdict:
+def _compared(name: str, source: Source, provenance: Provenance, picture_index: PictureIndex, yes: bool) -> Verdict:
     before, steps = _image(source), chain_of(provenance)
     # A check is nothing that was made: it leaves the history as it was.
     with allowed(steps.steps if is_claim(source) else (), yes), get_session().unrecorded():
-        made = again(as_made(steps, archive), archive)[-1]
+        made = again(as_made(steps, picture_index), picture_index)[-1]
     now = made.image
     if isinstance(source, Path) and source.suffix.lower() in (".jpg", ".jpeg"):
         now = _compressed(now)

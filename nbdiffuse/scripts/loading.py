@@ -23,14 +23,14 @@ from ..recipes.recipe import Recipe
 from .listing import Listing
 from .statements import identifier, literal
 
-LEVERS: Mapping[tuple[str, str], str] = {
+OPTIMIZATIONS: Mapping[tuple[str, str], str] = {
     ("attention", "xformers"): "pipeline.enable_xformers_memory_efficient_attention()",
     ("attention", "plain"): "pipeline.unet.set_attn_processor(AttnProcessor())",
     ("channels_last", "on"): "pipeline.unet.to(memory_format=torch.channels_last)",
     ("compile", "on"): "pipeline.unet.compile_repeated_blocks(fullgraph=True)",
     ("vae_tiling", "on"): "pipeline.vae.enable_tiling()",
 }
-"""What a program says for a lever's position; the others are diffusers' own."""
+"""What a program says for an optimization's position; the others are diffusers' own."""
 
 
 def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
@@ -44,7 +44,7 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         Complete.
     machine
         The fingerprint of a result, or the part of it that is known: "device", "dtype",
-        "checkpoint" and what moved levers.
+        "checkpoint" and what moved optimizations.
     """
     from ..checkpoints.signatures import automatic_class
 
@@ -81,8 +81,8 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
     _schedule(listing, word, recipe.scheduler)
     if device != "cpu":
         listing.add(f"pipeline.to({literal(device)})")
-    for (lever, position), line in LEVERS.items():
-        if machine.get(lever) == position:
+    for (optimization, position), line in OPTIMIZATIONS.items():
+        if machine.get(optimization) == position:
             if "AttnProcessor" in line:
                 listing.use("diffusers.models.attention_processor", "AttnProcessor")
             listing.add(line)
@@ -154,7 +154,7 @@ def _lent(listing: Listing, word: str, typed: list[str]) -> list[str]:
     if word not in embedded.names():
         return []
     changed = embedded.changed(word)
-    lent = {**embedded.borrowed(word), **changed}
+    lent = {**embedded.shared_weights_of(word), **changed}
     for component, owner in lent.items():
         library, loader = json.loads((embedded.path(owner) / "model_index.json").read_text())[component]
         listing.use(library, loader)

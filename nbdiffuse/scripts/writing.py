@@ -13,12 +13,12 @@ from typing import Any
 from PIL import Image
 
 from ..errors import FileError, ParameterError
-from ..files.atomic import write_whole
+from ..files.atomic import write_atomic
 from ..files.targets import check_file, made_folder
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..recipes.fields import of_first
-from ..recipes.preset import way
+from ..recipes.preset import mode_of
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import call_fields
@@ -77,8 +77,8 @@ class Script:
             for name, picture in self.pictures.items():
                 data = io.BytesIO()
                 picture.save(data, "PNG")
-                write_whole(target.parent / name, data.getvalue())
-            write_whole(target, self.text.encode())
+                write_atomic(target.parent / name, data.getvalue())
+            write_atomic(target, self.text.encode())
         except OSError as error:
             raise FileError(f"{target} cannot be written: {error.strerror or error}.") from None
         return target
@@ -146,7 +146,7 @@ def of_steps(steps: Sequence[Step], *, own_folder: bool = False, name: str = "re
         _write_step(listing, step, bool(number), to_latents)
     file = f"{name}.png"
     listing.add(f"image.save({literal(file)})")
-    title = TITLES[way(steps[0].recipe)] if len(steps) == 1 else "A chain of pipelines with diffusers."
+    title = TITLES[mode_of(steps[0].recipe)] if len(steps) == 1 else "A chain of pipelines with diffusers."
     return Script(listing.text(title), listing.pictures, (file,))
 
 

@@ -19,7 +19,7 @@ from ..recipes.recipe import Recipe
 from ..recipes.sizes import fitted_pictures, stretched, told_of_sizes
 from ..results import Result
 from ..store.entries import Kept
-from ..store.index import Archive
+from ..store.index import PictureIndex
 from ..store.lineage import thumbnail_html
 from ..store.store import Store
 from .session import get_session
@@ -30,7 +30,7 @@ _THUMBNAIL = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class HistoryEntry:
     """One place of the timeline; the picture is read when it is asked for.
 
     Parameters
@@ -61,7 +61,7 @@ class Moment:
         return word == self.said.get("model") or self.date.startswith(word) or word.casefold() in prompts
 
 
-class Timeline(Sequence[Result]):
+class History(Sequence[Result]):
     """Results of this session and of the store, newest last; looked up anew at every use.
 
     Parameters
@@ -77,9 +77,9 @@ class Timeline(Sequence[Result]):
         self.words = tuple(words)
         self._store = store
 
-    def find(self, *words: str) -> Timeline:
+    def find(self, *words: str) -> History:
         """Return the results among these that answer further words."""
-        return Timeline((*self.words, *words), self._store)
+        return History((*self.words, *words), self._store)
 
     def __len__(self) -> int:
         return len(self._moments())
@@ -98,23 +98,23 @@ class Timeline(Sequence[Result]):
             raise NoSuchResult(breaks_rule("index", rule, index))
         return self._result(moments[index])
 
-    def _moments(self) -> list[Moment]:
-        found: dict[tuple[str, str], Moment] = {}
+    def _moments(self) -> list[HistoryEntry]:
+        found: dict[tuple[str, str], HistoryEntry] = {}
         for entry in self._kept_in().entries():
             if isinstance(entry.get("recipe"), dict) and _is_time(entry.get("time")):
                 key = str(entry.get("picture", entry["key"])), str(sorted(entry["recipe"].items()))
-                found[key] = Moment(float(entry["time"]), entry["recipe"], None, entry)
+                found[key] = HistoryEntry(float(entry["time"]), entry["recipe"], None, entry)
         for result in list(get_session().history):
             said = result.provenance.recipe.to_dict()
             key = content_address(result.image), str(sorted(said.items()))
-            found[key] = Moment(result.when, said, result, found[key].entry if key in found else None)
+            found[key] = HistoryEntry(result.when, said, result, found[key].entry if key in found else None)
         moments = sorted(found.values(), key=lambda moment: moment.when)
         return [moment for moment in moments if all(map(moment.answers, self.words))]
 
     def _kept_in(self) -> Store:
         return self._store or Store()
 
-    def _result(self, moment: Moment) -> Result:
+    def _result(self, moment: HistoryEntry) -> Result:
         loaded = self._kept_in().load(moment.entry) if moment.entry else None
         if moment.held is not None:
             # The store knows the whole chain where the session holds its steps one by one.
@@ -123,18 +123,18 @@ class Timeline(Sequence[Result]):
         if loaded is None:
             rule = "`index` must be of a result that is still there"
             raise ParameterError(f"{rule}: the store lost this one, or holds another. Look again.")
-        return result_of(*loaded, moment.when, Archive(self._kept_in()))
+        return result_of(*loaded, moment.when, PictureIndex(self._kept_in()))
 
     def __repr__(self) -> str:
         moments = self._moments()
         lines = [f"{index:>4}  {moment.date}  {_said(moment)}" for index, moment in self._last(moments)]
         return "\n".join([self._head(moments), *lines])
 
-    def _last(self, moments: list[Moment]) -> Iterator[tuple[int, Moment]]:
+    def _last(self, moments: list[HistoryEntry]) -> Iterator[tuple[int, HistoryEntry]]:
         """Yield the newest results with the index that finds them, the newest first."""
         return ((index - len(moments), moments[index]) for index in reversed(range(max(0, len(moments) - ROWS), len(moments))))
 
-    def _head(self, moments: list[Moment]) -> str:
+    def _head(self, moments: list[HistoryEntry]) -> str:
         asked = f" for {' '.join(self.words)!r}" if self.words else ""
         count = f"{len(moments)} result{'' if len(moments) == 1 else 's'}{asked}"
         return count if len(moments) <= ROWS else f"{count}; the newest {ROWS}"
@@ -149,7 +149,7 @@ class Timeline(Sequence[Result]):
         head = html.escape(self._head(moments), quote=True)
         return f"<div>{head}<table style='border-collapse:collapse;margin:.4em 0'>{rows}</table></div>"
 
-    def _row(self, index: int, moment: Moment) -> str:
+    def _row(self, index: int, moment: HistoryEntry) -> str:
         loaded = None if moment.held else self._kept_in().load(moment.entry or {})
         image = moment.held.image if moment.held else loaded[0].image if loaded else None
         cells = [str(index), moment.date, *map(html.escape, _said(moment).split("  ", 1))]
@@ -169,7 +169,7 @@ class NoSuchResult(ParameterError, IndexError):
 _CELL = "text-align:left;padding:.2em .7em;background:none;border:0;border-bottom:1px solid rgba(128,128,128,.3)"
 
 
-def _said(moment: Moment) -> str:
+def _said(moment: HistoryEntry) -> str:
     said = moment.said
     prompt = " ".join(str(said.get("prompt", "")).split())
     prompt = prompt if len(prompt) <= 60 else prompt[:59] + "…"
@@ -177,9 +177,9 @@ def _said(moment: Moment) -> str:
     return visible(f"{said.get('model', '')}  {prompt or '(no prompt)'}{strength}, seed {said.get('seed')}")
 
 
-def result_of(kept: Kept, provenance: Provenance, when: float, archive: Archive) -> Result:
-    """Return what the store holds as a result; its pictures are those that the archive finds."""
-    recipe = stretched(with_pictures(provenance.recipe, archive))
+def result_of(kept: Kept, provenance: Provenance, when: float, picture_index: PictureIndex) -> Result:
+    """Return what the store holds as a result; its pictures are those that the picture index finds."""
+    recipe = stretched(with_pictures(provenance.recipe, picture_index))
     recipe = told_of_sizes(recipe, recipe)
     initial = recipe.image
     return Result(
@@ -196,11 +196,11 @@ def result_of(kept: Kept, provenance: Provenance, when: float, archive: Archive)
     )
 
 
-def with_pictures(recipe: Recipe, archive: Archive) -> Recipe:
-    """Return a recipe that holds the pixels of its pictures, where the archive finds them."""
-    found = {name: archive.picture(picture.address) for name, picture in recipe.pictures.items()}
+def with_pictures(recipe: Recipe, picture_index: PictureIndex) -> Recipe:
+    """Return a recipe that holds the pixels of its pictures, where the picture index finds them."""
+    found = {name: picture_index.picture(picture.address) for name, picture in recipe.pictures.items()}
     return recipe.replace(**{name: picture for name, picture in found.items() if picture is not None})
 
 
-history = Timeline()
+history = History()
 """What this session and earlier kernels made."""

@@ -198,10 +198,10 @@ def _at_work(work: Callable[[Engine, Recipe], Answer], text: str, pictures: Mapp
 def _engine(device: str | None) -> Engine:
     # torch and diffusers take seconds to import: on the worker, at its first task.
     if device not in _engines:
-        from ..library_logging import quiet
+        from ..library_logging import silence_libraries
 
         # A worker's output may be the notebook's, too.
-        quiet()
+        silence_libraries()
         from ..engine.engine import Engine
         from ..pipelines.pipelines import Pipelines
 

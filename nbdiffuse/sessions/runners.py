@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from ..files.snapshots import Snapshot
-from ..recipes.preset import way
+from ..recipes.preset import mode_of
 from ..recipes.recipe import Recipe
 from ..results import Result
 from . import remote
@@ -179,7 +179,7 @@ class ExecutorRunner:
     def fingerprint(self, recipe: Recipe) -> Mapping[str, str]:
         """See `Runner`; of the worker that answers first."""
         nets = tuple(net.checkpoint for net in recipe.controlnets)
-        decisive = recipe.model, recipe.checkpoint, recipe.loras, nets, recipe.scheduler, way(recipe)
+        decisive = recipe.model, recipe.checkpoint, recipe.loras, nets, recipe.scheduler, mode_of(recipe)
         if decisive not in self._fingerprints:
             self._fingerprints[decisive] = remote.fingerprint_of(self._answer(recipe))
         return self._fingerprints[decisive]

@@ -119,9 +119,9 @@ class Session:
 
         def work(stop: threading.Event) -> None:
             engine = self._ready_engine()
-            from ..engine.batching import Batch
+            from ..engine.batching import ContinuousBatch
 
-            Batch(engine, complete, on_progress, settled, stop, lambda: self._worker.waiting, snapshot).run()
+            ContinuousBatch(engine, complete, on_progress, settled, stop, lambda: self._worker.waiting, snapshot).run()
 
         return self._submit(work)
 
@@ -256,10 +256,10 @@ class Session:
     def _ready_engine(self) -> Engine:
         # torch and diffusers take seconds to import: on the worker, at the first run.
         if self._engine is None:
-            from ..library_logging import quiet
+            from ..library_logging import silence_libraries
 
             # Before the pipelines are imported: that is when transformers says what is not installed.
-            quiet()
+            silence_libraries()
             from ..engine.engine import Engine
             from ..pipelines.pipelines import Pipelines
 

@@ -1,4 +1,4 @@
-"""The archive: pictures and how they were made, found by their pixels in this session, in the store and in files."""
+"""The picture_index: pictures and how they were made, found by their pixels in this session, in the store and in files."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def keep(result: Remembered, store: Store | None = None) -> str | None:
     return None
 
 
-class Archive:
-    """Look for pictures and their making; one archive reads the store's index and each folder at most once.
+class PictureIndex:
+    """Look for pictures and their making; one picture index reads the store's index and each folder at most once.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from ..recipes.fields import of_first
 from ..recipes.recipe import Recipe
 from ..recipes.steps import steps_line
 from ..recipes.summary import weights_label
-from .index import Archive
+from .index import PictureIndex
 
 THUMBNAIL = 128
 """Longer side of a thumbnail, in pixels."""
@@ -144,7 +144,7 @@ def step_text(recipe: Recipe) -> str:
     return "\n".join([*lines, f"{guidance}seed {recipe.seed}"])
 
 
-def trace(image: Image.Image | None, provenance: Provenance, archive: Archive, where: str = "") -> Lineage:
+def trace(image: Image.Image | None, provenance: Provenance, picture_index: PictureIndex, where: str = "") -> Lineage:
     """Follow a picture back to what it was made from.
 
     Parameters
@@ -153,19 +153,19 @@ def trace(image: Image.Image | None, provenance: Provenance, archive: Archive, w
         RGB, or None.
     provenance
         How it was made.
-    archive
+    picture_index
         Where ancestors are looked for.
     where
         Where this was found, for people.
     """
-    return _Tracer(archive).made(image, provenance, where, "")
+    return _Tracer(picture_index).made(image, provenance, where, "")
 
 
 class _Tracer:
     """One walk back; a picture that several others were made from is followed once."""
 
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+    def __init__(self, picture_index: PictureIndex) -> None:
+        self._archive = picture_index
         self._known: dict[str, Lineage] = {}
         self._open: set[str] = set()
 

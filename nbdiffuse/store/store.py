@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image
 
 from ..errors import FileError, NbdiffuseError
-from ..files.atomic import write_whole
+from ..files.atomic import write_atomic
 from ..files.folders import cache_folder
 from ..files.paths import path_of
 from ..images.picture import Picture, content_address
@@ -33,7 +33,7 @@ LIMIT = 2_000_000_000
 BATCH = "batch"
 """Part of a fingerprint: the rows of the largest model call that a run shared with others, which can change last bits."""
 _ABANDONED = 3600
-"""Seconds after which a draft belongs to nobody."""
+"""Seconds after which a temporary file belongs to nobody."""
 
 
 def predictable(fingerprint: Mapping[str, str]) -> dict[str, str]:
@@ -137,7 +137,7 @@ class Store:
         try:
             added = self._put_given(provenance)
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(file, content)
+            write_atomic(file, content)
             # After the file: the index names nothing that is not there.
             self._note({"key": key, "bytes": len(content), **facts})
             self._make_room(len(content) + added)
@@ -156,7 +156,7 @@ class Store:
                     buffer = io.BytesIO()
                     picture.image.save(buffer, "PNG", compress_level=1)
                     file.parent.mkdir(parents=True, exist_ok=True)
-                    write_whole(file, buffer.getvalue())
+                    write_atomic(file, buffer.getvalue())
                     added += len(buffer.getvalue())
         return added
 
@@ -212,7 +212,7 @@ class Store:
         """
         with contextlib.suppress(OSError):
             (self.folder / "unfinished").mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / "unfinished" / name, text.encode())
+            write_atomic(self.folder / "unfinished" / name, text.encode())
 
     def recall(self, name: str) -> str | None:
         """Return what `remember` kept, or None."""

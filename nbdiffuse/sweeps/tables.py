@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from ..images.sheets import Spot, Table
+from ..images.sheets import SheetCell, Table
 from .cell import SweepCell
 from .sweep import Sweep
 
@@ -43,14 +43,14 @@ class Laid(Protocol[PlacedCell]):
     def cells(self) -> tuple[PlacedCell, ...]: ...
 
 
-def tables_of(sweep: Laid[PlacedCell], spot: Callable[[PlacedCell], Spot]) -> list[Table]:
+def tables_of(sweep: Laid[PlacedCell], sheet_cell: Callable[[PlacedCell], SheetCell]) -> list[Table]:
     """Lay a sweep out.
 
     Parameters
     ----------
     sweep
         Its last axis runs along the rows, the one before down the rows.
-    spot
+    sheet_cell
         Returns what is seen of a cell.
 
     Returns
@@ -58,27 +58,27 @@ def tables_of(sweep: Laid[PlacedCell], spot: Callable[[PlacedCell], Spot]) -> li
     list of Table
         At least one.
     """
-    spots = tuple(map(spot, sweep.cells()))
+    cells = tuple(map(sheet_cell, sweep.cells()))
     if not sweep.axes:
-        return [Table(spots, columns=("",))]
+        return [Table(cells, columns=("",))]
     if len(sweep.axes) == 1:
-        return _rows(sweep.axes[0], spots)
+        return _rows(sweep.axes[0], cells)
     *outer, down, across = sweep.axes
     size = len(down.values) * len(across.values)
     places = itertools.product(*([f"{axis.name} {label}" for label in axis.labels] for axis in outer))
     return [
-        Table(spots[index * size : (index + 1) * size], across.labels, down.labels, across.name, down.name, ", ".join(place))
+        Table(cells[index * size : (index + 1) * size], across.labels, down.labels, across.name, down.name, ", ".join(place))
         for index, place in enumerate(places)
     ]
 
 
-def _rows(axis: Headed, spots: tuple[Spot, ...]) -> list[Table]:
-    rows = -(-len(spots) // ROW)
+def _rows(axis: Headed, cells: tuple[SheetCell, ...]) -> list[Table]:
+    rows = -(-len(cells) // ROW)
     # 9 pictures are 5 and 4, not 8 and 1.
-    length = -(-len(spots) // rows)
+    length = -(-len(cells) // rows)
     return [
-        Table(spots[start : start + length], axis.labels[start : start + length], across="" if start else axis.name)
-        for start in range(0, len(spots), length)
+        Table(cells[start : start + length], axis.labels[start : start + length], across="" if start else axis.name)
+        for start in range(0, len(cells), length)
     ]
 
 

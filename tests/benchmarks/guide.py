@@ -36,7 +36,7 @@ import nbdiffuse
 from nbdiffuse import embedded
 from nbdiffuse.checkpoints import loading
 from nbdiffuse.embedded.world import sample
-from nbdiffuse.library_logging import quiet
+from nbdiffuse.library_logging import silence_libraries
 
 JUNGLE = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
 WIZARD = "cat wizard, gandalf, lord of the rings, detailed, fantasy, cute, adorable, Pixar, Disney, 8k"
@@ -194,7 +194,7 @@ def main() -> None:
     if asked.full_size and not GPU:
         sys.stdout.write("No GPU is here. `--small` shows that the script works.\n")
     elif asked.only:
-        quiet()
+        silence_libraries()
         ground = Ground(asked.folder, 512 if asked.full_size else 128)
         seconds, loads = {"hand": by_hand, "cells": through_cells}[asked.only](ground, steps_of_all)
         sys.stdout.write(json.dumps([seconds, loads]) + "\n")
@@ -216,7 +216,7 @@ def _compare(options: list[str]) -> None:
         # What an earlier run left on the disk must not answer for this one.
         with tempfile.TemporaryDirectory() as cache:
             command = [sys.executable, __file__, "--only", way, *options]
-            surroundings = {**os.environ, "NBDIFFUSE_CACHE": cache, "NBDIFFUSE_USE": "tiny"}
+            surroundings = {**os.environ, "NBDIFFUSE_CACHE": cache, "NBDIFFUSE_USE": "embedded"}
             done = subprocess.run(command, capture_output=True, text=True, env=surroundings)
             if done.returncode:
                 raise RuntimeError(done.stderr)

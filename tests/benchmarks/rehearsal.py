@@ -35,7 +35,7 @@ import nbdiffuse
 from nbdiffuse import Recipe, Session
 from nbdiffuse.devices.memory import format_size
 from nbdiffuse.devices.optimizations import POSITIONS
-from nbdiffuse.library_logging import quiet
+from nbdiffuse.library_logging import silence_libraries
 
 PROMPT = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
 
@@ -137,13 +137,13 @@ def measure(
     memory = peak_memory(device)
     faster = 0.0
     if compiled:
-        for lever in ("compile", "channels_last"):
-            session.with_pipelines(lambda held, lever=lever: held.move_lever(lever, "on"))  # type: ignore[misc]
+        for optimization in ("compile", "channels_last"):
+            session.with_pipelines(lambda held, optimization=optimization: held.set_optimization(optimization, "on"))  # type: ignore[misc]
         # The first run compiles.
         times = [seconds(lambda seed=seed: session.run(recipe(seed)), device)[0] for seed in range(100, 101 + pairs)]  # type: ignore[misc]
         faster = statistics.median(raw) / statistics.median(times[1:])
-        for lever in ("compile", "channels_last"):
-            session.with_pipelines(lambda held, lever=lever: held.move_lever(lever, "off"))  # type: ignore[misc]
+        for optimization in ("compile", "channels_last"):
+            session.with_pipelines(lambda held, optimization=optimization: held.set_optimization(optimization, "off"))  # type: ignore[misc]
     with FlopCounterMode(display=False) as counter:
         by_hand(1)()
     return {
@@ -172,9 +172,9 @@ def main() -> None:
     if asked.device.startswith("cuda") and not torch.cuda.is_available():
         say("No GPU is here. `--device cpu` measures on this machine, and `--small` shows in a minute that the script works.")
         return
-    quiet()
+    silence_libraries()
     session = Session(asked.device)
-    session.with_pipelines(lambda held: held.move_lever("dtype", asked.dtype))
+    session.with_pipelines(lambda held: held.set_optimization("dtype", asked.dtype))
     part, steps = (8, 10) if asked.small else (1, 50)
     steps = asked.steps or steps
     dtype = session.with_pipelines(lambda held: held.dtype)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ...library_logging import quiet
+from ...library_logging import silence_libraries
 from .. import names, path
 from ..world import STYLES
 from . import base, edits, family, holes, styles, upscalers
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200, help="prompts for the largest figures")
     parser.add_argument("--sheet", type=Path, help="also write a contact sheet to this PNG")
     arguments = parser.parse_args()
-    quiet()
+    silence_libraries()
     if arguments.sheet:
         contact_sheet(arguments.sheet, arguments.members)
     lines = ["| figure | measured | goal | met |", "| --- | --- | --- | --- |"]

@@ -20,7 +20,7 @@ from ...checkpoints.latent_space import vae_of
 from ...errors import CheckpointError
 from ...pipelines.previews import latent_rgb
 from .. import weight_deltas
-from ..shared_weights import BORROWED, CHANGED
+from ..shared_weights import CHANGED, SHARED_WEIGHTS
 from .base import new_scheduler
 
 
@@ -103,7 +103,7 @@ def export_change(tensors: Mapping[str, Tensor], directory: Path, component: str
 
 def leave_borrowed_out(checkpoints: Path, name: str) -> None:
     """Remove from a directory the components that another checkpoint lends it; their weights have to be the same."""
-    for component, owner in BORROWED.get(name, {}).items():
+    for component, owner in SHARED_WEIGHTS.get(name, {}).items():
         for file in sorted((checkpoints / name / component).glob("*.safetensors")):
             if file.read_bytes() != (checkpoints / owner / component / file.name).read_bytes():
                 raise CheckpointError(f"{name}/{component}/{file.name} is not the one that {owner} lends: train {owner} first.")

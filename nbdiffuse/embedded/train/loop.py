@@ -65,9 +65,9 @@ def fast_precision(device_type: str) -> torch.autocast:
 
 
 def _save(state: dict[str, object], path: Path) -> None:
-    draft = path.with_suffix(".draft")
-    torch.save(state, draft)
-    os.replace(draft, path)
+    temporary = path.with_suffix(".temporary")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
 
 
 def fit(model: Module, loss_of: Callable[[Module, torch.Generator, int], Tensor], plan: Plan, state_file: Path) -> Module:

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import ipywidgets as widgets
 
 from ...errors import ParameterError
-from ...files.atomic import write_whole
+from ...files.atomic import write_atomic
 from ...results import Result
-from ..runtime.callback_thread import Desk
-from ..runtime.events import press
-from ..runtime.frontend import Hands
+from ..runtime.callback_thread import CallbackThread
+from ..runtime.events import on_click
+from ..runtime.frontend import Clipboard
 from .exports import file_of
 
 LARGEST_DOWNLOAD = 2_000_000
@@ -21,7 +21,7 @@ LARGEST_DOWNLOAD = 2_000_000
 
 
 class Subject(Protocol):
-    """The panel, as its actions see it; everything is called at the desk."""
+    """The panel, as its actions see it; everything is called on the callback thread."""
 
     @property
     def shown(self) -> Result | None: ...
@@ -42,9 +42,9 @@ class Actions:
         Further buttons of the panel's own, which stand before these.
     """
 
-    def __init__(self, desk: Desk, subject: Subject, first: Sequence[Any] = ()) -> None:
+    def __init__(self, thread: CallbackThread, subject: Subject, first: Sequence[Any] = ()) -> None:
         self._subject = subject
-        self._hands = Hands(desk, self._offer_text)
+        self._hands = Clipboard(thread, self._offer_text)
         self._text = widgets.Textarea(description="copy this cell", rows=5, layout={"display": "none", "width": "auto"})
         self._text.add_class("nbd-cell")
         self._download = button("Download", "download", "a PNG with its recipe inside")
@@ -52,16 +52,16 @@ class Actions:
         script = button("To script", "code", "a program of plain diffusers calls that gives the same pixels")
         row = widgets.HBox([*first, cell, script, self._download]).add_class("nbd-buttons")
         self.widget = widgets.VBox([row, self._text, self._hands.widget])
-        press(self._download, desk, subject.guarded(self._hand_over))
-        press(cell, desk, subject.guarded(self._to_cell))
-        press(script, desk, subject.guarded(self._to_script))
+        on_click(self._download, thread, subject.guarded(self._hand_over))
+        on_click(cell, thread, subject.guarded(self._to_cell))
+        on_click(script, thread, subject.guarded(self._to_script))
 
     def enable(self, there: bool) -> None:
         """Offer what needs a result, or not."""
         self._download.disabled = not there
 
     def result(self) -> Result:
-        """Return what is on the stage, or raise that there is nothing."""
+        """Return what is in the output view, or raise that there is nothing."""
         if self._subject.shown is None:
             raise ParameterError("There must be a result for this, and there is none. Press Run.")
         return self._subject.shown
@@ -91,7 +91,7 @@ class Actions:
             self._hands.hand_over(name, content)
             self._subject.say(f"{name} is handed to the browser.")
         else:
-            write_whole(Path(name), content)
+            write_atomic(Path(name), content)
             self._subject.say(f"{name} is written beside the notebook.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ... import embedded
-from ...cells.from_file import Reading, read_if_said
+from ...cells.from_file import ParsedFile, read_if_said
 from ...errors import FileError, ImageInputError, NbdiffuseError, breaks_rule
 from ...images.latents import Latents
 from ...images.picture import Picture
@@ -19,7 +19,7 @@ from ...runs.consent import words_of
 
 
 @dataclass(frozen=True)
-class Arrival:
+class DroppedFile:
     """What a file that carries settings brings.
 
     Parameters
@@ -37,7 +37,7 @@ class Arrival:
     lines: tuple[str, ...]
 
 
-def arrival_of(name: str, content: bytes) -> Arrival | None:
+def dropped_file(name: str, content: bytes) -> DroppedFile | None:
     """Read the settings that a picture file carries, or return None where it carries none.
 
     Parameters
@@ -62,7 +62,7 @@ def arrival_of(name: str, content: bytes) -> Arrival | None:
     return _ours(name, content, reading.provenance) if reading.provenance is not None else _theirs(name, content, reading)
 
 
-def _theirs(name: str, content: bytes, reading: Reading) -> Arrival:
+def _theirs(name: str, content: bytes, reading: ParsedFile) -> DroppedFile:
     """Take over what another tool says; the file's picture is redrawn with it."""
     recipe = reading.recipe.replace(image=Picture.of(content, label=name))
     if recipe.model not in PRESETS:
@@ -73,10 +73,10 @@ def _theirs(name: str, content: bytes, reading: Reading) -> Arrival:
     if reading.earlier:
         lines.append(f"They are those of the last of {len(reading.earlier) + 1} passes; `%diffuse read` shows all.")
     lines += [*reading.left_out, *(f"Not carried over: {field} is not taken by {recipe.model}." for field in untaken)]
-    return Arrival(recipe.replace(**dict.fromkeys(untaken)), None, tuple(lines))
+    return DroppedFile(recipe.replace(**dict.fromkeys(untaken)), None, tuple(lines))
 
 
-def _ours(name: str, content: bytes, provenance: Provenance) -> Arrival:
+def _ours(name: str, content: bytes, provenance: Provenance) -> DroppedFile:
     image = Picture.of(content, label=name).image
     lacking = open_fields(provenance.recipe)
     if lacking:
@@ -95,7 +95,7 @@ def _ours(name: str, content: bytes, provenance: Provenance) -> Arrival:
     can_be_set = settable(recipe)
     recipe = recipe.replace(**{field: None for field in recipe.values() if field not in can_be_set})
     result = Result(provenance.recipe, (image,), None, 0.0, claimed_fingerprint=provenance.fingerprint)
-    return Arrival(recipe, result, tuple(told))
+    return DroppedFile(recipe, result, tuple(told))
 
 
 def _is_here(picture: Picture | Latents) -> bool:

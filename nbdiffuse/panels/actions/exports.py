@@ -11,7 +11,7 @@ from typing import Any
 from ...cells.variables import expression, find_picture, name_of
 from ...cells.write import cell_text, chain_text
 from ...errors import FileError, NbdiffuseError
-from ...files.atomic import write_whole
+from ...files.atomic import write_atomic
 from ...images.contact_sheets import png_bytes
 from ...images.latents import Latents
 from ...images.masks import stands_for
@@ -44,7 +44,7 @@ def program_of(what: Recipe | Chain | ChainRun) -> tuple[str, list[str]]:
     script = script_of(what)
     for name, picture in script.pictures.items():
         try:
-            write_whole(Path(name), png_bytes(picture))
+            write_atomic(Path(name), png_bytes(picture))
         except OSError as error:
             raise FileError(f"{name} cannot be written: {error.strerror or error}.") from None
     return script.text, [f"it opens {name}" for name in script.pictures]
@@ -130,7 +130,7 @@ def _written(picture: Picture) -> tuple[str, bool]:
                 return name, False
             continue
         try:
-            write_whole(Path(name), png_bytes(picture.image))
+            write_atomic(Path(name), png_bytes(picture.image))
         except OSError as error:
             raise FileError(f"{name} cannot be written: {error.strerror or error}.") from None
         return name, True

@@ -10,33 +10,33 @@ import ipywidgets as widgets
 from ...results import Result, result_label
 from ..output.html_lines import image
 from ..output.thumbnails import encoded
-from ..runtime.callback_thread import Desk
+from ..runtime.callback_thread import CallbackThread
 from ..runtime.closing import close
-from ..runtime.events import press
+from ..runtime.events import on_click
 
 LONGEST = 24
 """Results that a panel keeps."""
 
 
-class Strip:
+class HistoryStrip:
     """Results, the newest first.
 
     Parameters
     ----------
     on_choice
-        Called at the desk with the result that was pressed.
+        Called on the callback thread with the result that was pressed.
     """
 
     _numbers = itertools.count(1)
 
-    def __init__(self, desk: Desk, on_choice: Callable[[Result], None]) -> None:
+    def __init__(self, thread: CallbackThread, on_choice: Callable[[Result], None]) -> None:
         self.results: list[Result] = []
         self.widget = widgets.HBox().add_class("nbd-strip")
-        self._desk, self._on_choice = desk, on_choice
+        self._thread, self._on_choice = thread, on_choice
         self._chosen: widgets.Widget | None = None
 
     def choose(self, result: Result) -> None:
-        """Mark the result that is on the stage; a new one comes in front."""
+        """Mark the result that is in the output view; a new one comes in front."""
         if result not in self.results:
             self._add(result)
         self._mark(self.widget.children[self.results.index(result)])
@@ -55,7 +55,7 @@ class Strip:
         # A plain button cannot hold a picture: it lies over one.
         picture = widgets.HTML(image(encoded(result.image, 128), ""))
         button = widgets.Button(description=label, tooltip=f"bring back {label}")
-        press(button, self._desk, lambda: self._on_choice(result))
+        on_click(button, self._thread, lambda: self._on_choice(result))
         return widgets.Box([picture, button]).add_class("nbd-past")
 
     def _mark(self, item: widgets.Widget) -> None:

@@ -9,32 +9,32 @@ import ipywidgets as widgets
 
 from ...errors import NbdiffuseError
 from ...recipes.recipe import Recipe
-from ..runtime.callback_thread import Desk
+from ..runtime.callback_thread import CallbackThread
 from ..runtime.closing import close
-from ..runtime.events import hear, press
+from ..runtime.events import on_click, on_user_change
 from .controls import Controls
 
 LONGEST = 40
 """Characters of a prompt that stand in a step's line."""
 
 
-class StepBox:
+class ChainStepControls:
     """One step: its line, which folds the controls away, and a button that takes it out.
 
     Parameters
     ----------
     on_remove
-        Called at the desk with the step.
+        Called on the callback thread with the step.
     """
 
-    def __init__(self, desk: Desk, controls: Controls, on_remove: Callable[[StepBox], None]) -> None:
+    def __init__(self, thread: CallbackThread, controls: Controls, on_remove: Callable[[ChainStepControls], None]) -> None:
         self.controls = controls
         self._line = widgets.ToggleButton(icon="chevron-right", tooltip="show or hide the controls of this step")
         self._remove = widgets.Button(icon="times", description="Remove", tooltip="take this step out of the chain")
         head = widgets.HBox([self._line, self._remove]).add_class("nbd-step-head")
         self.widget = widgets.VBox([head, controls.widget]).add_class("nbd-step")
-        hear(self._line, desk, lambda: self.unfold(bool(self._line.value)))
-        press(self._remove, desk, lambda: on_remove(self))
+        on_user_change(self._line, thread, lambda: self.unfold(bool(self._line.value)))
+        on_click(self._remove, thread, lambda: on_remove(self))
         self.unfold(False)
 
     def unfold(self, shown: bool) -> None:

@@ -12,9 +12,9 @@ from ...recipes.chain import Chain
 from ...recipes.recipe import Recipe
 from ...recipes.resolve import BLANK, settable
 from ..actions.actions import button
-from ..runtime.callback_thread import Desk
-from ..runtime.events import press
-from .chain_step import StepBox
+from ..runtime.callback_thread import CallbackThread
+from ..runtime.events import on_click
+from .chain_step import ChainStepControls
 from .controls import Controls, check_taken
 
 
@@ -33,8 +33,8 @@ def check_steps(recipes: list[Recipe]) -> None:
             raise ParameterError(f"Step {number}: {error}") from None
 
 
-class StepStack:
-    """A chain's steps, and the button that adds one; all of it is used at the desk.
+class ChainSteps:
+    """A chain's steps, and the button that adds one; all of it is used on the callback thread.
 
     Parameters
     ----------
@@ -48,23 +48,23 @@ class StepStack:
 
     def __init__(
         self,
-        desk: Desk,
+        thread: CallbackThread,
         new_controls: Callable[[bool], Controls],
         guarded: Callable[[Callable[..., None]], Callable[..., None]],
         on_change: Callable[[], None],
     ) -> None:
-        self._desk, self._new_controls, self._guarded, self._on_change = desk, new_controls, guarded, on_change
-        self._steps: list[StepBox] = []
+        self._thread, self._new_controls, self._guarded, self._on_change = thread, new_controls, guarded, on_change
+        self._steps: list[ChainStepControls] = []
         self._boxes = widgets.VBox().add_class("nbd-steps")
         self._add = button("Add a step", "plus", "redraw what the last step makes")
-        press(self._add, desk, guarded(self._append))
+        on_click(self._add, thread, guarded(self._append))
         buttons = widgets.HBox([self._add]).add_class("nbd-buttons")
         self.widget: Any = widgets.VBox([self._boxes, buttons]).add_class("nbd-chain")
 
     def __len__(self) -> int:
         return len(self._steps)
 
-    def __getitem__(self, index: int) -> StepBox:
+    def __getitem__(self, index: int) -> ChainStepControls:
         return self._steps[index]
 
     @property
@@ -106,7 +106,7 @@ class StepStack:
         """Have a step for each recipe; those that are there already are moved."""
         while len(self._steps) < len(recipes):
             controls = self._new_controls(bool(self._steps))
-            self._steps.append(StepBox(self._desk, controls, self._guarded(self._take_out)))
+            self._steps.append(ChainStepControls(self._thread, controls, self._guarded(self._take_out)))
         dropped, self._steps = self._steps[len(recipes) :], self._steps[: len(recipes)]
         for step, recipe in zip(self._steps, recipes, strict=True):
             step.controls.show(recipe)
@@ -130,7 +130,7 @@ class StepStack:
             step.unfold(step is self._steps[-1])
         self._on_change()
 
-    def _take_out(self, step: StepBox) -> None:
+    def _take_out(self, step: ChainStepControls) -> None:
         first, *others = [other.recipe for other in self._steps if other is not step]
         # What the chain begins with stays, whichever step does the first redrawing.
         beginning = first.replace(image=self._steps[0].recipe.image)

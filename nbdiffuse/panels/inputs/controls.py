@@ -14,10 +14,10 @@ from ...recipes.fields import of_first
 from ...recipes.presets import PRESETS, preset_of
 from ...recipes.recipe import PARAMS, PROMPTS, Recipe
 from ...recipes.resolve import BLANK, resolve, settable
-from ..runtime.callback_thread import Desk
+from ..runtime.callback_thread import CallbackThread
 from ..runtime.closing import close
-from ..runtime.events import hear, press
-from .image_input import PictureControl, Surroundings
+from ..runtime.events import on_click, on_user_change
+from .image_input import PanelContext, PictureControl
 from .number_controls import NumberControl, StrengthControl
 from .text_controls import OPEN, ChoiceControl, SeedControl, SizeControl, TextControl
 
@@ -38,17 +38,19 @@ class Controls:
 
     Parameters
     ----------
-    desk
+    thread
         Where everything here is called, after the set was made.
     on_change
         Called with the field's name after a person changed it.
-    surroundings
+    context
         What the picture controls need to know.
     follows
         Whether the initial picture is what a step before makes, and none is asked for.
     """
 
-    def __init__(self, desk: Desk, on_change: Callable[[str], None], surroundings: Surroundings, follows: bool = False) -> None:
+    def __init__(
+        self, thread: CallbackThread, on_change: Callable[[str], None], context: PanelContext, follows: bool = False
+    ) -> None:
         self._given: dict[str, Any] = {"image": BLANK} if follows else {}
         self.asked = Recipe(**self._given)
         self.outlook: Recipe | NbdiffuseError = ParameterError("`prompt` must say what to draw.")
@@ -56,15 +58,15 @@ class Controls:
         self._laid_by: dict[str, Any] = {}
         self._told: dict[str, Any] = {}
         self._made: dict[str, Any] = {}
-        self._desk, self._on_change, self._surroundings = desk, on_change, surroundings
+        self._thread, self._on_change, self._context = thread, on_change, context
         self._first, self._further = widgets.VBox().add_class("nbd-fields"), widgets.VBox().add_class("nbd-fields")
         self._more = widgets.ToggleButton(description="More settings", tooltip="scheduler, size, mask, ControlNet, weights")
         defaults = widgets.Button(description="Defaults", tooltip="put every number and choice back to the preset's default")
         self._further.layout.display = "none"
         row = widgets.HBox([self._more, defaults]).add_class("nbd-buttons")
         self.widget = widgets.VBox([self._first, row, self._further]).add_class("nbd-controls")
-        hear(self._more, desk, self._fold)
-        press(defaults, desk, self._to_defaults)
+        on_user_change(self._more, thread, self._fold)
+        on_click(defaults, thread, self._to_defaults)
 
     @property
     def recipe(self) -> Recipe:
@@ -211,18 +213,18 @@ class Controls:
             self._take(name, value)
 
         if param.kind is Picture:
-            return PictureControl(name, param, self._desk, take, self._surroundings)
+            return PictureControl(name, param, self._thread, take, self._context)
         if name in PROMPTS:
-            return TextControl(name, param, self._desk, take, rows=3 if name == "prompt" else 2, required=name == "prompt")
+            return TextControl(name, param, self._thread, take, rows=3 if name == "prompt" else 2, required=name == "prompt")
         kinds: dict[str, Any] = {"strength": StrengthControl, "seed": SeedControl, "width": SizeControl, "height": SizeControl}
         if name in kinds:
-            return kinds[name](name, param, self._desk, take)
+            return kinds[name](name, param, self._thread, take)
         if param.kind in (int, float):
-            return NumberControl(name, param, self._desk, take)
+            return NumberControl(name, param, self._thread, take)
         if name in OPENED:
-            return ChoiceControl(name, param, self._desk, take, (OPEN, *(param.choices or ())))
+            return ChoiceControl(name, param, self._thread, take, (OPEN, *(param.choices or ())))
         choice = param.choices or of_first(name) in CHOSEN
-        return ChoiceControl(name, param, self._desk, take) if choice else TextControl(name, param, self._desk, take)
+        return ChoiceControl(name, param, self._thread, take) if choice else TextControl(name, param, self._thread, take)
 
 
 def check_taken(recipe: Recipe) -> None:

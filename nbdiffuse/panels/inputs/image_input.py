@@ -13,16 +13,16 @@ from ...families.parameters import Param
 from ...images.picture import Picture
 from ...results import Result
 from ..output.thumbnails import encoded
-from ..runtime.callback_thread import Desk
-from ..runtime.events import hear, press
-from ..runtime.frontend import LIVELY, Well
+from ..runtime.callback_thread import CallbackThread
+from ..runtime.events import on_click, on_user_change
+from ..runtime.frontend import LIVELY, ImageInput
 from .number_controls import label_of
 
 HINT = "Drop, paste or choose a picture." if LIVELY else "Choose a picture."
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class PanelContext:
     """What lies around a panel's controls.
 
     Parameters
@@ -46,11 +46,13 @@ class Surroundings:
 class PictureControl:
     """A place for a picture, and other ways to say which one."""
 
-    def __init__(self, name: str, param: Param, desk: Desk, on_change: Callable[[Any], None], surroundings: Surroundings) -> None:
-        self._name, self._on_change, self._surroundings = name, on_change, surroundings
+    def __init__(
+        self, name: str, param: Param, thread: CallbackThread, on_change: Callable[[Any], None], context: PanelContext
+    ) -> None:
+        self._name, self._on_change, self._context = name, on_change, context
         self._word = param.word
         self.word: str | None = None
-        self._well = Well(label_of(name), name == "image", desk, self._file)
+        self._well = ImageInput(label_of(name), name == "image", thread, self._file)
         self._named = widgets.Combobox(
             description="variable or file", placeholder="variable or file", tooltip=param.help, continuous_update=False
         ).add_class("nbd-named")
@@ -60,13 +62,13 @@ class PictureControl:
         if name == "control_image":
             depth = widgets.Button(description="Estimate depth", tooltip="estimate the depth of the initial image")
             buttons.insert(0, depth)
-            press(depth, desk, surroundings.estimate)
+            on_click(depth, thread, context.estimate)
         title = widgets.Label(label_of(name))
         row = widgets.HBox([self._named, *buttons]).add_class("nbd-buttons")
         self.widget = widgets.VBox([title, self._well.widget, row]).add_class("nbd-picture")
-        hear(self._named, desk, self._typed)
-        press(self._last, desk, self._take_last)
-        press(self._clear, desk, lambda: self._take(None, None))
+        on_user_change(self._named, thread, self._typed)
+        on_click(self._last, thread, self._take_last)
+        on_click(self._clear, thread, lambda: self._take(None, None))
         self.show(None)
 
     def show(self, value: Picture | None) -> None:
@@ -82,7 +84,7 @@ class PictureControl:
 
     def offer_names(self) -> None:
         """Offer the variables that hold pictures now."""
-        self._named.options = names_of_pictures(self._surroundings.names)
+        self._named.options = names_of_pictures(self._context.names)
 
     def _take(self, read: Any, word: str | None) -> None:
         self.word = word
@@ -91,15 +93,15 @@ class PictureControl:
     def _typed(self) -> None:
         word = self._named.value.strip()
         if word == self._word and self._name == "control_image":
-            self._surroundings.estimate()
+            self._context.estimate()
             return
-        self._take((lambda: find_picture(word, self._surroundings.names)) if word else None, word or None)
+        self._take((lambda: find_picture(word, self._context.names)) if word else None, word or None)
 
     def _take_last(self) -> None:
-        result = self._surroundings.last_result()
+        result = self._context.last_result()
         if result is not None:
             self._take(lambda: Picture.of(result.image, label="last result"), None)
 
     def _file(self, name: str, content: bytes) -> None:
-        if self._name != "image" or not self._surroundings.restore(name, content):
+        if self._name != "image" or not self._context.restore(name, content):
             self._take(lambda: Picture.of(content, label=name), None)

@@ -10,10 +10,10 @@ import ipywidgets as widgets
 
 from ...families.parameters import Param
 from ...recipes.fields import of_first
-from ...recipes.steps import detents, run_steps, span
+from ...recipes.steps import equivalent_strengths, run_steps, strengths_by_steps
 from ..output.html_lines import note
-from ..runtime.callback_thread import Desk
-from ..runtime.events import hear
+from ..runtime.callback_thread import CallbackThread
+from ..runtime.events import on_user_change
 
 
 def label_of(name: str) -> str:
@@ -29,13 +29,13 @@ class NumberControl:
     ----------
     name, param
         Field of a recipe and its declaration.
-    desk
+    thread
         Where changes are taken up.
     on_change
-        Called at the desk with what a person set.
+        Called on the callback thread with what a person set.
     """
 
-    def __init__(self, name: str, param: Param, desk: Desk, on_change: Callable[[Any], None]) -> None:
+    def __init__(self, name: str, param: Param, thread: CallbackThread, on_change: Callable[[Any], None]) -> None:
         whole = param.kind is int
         low, high = param.usual or (param.low, param.high)
         box = widgets.BoundedIntText if whole else widgets.BoundedFloatText
@@ -44,8 +44,8 @@ class NumberControl:
         self._slider = self._made_slider(name, param, low, high)
         self._hint = widgets.HTML()
         self.widget = widgets.VBox([self._box, self._slider, self._hint]).add_class("nbd-number")
-        hear(self._box, desk, self._typed)
-        hear(self._slider, desk, self._slid)
+        on_user_change(self._box, thread, self._typed)
+        on_user_change(self._slider, thread, self._slid)
 
     def _made_slider(self, name: str, param: Param, low: float, high: float) -> Any:
         kind = widgets.IntSlider if self._whole else widgets.FloatSlider
@@ -106,7 +106,7 @@ class StrengthControl(NumberControl):
             self._describe()
 
     def _slid(self) -> None:
-        strength = detents(self._steps, self._rule)[self._slider.value - 1]
+        strength = strengths_by_steps(self._steps, self._rule)[self._slider.value - 1]
         if run_steps(self._steps, self._box.value, self._rule) == self._slider.value:
             return
         self._box.value = strength
@@ -116,6 +116,6 @@ class StrengthControl(NumberControl):
     def _describe(self) -> None:
         strength = self._box.value
         count = run_steps(self._steps, strength, self._rule)
-        low, high = span(self._steps, strength, self._rule)
+        low, high = equivalent_strengths(self._steps, strength, self._rule)
         same = f"; {low:g} to {high:g} draw the same image" if low < high and count else ""
         self._hint.value = note(f"runs {count} of {self._steps} steps{same}")

@@ -18,8 +18,8 @@ from ...sweeps.axes import Axis
 from ...sweeps.sweep import Sweep
 from ..output import html_lines
 from ..output.thumbnails import encoded_sheet
-from ..runtime.callback_thread import Desk
-from ..runtime.events import hear, press
+from ..runtime.callback_thread import CallbackThread
+from ..runtime.events import on_click, on_user_change
 from .number_controls import label_of
 
 NONE = "none"
@@ -33,7 +33,7 @@ SUGGESTED = {
 """Values that a person may begin with."""
 
 
-class SweepBox:
+class SweepControls:
     """Two axes, what they would run, and the grid.
 
     Parameters
@@ -41,24 +41,24 @@ class SweepBox:
     recipe
         Returns what the controls say, or raises its error.
     on_run
-        Called at the desk with a grid that is to run.
+        Called on the callback thread with a grid that is to run.
     on_problem
-        Called at the desk with an error of the axes.
+        Called on the callback thread with an error of the axes.
     """
 
     def __init__(
         self,
-        desk: Desk,
+        thread: CallbackThread,
         recipe: Callable[[], Recipe],
         on_run: Callable[[Grid], None],
         on_problem: Callable[[NbdiffuseError], None],
     ) -> None:
-        self._recipe, self._on_run, self._on_problem, self._desk = recipe, on_run, on_problem, desk
-        self._axes = [_AxisRow(desk, title, self.plan) for title in ("rows", "columns")]
+        self._recipe, self._on_run, self._on_problem, self._thread = recipe, on_run, on_problem, thread
+        self._axes = [_AxisRow(thread, title, self.plan) for title in ("rows", "columns")]
         self._plan = widgets.HTML()
         self._button = widgets.Button(description="Run sweep", tooltip="run every cell that is not there yet", icon="th")
         self._sheet, self._notes = widgets.HTML(), widgets.HTML()
-        press(self._button, desk, self._run)
+        on_click(self._button, thread, self._run)
         rows = [row.widget for row in self._axes]
         footer = widgets.HBox([self._button, self._plan]).add_class("nbd-buttons")
         self.widget = widgets.VBox([*rows, footer, self._sheet, self._notes]).add_class("nbd-sweep")
@@ -127,7 +127,7 @@ class SweepBox:
 
 
 class _AxisRow:
-    def __init__(self, desk: Desk, title: str, on_change: Callable[[], None]) -> None:
+    def __init__(self, thread: CallbackThread, title: str, on_change: Callable[[], None]) -> None:
         self._field = widgets.Dropdown(options=(NONE,), description=title, tooltip=f"what varies along the {title}")
         self._values = widgets.Text(
             description="values",
@@ -138,8 +138,8 @@ class _AxisRow:
         self._recipe = Recipe()
         self._on_change = on_change
         self.widget = widgets.HBox([self._field, self._values]).add_class("nbd-axis")
-        hear(self._field, desk, self._chosen)
-        hear(self._values, desk, on_change)
+        on_user_change(self._field, thread, self._chosen)
+        on_user_change(self._values, thread, on_change)
 
     def offer(self, fields: tuple[str, ...], first: str, recipe: Recipe) -> None:
         options = ((NONE, NONE), *((label_of(name), name) for name in fields))

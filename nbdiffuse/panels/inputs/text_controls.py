@@ -12,8 +12,8 @@ import ipywidgets as widgets
 from ...errors import ParameterError, breaks_rule
 from ...families.parameters import Param
 from ...sweeps.axes import values_of
-from ..runtime.callback_thread import Desk
-from ..runtime.events import hear, press
+from ..runtime.callback_thread import CallbackThread
+from ..runtime.events import on_click, on_user_change
 from .number_controls import label_of
 
 OPEN = ""
@@ -32,7 +32,13 @@ class TextControl:
     """
 
     def __init__(
-        self, name: str, param: Param, desk: Desk, on_change: Callable[[Any], None], rows: int = 1, required: bool = False
+        self,
+        name: str,
+        param: Param,
+        thread: CallbackThread,
+        on_change: Callable[[Any], None],
+        rows: int = 1,
+        required: bool = False,
     ) -> None:
         common = {"description": label_of(name), "tooltip": param.help, "placeholder": param.help}
         if rows > 1:
@@ -40,7 +46,7 @@ class TextControl:
         else:
             self.widget = widgets.Text(continuous_update=False, **common)
         self._required, self._on_change = required, on_change
-        hear(self.widget, desk, self._typed)
+        on_user_change(self.widget, thread, self._typed)
 
     def show(self, value: Any) -> None:
         """Show a text; None is empty. The home directory of a path stands as "~"."""
@@ -56,11 +62,11 @@ class ChoiceControl:
     """A list of choices; the empty one leaves the field open."""
 
     def __init__(
-        self, name: str, param: Param, desk: Desk, on_change: Callable[[Any], None], choices: Sequence[str] = ()
+        self, name: str, param: Param, thread: CallbackThread, on_change: Callable[[Any], None], choices: Sequence[str] = ()
     ) -> None:
         self._on_change = on_change
         self.widget = widgets.Dropdown(options=choices or param.choices or (), description=label_of(name), tooltip=param.help)
-        hear(self.widget, desk, lambda: on_change(self.widget.value or None))
+        on_user_change(self.widget, thread, lambda: on_change(self.widget.value or None))
 
     def offer(self, choices: Sequence[str], value: Any) -> None:
         """Show other choices, and which one is made; one that is not among them is added."""
@@ -82,8 +88,8 @@ class ChoiceControl:
 class SizeControl(TextControl):
     """A side of the result in pixels, typed; what it will be stands there where nothing was typed."""
 
-    def __init__(self, name: str, param: Param, desk: Desk, on_change: Callable[[Any], None]) -> None:
-        super().__init__(name, param, desk, on_change)
+    def __init__(self, name: str, param: Param, thread: CallbackThread, on_change: Callable[[Any], None]) -> None:
+        super().__init__(name, param, thread, on_change)
         self._name = name
 
     def show(self, value: Any) -> None:
@@ -117,7 +123,7 @@ class SeedControl:
     It is text, because numbers of a browser are exact only up to 2**53.
     """
 
-    def __init__(self, name: str, param: Param, desk: Desk, on_change: Callable[[Any], None]) -> None:
+    def __init__(self, name: str, param: Param, thread: CallbackThread, on_change: Callable[[Any], None]) -> None:
         self._on_change = on_change
         self._name = name
         self._text = widgets.Text(
@@ -128,9 +134,9 @@ class SeedControl:
         row = widgets.HBox([self._text, self._dice, self._lock]).add_class("nbd-seed")
         self.widget = row
         self.drawn: int | None = None
-        hear(self._text, desk, self._typed)
-        hear(self._lock, desk, self._locked)
-        press(self._dice, desk, self._roll)
+        on_user_change(self._text, thread, self._typed)
+        on_user_change(self._lock, thread, self._locked)
+        on_click(self._dice, thread, self._roll)
 
     def show(self, value: Any) -> None:
         """Show a seed that is held; None shows the one that was drawn last."""

@@ -1,4 +1,4 @@
-"""The stage: what runs, how far it is, and what came of it, before and after."""
+"""The output view: what runs, how far it is, and what came of it, before and after."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIDE = 1024
 """Longer side of a picture on the page, in pixels, at most."""
 
 
-class Stage:
+class OutputView:
     """A status line, a bar, and one frame for the initial picture, the preview and the result."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Stage:
         self._notes = widgets.HTML()
         self._before, self._before_label, self._after = b"", "", b""
         parts = [self._status, self._bar, self._compare.widget, self._notes]
-        self.widget = widgets.VBox(parts).add_class("nbd-stage")
+        self.widget = widgets.VBox(parts).add_class("nbd-output")
         self._show(b"", "no result yet")
 
     def plan(self, outlook: Recipe | NbdiffuseError) -> None:
@@ -62,11 +62,11 @@ class Stage:
         if recipe is not None:
             self._set_before(fitted_pictures(recipe).get("image"))
 
-    def waits(self, what: str, seconds: float) -> None:
+    def waiting(self, what: str, seconds: float) -> None:
         """Show that the first step is not there yet."""
         self._status.value = html_lines.status(f"waiting for {what}, {seconds:.0f} s" if seconds >= 1 else f"starting {what}")
 
-    def moves(self, progress: Progress, where: str = "", share: float | None = None) -> None:
+    def progress(self, progress: Progress, where: str = "", share: float | None = None) -> None:
         """Show a step, and the preview where there is a new one; `where` and `share` in [0, 1] say it of a longer way."""
         left = progress.remaining
         rest = f", {left:.0f} s left" if left is not None and left >= 0.5 else ""
@@ -75,7 +75,7 @@ class Stage:
         if progress.preview is not None:
             self._show(encoded(progress.preview, SIDE), f"preview, step {progress.step}")
 
-    def moves_to(self, share: float, text: str) -> None:
+    def progress_to(self, share: float, text: str) -> None:
         """Show how far something else is, in [0, 1]."""
         self._bar.value = share
         self._status.value = html_lines.status(text)

@@ -12,13 +12,13 @@ NAME = "nbdiffuse panel"
 GONE = "<em>nbdiffuse panel: run this cell to open it again.</em>"
 
 
-class Shown(Protocol):
+class DisplayedWidget(Protocol):
     """What has a picture of itself for a notebook."""
 
     def _repr_mimebundle_(self) -> dict[str, Any]: ...
 
 
-class Still:
+class StaticOutput:
     """The panel's outputs: the panel itself, and below it the last result.
 
     The second is a widget that shows nothing, so that the page has the result once
@@ -37,7 +37,7 @@ class Still:
         if handle is not None:
             self._handles.append(handle)
 
-    def update(self, made: Shown) -> None:
+    def update(self, made: DisplayedWidget) -> None:
         """Put another result into the saved notebook."""
         own = made._repr_mimebundle_()
         # The text is the same for every result: stored notebooks compare equal.

@@ -10,14 +10,14 @@ from typing import Any
 import anywidget
 import traitlets
 
-from .callback_thread import Desk
+from .callback_thread import CallbackThread
 
 HERE = Path(__file__).parent
 LARGEST = 80_000_000
 """Bytes of a file that is taken from the browser, at most."""
 
 
-class _WellWidget(anywidget.AnyWidget):
+class _ImageInputWidget(anywidget.AnyWidget):
     _esm = HERE / "image_input.js"
     _css = HERE / "anywidget_parts.css"
     label = traitlets.Unicode().tag(sync=True)
@@ -27,7 +27,7 @@ class _WellWidget(anywidget.AnyWidget):
     everywhere = traitlets.Bool().tag(sync=True)
 
 
-class Well:
+class ImageInput:
     """A place for a picture: a file is chosen, dropped or pasted.
 
     Parameters
@@ -37,13 +37,13 @@ class Well:
     everywhere
         Whether a picture that is pasted anywhere in the panel comes here.
     on_file
-        Called at the desk with a file's name and content.
+        Called on the callback thread with a file's name and content.
     """
 
-    def __init__(self, label: str, everywhere: bool, desk: Desk, on_file: Callable[[str, bytes], None]) -> None:
-        self.widget = _WellWidget(label=label, everywhere=everywhere)
+    def __init__(self, label: str, everywhere: bool, thread: CallbackThread, on_file: Callable[[str, bytes], None]) -> None:
+        self.widget = _ImageInputWidget(label=label, everywhere=everywhere)
         self._parts: list[bytes] = []
-        self._desk, self._on_file = desk, on_file
+        self._thread, self._on_file = thread, on_file
         self.widget.on_msg(self._take)
 
     def show(self, thumbnail: bytes, caption: str, hint: str) -> None:
@@ -59,7 +59,7 @@ class Well:
             self._parts = []
         elif len(self._parts) == content.get("parts"):
             whole, self._parts = b"".join(self._parts), []
-            self._desk.post(lambda: self._on_file(str(content.get("name", "")), whole))
+            self._thread.post(lambda: self._on_file(str(content.get("name", "")), whole))
 
 
 class _CompareWidget(anywidget.AnyWidget):
@@ -85,24 +85,24 @@ class Compare:
             self.widget.before_label, self.widget.after_label = before_label, after_label
 
 
-class _HandsWidget(anywidget.AnyWidget):
+class _ClipboardWidget(anywidget.AnyWidget):
     _esm = HERE / "clipboard.js"
 
 
-class Hands:
+class Clipboard:
     """What a panel does outside of itself: a cell for the notebook, a file for the person.
 
     Parameters
     ----------
     on_refused
-        Called at the desk with a cell's text that the page has no place for.
+        Called on the callback thread with a cell's text that the page has no place for.
     """
 
     _tokens = itertools.count(1)
 
-    def __init__(self, desk: Desk, on_refused: Callable[[str], None]) -> None:
-        self.widget = _HandsWidget()
-        self._desk, self._on_refused = desk, on_refused
+    def __init__(self, thread: CallbackThread, on_refused: Callable[[str], None]) -> None:
+        self.widget = _ClipboardWidget()
+        self._thread, self._on_refused = thread, on_refused
         self.widget.on_msg(self._hear)
 
     def insert(self, text: str) -> None:
@@ -115,4 +115,4 @@ class Hands:
 
     def _hear(self, widget: Any, content: Any, buffers: Any) -> None:
         if content.get("kind") == "inserted" and not content.get("done"):
-            self._desk.post(lambda: self._on_refused(str(content.get("text", ""))))
+            self._thread.post(lambda: self._on_refused(str(content.get("text", ""))))

@@ -17,11 +17,11 @@ from ...results import Result
 from ...sessions.session import Session, get_session
 from ...store import index
 from ..inputs.controls import Controls
-from ..inputs.image_input import Surroundings
-from ..output.output_view import Stage
-from ..output.static_output import Still
-from .callback_thread import get_desk
-from .events import hear, press
+from ..inputs.image_input import PanelContext
+from ..output.output_view import OutputView
+from ..output.static_output import StaticOutput
+from .callback_thread import get_callback_thread
+from .events import on_click, on_user_change
 from .panel_run import Runner
 
 REST = 0.15
@@ -31,7 +31,7 @@ REST_OF_TEXT = 0.6
 CSS = Path(__file__).with_name("panel.css").read_text("utf-8")
 
 
-class Frame(ABC):
+class BasePanel(ABC):
     """A panel without its controls; shown by being the last value of a cell.
 
     Parameters
@@ -50,42 +50,42 @@ class Frame(ABC):
     widget: Any
 
     def __init__(self, session: Session | None, names: Mapping[str, Any] | None) -> None:
-        self._desk = get_desk()
+        self._thread = get_callback_thread()
         self._session = session or get_session()
         self.names: Mapping[str, Any] = {} if names is None else names
         self.last_error: NbdiffuseError | None = None
         self._standing: NbdiffuseError | None = None
         self.shown: Result | None = None
-        self._runner = Runner(self._desk, self)
-        self._stage, self._still = Stage(), Still()
+        self._runner = Runner(self._thread, self)
+        self._output, self._static_output = OutputView(), StaticOutput()
         self._run_button = widgets.Button(description="Run", icon="play", button_style="primary", tooltip="run these settings")
         self._stop_button = widgets.Button(description="Stop", icon="stop", tooltip="stop after this step", disabled=True)
         self._live = widgets.ToggleButton(description="Live", icon="refresh", tooltip="run again whenever a slider rests")
-        press(self._run_button, self._desk, self.guarded(self._run))
-        press(self._stop_button, self._desk, self._runner.stop)
-        hear(self._live, self._desk, self.guarded(lambda: self._go_live() if self._live.value else None))
+        on_click(self._run_button, self._thread, self.guarded(self._run))
+        on_click(self._stop_button, self._thread, self._runner.stop)
+        on_user_change(self._live, self._thread, self.guarded(lambda: self._go_live() if self._live.value else None))
 
     def _framed(self, controls: Any, below: Iterable[Any]) -> Any:
-        """Lay controls out on one side; the buttons, the stage and what stands below on the other."""
+        """Lay controls out on one side; the buttons, the output view and what stands below on the other."""
         buttons = widgets.HBox([self._run_button, self._stop_button, self._live]).add_class("nbd-buttons").add_class("nbd-run")
-        side = widgets.VBox([buttons, self._stage.widget, *below]).add_class("nbd-side")
+        side = widgets.VBox([buttons, self._output.widget, *below]).add_class("nbd-side")
         columns = widgets.Box([controls, side]).add_class("nbd-columns")
         return widgets.VBox([widgets.HTML(f"<style>{CSS}</style>"), columns]).add_class("nbdiffuse-panel")
 
     def _new_controls(self, restore: Callable[[str, bytes], bool], follows: bool = False) -> Controls:
-        """Make a set of controls; see `Controls` and `Surroundings`."""
-        surroundings = Surroundings(self.names, self._newest, restore, lambda: self._estimate_depth(controls))
-        controls = Controls(self._desk, self.guarded(self._changed), surroundings, follows)
+        """Make a set of controls; see `Controls` and `PanelContext`."""
+        context = PanelContext(self.names, self._newest, restore, lambda: self._estimate_depth(controls))
+        controls = Controls(self._thread, self.guarded(self._changed), context, follows)
         return controls
 
     @property
     def busy(self) -> bool:
         """Whether a run is under way."""
-        return self._desk.call(lambda: self._runner.busy)
+        return self._thread.call(lambda: self._runner.busy)
 
     def run(self) -> None:
         """Start what the controls ask for, as the button does; return at once."""
-        self._desk.post(self.guarded(self._run))
+        self._thread.post(self.guarded(self._run))
 
     def wait(self) -> None:
         """Wait until nothing runs any more."""
@@ -94,7 +94,7 @@ class Frame(ABC):
 
     def stop(self) -> None:
         """End the run under way after its step, as the button does; return at once."""
-        self._desk.post(self._runner.stop)
+        self._thread.post(self._runner.stop)
 
     def offer_names(self) -> None:
         """Offer the variables that hold pictures now."""
@@ -103,10 +103,10 @@ class Frame(ABC):
             for controls in self._sets():
                 controls.offer_names()
 
-        self._desk.post(self.guarded(offer))
+        self._thread.post(self.guarded(offer))
 
     def _ipython_display_(self) -> None:
-        self._still.display(self.widget)
+        self._static_output.display(self.widget)
 
     def __repr__(self) -> str:
         # Nothing that changes: stored notebooks compare equal.
@@ -125,7 +125,7 @@ class Frame(ABC):
 
         return guard
 
-    # What each kind of panel does in its own way, at the desk.
+    # What each kind of panel does in its own way, on the callback thread.
 
     @abstractmethod
     def _sets(self) -> Iterable[Controls]:
@@ -152,14 +152,14 @@ class Frame(ABC):
         """Offer the buttons that can be used now."""
 
     @abstractmethod
-    def moved(self, progress: Any, waited: float) -> None:
+    def on_progress(self, progress: Any, waited: float) -> None:
         """A run is where `progress` says, or waits since `waited` seconds."""
 
     @abstractmethod
-    def _came_to_an_end(self, made: Any) -> None:
+    def _finish(self, made: Any) -> None:
         """Show what a run made; None for one that failed or was stopped."""
 
-    # What the runner tells, at the desk.
+    # What the runner tells, on the callback thread.
 
     def started(self) -> None:
         """A run begins."""
@@ -170,31 +170,31 @@ class Frame(ABC):
         """A run came to an end; a picture that a safety checker made black is no result."""
         if isinstance(made, Result) and made.problem is not None:
             made, error = None, made.problem
-        self._stage.rest()
-        self._came_to_an_end(made)
+        self._output.rest()
+        self._finish(made)
         self.last_error = error
         self._standing = None if isinstance(error, Interrupted) else error
         if error is not None:
-            # The stage goes back from the preview to what was there before.
+            # The output view goes back from the preview to what was there before.
             self._show_again()
-            self._stage.say(str(error)) if isinstance(error, Interrupted) else self._stage.problem(error)
+            self._output.say(str(error)) if isinstance(error, Interrupted) else self._output.problem(error)
         # What came of it is in sight before the next run is offered.
         self._enable_runs()
 
     def _show_again(self) -> None:
-        """Put what was on the stage before a run on it again."""
-        self._stage.restore(self.shown)
+        """Show again what was in the output view before a run."""
+        self._output.restore(self.shown)
 
     def say(self, text: str) -> None:
         """Show a line."""
-        self._stage.say(text)
+        self._output.say(text)
 
     def _changed(self, name: str) -> None:
         self._told()
         self._show_standing(name)
         if self._live.value:
             rest = REST_OF_TEXT if name in PROMPTS else REST
-            self._desk.post(self.guarded(self._run_live), rest, f"live {id(self)}")
+            self._thread.post(self.guarded(self._run_live), rest, f"live {id(self)}")
 
     def _show_standing(self, changed: str) -> None:
         """Show the last error again after another field than its own was changed; it stays until the next run."""
@@ -202,11 +202,11 @@ class Frame(ABC):
             self._standing = None
         wrong = any(isinstance(controls.outlook, NbdiffuseError) for controls in self._sets())
         if self._standing is not None and not wrong and not self._runner.busy:
-            self._stage.problem(self._standing)
+            self._output.problem(self._standing)
 
     def _fail(self, error: NbdiffuseError) -> None:
         self.last_error = self._standing = again(error)
-        self._stage.problem(error)
+        self._output.problem(error)
         self._enable_runs()
 
     def _enable_runs(self) -> None:
@@ -223,27 +223,27 @@ class Frame(ABC):
         def keep() -> None:
             line = index.keep(result)
             if line:
-                self._desk.post(self.guarded(lambda: self._stage.say(line)))
+                self._thread.post(self.guarded(lambda: self._output.say(line)))
 
-        # A disk can be slow: the desk does not wait for it.
+        # A disk can be slow: the callback thread does not wait for it.
         threading.Thread(target=self.guarded(keep), name="nbdiffuse-keep").start()
 
     def _estimate_depth(self, controls: Controls) -> None:
         initial = controls.recipe.image
         if initial is None:
             raise ParameterError("`image` must be given first: the depth is estimated from it.")
-        self._stage.say("estimating the depth")
+        self._output.say("estimating the depth")
 
         def estimate() -> None:
             try:
                 depth = self._session.depth_map(initial)
             except NbdiffuseError as error:
                 failure = error
-                self._desk.post(lambda: self._fail(failure))
+                self._thread.post(lambda: self._fail(failure))
             else:
-                self._desk.post(self.guarded(lambda: controls.set("control_image", depth)))
+                self._thread.post(self.guarded(lambda: controls.set("control_image", depth)))
 
-        # It waits for the run under way, which the desk must not.
+        # It waits for the run under way, which the callback thread must not.
         threading.Thread(target=self.guarded(estimate), name="nbdiffuse-depth", daemon=True).start()
 
 

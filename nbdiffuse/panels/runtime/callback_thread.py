@@ -1,4 +1,4 @@
-"""The desk: the one thread on which panels do what their callbacks ask for."""
+"""The callback thread: the one thread on which panels do what their callbacks ask for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Desk:
+class CallbackThread:
     """Do work in the order of its time, on a thread of its own.
 
     ipykernel calls a widget's callbacks on the main thread or on a subshell's, between
@@ -108,6 +108,6 @@ class Desk:
 
 
 @cache
-def get_desk() -> Desk:
-    """Return this process's desk, made at the first call."""
-    return Desk()
+def get_callback_thread() -> CallbackThread:
+    """Return this process's callback thread, made at the first call."""
+    return CallbackThread()

@@ -6,15 +6,15 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .anywidget_parts import Compare, Hands, Well
+    from .anywidget_parts import Clipboard, Compare, ImageInput
 
 LIVELY = find_spec("anywidget") is not None
 """Whether pictures can be dropped, pasted and compared, and cells be put into the notebook."""
 
 if not TYPE_CHECKING:
     if LIVELY:
-        from .anywidget_parts import Compare, Hands, Well
+        from .anywidget_parts import Clipboard, Compare, ImageInput
     else:
-        from .ipywidgets_parts import Compare, Hands, Well
+        from .ipywidgets_parts import Clipboard, Compare, ImageInput
 
-__all__ = ["LIVELY", "Compare", "Hands", "Well"]
+__all__ = ["LIVELY", "Clipboard", "Compare", "ImageInput"]

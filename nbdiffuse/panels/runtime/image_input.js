@@ -14,15 +14,15 @@ async function send(model, file) {
 const picture = (transfer) => [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/"));
 
 function render({ model, el }) {
-  const well = document.createElement("div");
-  well.className = "nbd-well";
-  well.tabIndex = 0;
-  well.setAttribute("role", "button");
+  const field = document.createElement("div");
+  field.className = "nbd-image-input";
+  field.tabIndex = 0;
+  field.setAttribute("role", "button");
   const input = document.createElement("input");
   input.type = "file";
   input.accept = "image/*";
   input.hidden = true;
-  el.append(well, input);
+  el.append(field, input);
   let url = null;
 
   function draw() {
@@ -37,19 +37,19 @@ function render({ model, el }) {
       const image = document.createElement("img");
       image.src = url;
       image.alt = model.get("caption");
-      well.replaceChildren(image, text);
-    } else well.replaceChildren(text);
-    well.setAttribute("aria-label", `${model.get("label")}: ${model.get("caption")} ${model.get("hint")}`);
+      field.replaceChildren(image, text);
+    } else field.replaceChildren(text);
+    field.setAttribute("aria-label", `${model.get("label")}: ${model.get("caption")} ${model.get("hint")}`);
   }
 
   const take = (file) => file && send(model, file);
   const over = (event) => {
     event.preventDefault();
     event.stopPropagation();
-    well.classList.toggle("nbd-over", event.type !== "dragleave");
+    field.classList.toggle("nbd-over", event.type !== "dragleave");
   };
-  well.addEventListener("click", () => input.click());
-  well.addEventListener("keydown", (event) => {
+  field.addEventListener("click", () => input.click());
+  field.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== " ") return;
     event.preventDefault();
     event.stopPropagation();
@@ -59,10 +59,10 @@ function render({ model, el }) {
     take(input.files[0]);
     input.value = "";
   });
-  for (const kind of ["dragenter", "dragover", "dragleave"]) well.addEventListener(kind, over);
-  well.addEventListener("drop", (event) => {
+  for (const kind of ["dragenter", "dragover", "dragleave"]) field.addEventListener(kind, over);
+  field.addEventListener("drop", (event) => {
     over(event);
-    well.classList.remove("nbd-over");
+    field.classList.remove("nbd-over");
     take(picture(event.dataTransfer));
   });
   const paste = (event) => {
@@ -72,7 +72,7 @@ function render({ model, el }) {
     event.stopPropagation();
     take(file);
   };
-  // Pasting works anywhere in the panel for the first well, and in any well that has the focus.
+  // Pasting works anywhere in the panel for the first image input, and in any that has the focus.
   const root = model.get("everywhere") ? el.closest(".nbdiffuse-panel") ?? el : el;
   root.addEventListener("paste", paste);
   model.on("change:thumbnail change:caption change:hint", draw);

@@ -10,13 +10,13 @@ from typing import Any
 import ipywidgets as widgets
 
 from ..output.html_lines import image
-from .callback_thread import Desk
+from .callback_thread import CallbackThread
 
 
-class Well:
-    """A place for a picture: a file is chosen; see `browser.Well`."""
+class ImageInput:
+    """A place for a picture: a file is chosen; see `anywidget_parts.ImageInput`."""
 
-    def __init__(self, label: str, everywhere: bool, desk: Desk, on_file: Callable[[str, bytes], None]) -> None:
+    def __init__(self, label: str, everywhere: bool, thread: CallbackThread, on_file: Callable[[str, bytes], None]) -> None:
         self._shown = widgets.HTML()
         upload = widgets.FileUpload(accept="image/*", multiple=False, description="Choose a file", tooltip=label)
         self.widget = widgets.HBox([self._shown, upload], layout={"align_items": "center", "grid_gap": "10px"})
@@ -27,7 +27,7 @@ class Well:
             name, content = str(change["new"][0]["name"]), bytes(change["new"][0]["content"])
             # What was uploaded must not stay in the widget's state.
             upload.value = ()
-            desk.post(lambda: on_file(name, content))
+            thread.post(lambda: on_file(name, content))
 
         upload.observe(take, "value")
 
@@ -50,10 +50,10 @@ class Compare:
         self.widget.value = f'<div style="display:flex;gap:8px">{"".join(shown) or empty}</div>'
 
 
-class Hands:
+class Clipboard:
     """Files as links, cells as text to copy."""
 
-    def __init__(self, desk: Desk, on_refused: Callable[[str], None]) -> None:
+    def __init__(self, thread: CallbackThread, on_refused: Callable[[str], None]) -> None:
         self.widget = widgets.HTML()
         self._on_refused = on_refused
 

@@ -13,7 +13,7 @@ from ...devices.worker import Job
 from ...errors import Interrupted, NbdiffuseError, RunError
 from ...recipes.recipe import Recipe
 from ...sessions.session import Session
-from .callback_thread import Desk
+from .callback_thread import CallbackThread
 
 if TYPE_CHECKING:
     from ...engine.progress import Progress
@@ -23,16 +23,16 @@ FRAME = 0.1
 
 
 class Listener(Protocol):
-    """What is told about runs, at the desk."""
+    """What is told about runs, on the callback thread."""
 
     def guarded(self, work: Callable[..., None]) -> Callable[..., None]: ...
     def started(self) -> None: ...
-    def moved(self, progress: Progress | None, waited: float) -> None: ...
+    def on_progress(self, progress: Progress | None, waited: float) -> None: ...
     def ended(self, made: Any, error: NbdiffuseError | None) -> None: ...
 
 
 class Runner:
-    """Run one thing at a time; everything here is called at the desk.
+    """Run one thing at a time; everything here is called on the callback thread.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ class Runner:
         one replaced. Its `guarded` shows what goes wrong here.
     """
 
-    def __init__(self, desk: Desk, listener: Listener) -> None:
-        self._desk, self._listener = desk, listener
+    def __init__(self, thread: CallbackThread, listener: Listener) -> None:
+        self._thread, self._listener = thread, listener
         self._job: Job[Any] | None = None
         self._next: Callable[[Callable[[Any], None]], Job[Any]] | None = None
         self._latest: Progress | None = None
@@ -74,7 +74,7 @@ class Runner:
             self._listener.ended(None, error)
             return
         end = self._listener.guarded(self._end)
-        self._job.future.add_done_callback(lambda future: self._desk.post(lambda: end(future)))
+        self._job.future.add_done_callback(lambda future: self._thread.post(lambda: end(future)))
         self._listener.started()
         self._tick()
 
@@ -91,7 +91,7 @@ class Runner:
         self._preview = getattr(progress, "preview", None) or self._preview
         if not self._painting:
             self._painting = True
-            self._desk.post(self._listener.guarded(self._paint), after=max(0.0, self._painted + FRAME - time.monotonic()))
+            self._thread.post(self._listener.guarded(self._paint), after=max(0.0, self._painted + FRAME - time.monotonic()))
 
     def _paint(self) -> None:
         self._painting = False
@@ -100,13 +100,13 @@ class Runner:
         if progress is not None and preview is not None:
             progress = dataclasses.replace(progress, preview=preview)
         if self._job is not None:
-            self._listener.moved(progress, self._painted - self._began)
+            self._listener.on_progress(progress, self._painted - self._began)
 
     def _tick(self) -> None:
         """Count the seconds until there is progress to show."""
         if self._job is not None and self._latest is None:
-            self._listener.moved(None, time.monotonic() - self._began)
-            self._desk.post(self._listener.guarded(self._tick), after=1.0, key=f"tick {id(self)}")
+            self._listener.on_progress(None, time.monotonic() - self._began)
+            self._thread.post(self._listener.guarded(self._tick), after=1.0, key=f"tick {id(self)}")
 
     def _end(self, future: Future[Any]) -> None:
         self._job = None
