@@ -100,7 +100,7 @@ def read(source: str | os.PathLike[str] | bytes | Image.Image, name: str = "") -
 
     Returns
     -------
-    Reading
+    ParsedFile
         The recipe, and what could not be carried over. Nothing in the file is run.
 
     Raises

@@ -1,4 +1,4 @@
-"""Measures: what the metrics say of a sweep's finished cells, each measured once."""
+"""Grid metrics: what the metrics say of a sweep's finished cells, each measured once."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class GridMetrics:
 
 
 def checked(names: Sequence[str], cells: Sequence[SweepCell], scorer: str | None = None) -> list[Metric]:
-    """Return metrics by name, or say before anything runs why they cannot be measured; errors as for `Measures.of`."""
+    """Return metrics by name, or say before anything runs why they cannot be measured; errors as for `GridMetrics.of`."""
     found = list(map(metric_of, names))
     if scorer is not None and "prompt_score" not in names:
         raise ParameterError(f"`scorer` must go with prompt_score, got {', '.join(names)}. Leave it out.")

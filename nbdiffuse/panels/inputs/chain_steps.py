@@ -41,7 +41,7 @@ class ChainSteps:
     new_controls
         Makes a step's controls; told whether the step follows another one.
     guarded
-        Shows what its argument raises, see `Frame.guarded`.
+        Shows what its argument raises, see `BasePanel.guarded`.
     on_change
         Called when a step was added or taken out.
     """
