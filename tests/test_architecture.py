@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,9 @@ ROOMS = {
     "prompts": "weights a1111 compel extras dialects alternatives tokens unknown_words",
     "families": "aliases parameters diffusers_classes arguments step_rules family families hub_ids scheduler_names "
     "scheduler_classes schedulers model_calls contents single_file description well_known recognition",
-    "recipes": "chain parts lora fields recipe format_1 weights_source controlnets preset presets other_family defaults steps "
-    "portable sizes notices summary prompt_loras resolve",
+    "recipes": "link call_arguments parts lora fields recipe_json values_by_name recipe chain format_1 weights_source "
+    "controlnets preset presets other_family defaults steps "
+    "portable sizes notices summary prompt_loras taken_fields controlnet_rules resolve",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "models resources infotext a1111 imported flat png_text exif xmp stealth texts fingerprints provenance "
     "image_files comfy_graph comfy_pass comfyui fooocus invokeai tools",
@@ -36,7 +38,7 @@ ROOMS = {
     "pipelines": "loaded_model model_cache lookups assembly previews pipelines depth scorers",
     "engine": "model_calls embedding_cache conditioning tokenization progress notices engine batched_models batching",
     "scripts": "statements listing calls loading weighting writing checking loopbacks sweeps",
-    "sessions": "remote executor_errors session runners history",
+    "sessions": "waiting remote executor_errors session runners history",
     "runs": (
         "notices consistency outcomes grid_display grid_metrics records heatmaps grid chain_step latent_transfer chain_run"
         " loopback chain_grid sweep_api consent replay verify program"
@@ -59,7 +61,7 @@ def name_of(file: Path) -> str:
     return ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
 
 
-def imports(file: Path) -> list[tuple[str, bool]]:
+def imports(file: Path, known: Collection[str] = ORDER) -> list[tuple[str, bool]]:
     """Return (module, at run time) for each import inside the package, as the module's place in it."""
     tree = ast.parse(file.read_text())
     hidden = {
@@ -74,8 +76,21 @@ def imports(file: Path) -> list[tuple[str, bool]]:
             here = file.relative_to(PACKAGE).parts[: -node.level]
             there = ".".join((*here, *(node.module or "").split("."))).strip(".")
             names = [f"{there}.{alias.name}".strip(".") for alias in node.names]
-            found += [(name if name in ORDER else there or name, id(node) not in hidden) for name in names]
+            found += [(name if name in known else there or name, id(node) not in hidden) for name in names]
     return found
+
+
+def circle(start: str, imported: dict[str, set[str]]) -> list[str]:
+    """Return the modules on a way of imports from one back to itself, or nothing."""
+    ways, seen = [[start]], set[str]()
+    for way in ways:
+        for name in sorted(imported[way[-1]]):
+            if name == start:
+                return way
+            if name not in seen:
+                seen.add(name)
+                ways.append([*way, name])
+    return []
 
 
 def top_level_libraries(file: Path) -> set[str]:
@@ -98,6 +113,13 @@ def test_every_module_stands_on_those_named_before_it(file: Path) -> None:
             assert name in below, f"{name_of(file)} imports {name}, which does not stand below it"
 
 
+def test_no_two_modules_import_each_other_not_even_for_their_types() -> None:
+    files = {name_of(file): file for file in PACKAGE.rglob("*.py") if file.name != "__init__.py"}
+    imported = {name: {there for there, _ in imports(file, known=set(files)) if there in files} for name, file in files.items()}
+    circles = {name: found for name in files if (found := circle(name, imported))}
+    assert not circles
+
+
 def test_every_room_says_what_it_is_for_and_nothing_else() -> None:
     for room in [room for room, inside in ROOMS.items() if inside]:
         tree = ast.parse((PACKAGE / room / "__init__.py").read_text())
@@ -112,8 +134,8 @@ def test_what_the_embedded_checkpoints_need_to_be_found_stands_on_the_ground() -
 
 
 def test_panels_stand_on_everything_but_the_magics_and_nothing_stands_on_them() -> None:
-    for file in sorted((PACKAGE / "panels").glob("*.py")):
-        assert not re.search(r"^ *from \.\.magics\b", file.read_text(), re.MULTILINE), file.name
+    for file in sorted((PACKAGE / "panels").rglob("*.py")):
+        assert not re.search(r"^ *from \.+magics\b", file.read_text(), re.MULTILINE), file.name
     for file in modules():
         assert not any(name.startswith("panels") for name, at_run_time in imports(file) if at_run_time), file.name
 
@@ -157,3 +179,13 @@ def test_no_room_hides_a_public_name() -> None:
 
     rooms = {path.stem for path in PACKAGE.iterdir() if not path.name.startswith("_")}
     assert not rooms & set(nbdiffuse._HOMES)
+
+
+def test_nothing_at_run_time_imports_what_makes_the_weights() -> None:
+    makers = ("embedded.train", "embedded.reports")
+    files = {name_of(file): file for file in PACKAGE.rglob("*.py") if not name_of(file).startswith(makers)}
+    known = {name_of(file) for file in PACKAGE.rglob("*.py")}
+    assert not {name for name, file in files.items() if any(there.startswith(makers) for there, _ in imports(file, known))}
+    for room in makers:
+        docstring = ast.get_docstring(ast.parse((PACKAGE / room.replace(".", "/") / "__init__.py").read_text()))
+        assert docstring and "run time" in docstring

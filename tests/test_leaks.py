@@ -20,7 +20,7 @@ from nbdiffuse.errors import Interrupted, NbdiffuseError
 from nbdiffuse.embedded import world
 from nbdiffuse.panels.chain_panel import ChainPanel
 from nbdiffuse.panels.recipe_panel import Panel
-from nbdiffuse.sessions.session import wait
+from nbdiffuse.sessions.waiting import wait
 
 good, failing, stopped, reloads, shown = map(int, sys.argv[1:6])
 session = nbdiffuse.get_session()

@@ -59,7 +59,7 @@ def test_the_shipped_clip_knows_which_words_go_with_which_picture() -> None:
     from nbdiffuse.pipelines.scorers import prompt_scores
 
     scenes = [embedded.world.sample(4_000_000 + index) for index in range(20)]
-    texts = [embedded.world.captions.write(scene, Random(scene.seed)) for scene in scenes]
+    texts = [scene.captioned(Random(scene.seed)) for scene in scenes]
     pairs = [(text, scene.image) for text in texts for scene in scenes]
     scores = np.reshape(prompt_scores("clip", pairs, torch.device("cpu")), (len(scenes), len(scenes)))
     assert (np.abs(scores) <= 1).all()

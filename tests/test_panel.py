@@ -26,8 +26,9 @@ from nbdiffuse.panels.recipe_panel import Panel
 from nbdiffuse.panels.runtime.callback_thread import get_callback_thread
 from nbdiffuse.panels.runtime.panel_run import Runner
 from nbdiffuse.recipes.presets import PRESETS
-from nbdiffuse.recipes.resolve import resolve, settable
+from nbdiffuse.recipes.resolve import resolve
 from nbdiffuse.recipes.steps import real_steps
+from nbdiffuse.recipes.taken_fields import settable
 
 PROMPT = "cat wizard, gandalf, fantasy"
 

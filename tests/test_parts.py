@@ -21,7 +21,8 @@ from nbdiffuse.metadata.provenance import Provenance
 from nbdiffuse.recipes.format_1 import digest_of_format_1
 from nbdiffuse.recipes.lora import Lora
 from nbdiffuse.recipes.parts import ControlNet, Mask
-from nbdiffuse.recipes.resolve import resolve, settable
+from nbdiffuse.recipes.resolve import resolve
+from nbdiffuse.recipes.taken_fields import settable
 from nbdiffuse.results import summary
 from nbdiffuse.store.store import Store
 

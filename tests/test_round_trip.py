@@ -15,7 +15,7 @@ from PIL import Image
 
 import nbdiffuse
 from nbdiffuse import Chain, Recipe, read
-from nbdiffuse.recipes.chain import Link
+from nbdiffuse.recipes.link import Link
 from nbdiffuse.recipes.preset import SCHEDULERS
 
 FAMILIES = ("sdxl", "kandinsky22", "x4-upscaler")

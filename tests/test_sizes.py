@@ -15,8 +15,9 @@ from nbdiffuse import Recipe
 from nbdiffuse.cells.options import parse_cell
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.images.fitting import fitted_size
-from nbdiffuse.recipes.resolve import resolve, settable
+from nbdiffuse.recipes.resolve import resolve
 from nbdiffuse.recipes.sizes import KEPT, fitted_pictures
+from nbdiffuse.recipes.taken_fields import settable
 from nbdiffuse.store.store import Store
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from nbdiffuse.devices.worker import Job, Worker
 from nbdiffuse.errors import Interrupted, NbdiffuseError, ParameterError, RunError
-from nbdiffuse.sessions.session import wait
+from nbdiffuse.sessions.waiting import wait
 
 
 class Load:

@@ -23,7 +23,7 @@ from ..recipes.fields import names_of
 from ..recipes.preset import mode_of
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
-from ..recipes.resolve import ALWAYS
+from ..recipes.taken_fields import ALWAYS
 from .write import cell_text, chain_text
 
 OURS = "nbdiffuse"

@@ -26,7 +26,8 @@ from ..runs.chain_run import ChainRun
 from ..runs.grid import Grid
 from ..runs.loopback import FORMATS, Loopback
 from ..runs.sweep_api import sweep
-from ..sessions.session import get_session, wait
+from ..sessions.session import get_session
+from ..sessions.waiting import wait
 from ..store import index
 from ..store.store import Store
 from .commands import DiffuseCommands, Panels

@@ -15,7 +15,8 @@ from ..images.picture import Picture
 from ..recipes.chain import Chain
 from ..recipes.portable import portable
 from ..recipes.presets import PRESETS
-from ..recipes.recipe import PARAMS, Recipe, named_values
+from ..recipes.recipe import PARAMS, Recipe
+from ..recipes.recipe_json import named_values
 from .fingerprints import cleaned
 
 FORMAT = 1

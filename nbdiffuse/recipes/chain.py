@@ -5,29 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from ..errors import ParameterError, Words, breaks_rule
-
-if TYPE_CHECKING:
-    from .recipe import Recipe
+from .link import Link
+from .recipe import Recipe
 
 FORMAT = 1
 """Format number of a chain's JSON."""
 MAX_STEPS = 100
-
-
-class Link:
-    """What can stand in a chain: `a >> b` redraws with b what a makes."""
-
-    def __rshift__(self, other: Link) -> Chain:
-        if not isinstance(other, Link):
-            return NotImplemented
-        return Chain((*_steps(self), *_steps(other)))
-
-
-def _steps(link: Link) -> tuple[Recipe, ...]:
-    return link.steps if isinstance(link, Chain) else (cast("Recipe", link),)
 
 
 @dataclass(frozen=True)
@@ -93,3 +79,11 @@ class Chain(Link):
         if values.get("format") != FORMAT or not isinstance(values.get("steps"), list):
             raise ParameterError(f"A chain must be a JSON object of format {FORMAT} with steps.")
         return cls(tuple(step_of(step) for step in values["steps"]))
+
+
+def joined(first: Link, second: Link) -> Chain:
+    """Return the chain of the steps of two recipes or chains; what `first >> second` gives."""
+    steps: list[Recipe] = []
+    for link in (first, second):
+        steps += link.steps if isinstance(link, Chain) else [link] if isinstance(link, Recipe) else []
+    return Chain(tuple(steps))

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,39 +16,20 @@ from ..families.aliases import unknown_parameter
 from ..families.arguments import ARGUMENTS
 from ..families.parameters import Param, declared
 from ..images.fitting import RESIZE_MODES
-from ..images.latents import MARK, Latents
+from ..images.latents import Latents
 from ..images.picture import Picture
 from ..prompts import dialects
-from .chain import Link
-from .fields import OF_PARTS, PARTS, SINGLE, Place, names_of, numbered, place_of
-from .lora import Lora, read
-from .parts import ControlNet, Mask, Part
+from .call_arguments import Arguments
+from .fields import OF_PARTS, PARTS, SINGLE, Place, place_of
+from .link import Link
+from .lora import Lora
+from .parts import ControlNet, Mask
+from .recipe_json import each_once, with_pictures
+from .values_by_name import assign, listed, of_part, order, parts_of, places, value_of
 
 FORMAT = 2
 """Format number of a recipe's JSON; format 1, without parts, is read too."""
 _DRAWN = "Leave it out to draw one."
-
-
-class Arguments(Mapping[str, Any]):
-    """Arguments of a family's call by name: a mapping that is hashable and cannot be changed."""
-
-    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
-        self._values = dict(sorted((values or {}).items()))
-
-    def __getitem__(self, name: str) -> Any:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __hash__(self) -> int:
-        return hash(tuple(self._values.items()))
-
-    def __repr__(self) -> str:
-        return repr(self._values)
 
 
 @dataclass(frozen=True, init=False)
@@ -153,10 +134,10 @@ class Recipe(Link):
             if values[name] is not None or name in REQUIRED:
                 values[name] = param.check(name, values[name])
         for name, kind in PARTS.items():
-            values[name] = _parts(kind, name, values[name])
+            values[name] = parts_of(kind, name, values[name])
         values["arguments"] = _checked_arguments(values["arguments"])
         for name, value in given.items():
-            _assign(values, name, value)
+            assign(values, name, _place(name), value)
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -188,17 +169,19 @@ class Recipe(Link):
         ParameterError
             There is no such field; the line offers the nearest name.
         """
-        return _value(self, _place(name))
+        return value_of(self, _place(name))
 
     def values(self) -> dict[str, Any]:
         """Return every field that is set, those of parts among them, by name."""
         found = {name: getattr(self, name) for name in CORE}
         for part in PARTS:
-            for number, one in enumerate(_listed(getattr(self, part)), start=1):
-                for place in _places(part, number):
-                    found[place.name] = _of_part(one, place)
+            for number, one in enumerate(listed(getattr(self, part)), start=1):
+                for place in places(part, number):
+                    found[place.name] = of_part(one, place)
         found |= self.arguments
-        return {name: found[name] for name in sorted(found, key=_order) if found[name] is not None}
+        return {
+            name: found[name] for name in sorted(found, key=lambda name: order(_place(name), CORE)) if found[name] is not None
+        }
 
     def replace(self, **changes: Any) -> Recipe:
         """Return a copy with some fields changed; unknown names are refused with the nearest one."""
@@ -222,13 +205,13 @@ class Recipe(Link):
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
         """Build a recipe from what `to_dict` returns, or from names and values; content addresses become pictures."""
-        return cls(**{name: _with_pictures(name, value) for name, value in values.items()})
+        return cls(**{name: with_pictures(name, value, CORE) for name, value in values.items()})
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
         """Read what `to_json` wrote, also at format 1."""
         try:
-            values = json.loads(text, object_pairs_hook=_each_once)
+            values = json.loads(text, object_pairs_hook=each_once)
         except ParameterError:
             raise
         except ValueError as error:
@@ -245,17 +228,6 @@ class Recipe(Link):
 
 def _default(one: dataclasses.Field[Any]) -> Any:
     return Arguments() if one.default is dataclasses.MISSING else one.default
-
-
-def _parts(kind: type[Part], name: str, value: Any) -> Any:
-    """Return a part or a tuple of them, without those of which nothing is said."""
-    if name in SINGLE:
-        one = None if value is None else kind.of(value)
-        return None if one is None or one.empty else one
-    if value is not None and not isinstance(value, (Part, Mapping, str, Iterable)):
-        raise ParameterError(breaks_rule(name, f"a list of {kind.__name__}", value))
-    given = () if value is None else (value,) if isinstance(value, (Part, Mapping, str)) else tuple(value)
-    return tuple(one for one in map(kind.of, given) if not one.empty)
 
 
 def _checked_arguments(given: Mapping[str, Any]) -> Arguments:
@@ -288,85 +260,6 @@ def shown_name(name: str) -> str:
     return _place(name).name
 
 
-def _listed(held: Any) -> tuple[Any, ...]:
-    return held if isinstance(held, tuple) else () if held is None else (held,)
-
-
-def _places(part: str, number: int) -> list[Place]:
-    """Return the places of one part's fields, as they are shown."""
-    first = (OF_PARTS[name] for name in names_of(part))
-    return [dataclasses.replace(place, name=numbered(place.name, number), number=number) for place in first]
-
-
-def _of_part(part: Any, place: Place) -> Any:
-    return getattr(part, place.attribute) if place.attribute else str(part)
-
-
-def _value(recipe: Recipe, place: Place) -> Any:
-    if not place.part:
-        return getattr(recipe, place.name)
-    if place.part == "arguments":
-        return recipe.arguments.get(place.name)
-    held = _listed(getattr(recipe, place.part))
-    return _of_part(held[place.number - 1], place) if place.number <= len(held) else None
-
-
-def _assign(values: dict[str, Any], name: str, value: Any) -> None:
-    """Set one field by any of its names; None leaves it open."""
-    place = _place(name)
-    if not place.part:
-        values[place.name] = None if value is None else place.param.check(place.name, value)
-    elif place.part == "arguments":
-        given = {one: held for one, held in values["arguments"].items() if one != name}
-        values["arguments"] = Arguments(given if value is None else {**given, name: place.param.check(name, value)})
-    elif not place.attribute and isinstance(value, str) and len(several := read(value)) > 1:
-        values[place.part] = several
-    else:
-        kind, held = PARTS[place.part], list(_listed(values[place.part]))
-        if value is None and place.number > len(held):
-            return
-        if place.number > len(held) + 1:
-            raise ParameterError(f"`{name}` must follow {place.part}.{place.number - 1}, and there are {len(held)}.")
-        held += [kind()] if place.number > len(held) else []
-        old = held[place.number - 1]
-        new = (
-            dataclasses.replace(old, **{place.attribute: value})
-            if place.attribute
-            else kind()
-            if value is None
-            else kind.of(value)
-        )
-        held[place.number - 1] = new
-        held = [one for one in held if not one.empty]
-        values[place.part] = next(iter(held), None) if place.part in SINGLE else tuple(held)
-
-
-def named_values(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield each value of a JSON object of a recipe under the name of its field, those of parts among them."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from ((inside if name == "arguments" else f"{name}.{inside}", one) for inside, one in value.items())
-        elif name in PARTS and isinstance(value, (list, tuple)):
-            for number, part in enumerate(value, start=1):
-                yield from named_values({f"{name}.{number}": part})
-        else:
-            yield name, value
-
-
-def _with_pictures(name: str, value: Any) -> Any:
-    """Return a value of a JSON object, with pictures in the place of content addresses."""
-    if isinstance(value, Mapping):
-        return {str(key): _with_pictures(f"{name}.{key}", one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_with_pictures(f"{name}.{number}", one) for number, one in enumerate(value, start=1)]
-    if not isinstance(value, str) or not value.startswith(("sha256:", MARK)):
-        return value
-    place = place_of(name, CORE)
-    if place is None or place.param.kind is not Picture:
-        return value
-    return Latents.at(value) if value.startswith(MARK) else Picture(value)
-
-
 class _Params(Mapping[str, Param]):
     """What every field may hold, by any of its names; iteration gives each once, in the order in which they are shown."""
 
@@ -386,16 +279,6 @@ class _Params(Mapping[str, Param]):
         return len(_SHOWN)
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build a JSON object, and refuse a name that is in it twice instead of forgetting the first."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ParameterError(f"`{twice}` must be given once in a recipe's JSON, got it twice. Leave one out.")
-    return values
-
-
 PROMPTS = ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2")
 """Fields that a text encoder reads."""
 REQUIRED = ("prompt", "model")
@@ -411,16 +294,3 @@ Recipe.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
     ]
     + [inspect.Parameter("named", inspect.Parameter.VAR_KEYWORD)]
 )
-
-
-def _order(name: str) -> tuple[int, str]:
-    """Sort key: the core's fields, then each part's and the arguments, as they are declared."""
-    place = _place(name)
-    if not place.part:
-        return list(CORE).index(name), ""
-    kinds = [*PARTS, "arguments"]
-    known = list(ARGUMENTS)
-    inside = known.index(name) if name in known else len(known)
-    return len(CORE) + kinds.index(
-        place.part
-    ), f"{place.number:03}{inside:03}" if place.part == "arguments" else f"{place.number:03}"

@@ -9,34 +9,29 @@ from typing import Any
 from PIL import Image
 
 from .. import embedded
-from ..errors import ParameterError, did_you_mean
-from ..families.arguments import ARGUMENTS
-from ..families.diffusers_classes import call_defaults
+from ..errors import ParameterError
 from ..families.families import FAMILIES
-from ..families.family import ONLY_WITH_PICTURE
 from ..families.parameters import number_text
 from ..families.recognition import Recognised, recognise
-from ..files.paths import here
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..prompts import dialects
 from . import lora, other_family, prompt_loras
 from .chain import Chain
-from .controlnets import AUTO, CONTROLNETS, controlnet_of, depth_of
+from .controlnet_rules import check_controlnets
+from .controlnets import AUTO, depth_of
 from .defaults import check_scheduler, default_values
-from .fields import OF_PARTS, PARTS, SINGLE, names_of, numbered, of_first
-from .parts import ControlNet
-from .preset import Preset, mode_of
+from .fields import numbered, of_first
+from .preset import Preset
 from .presets import PRESETS, preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
 from .sizes import result_size, told_of_sizes
 from .steps import no_steps, real_steps
+from .taken_fields import refuse_untaken
 from .weights_source import source
 
 _NEUTRAL = frozenset({"negative_prompt", "resize_mode", "weighting"})
 """Fields whose defaults change nothing of what a recipe without them ran."""
-ALWAYS = frozenset({"prompt", "model", "checkpoint", "image", "seed", "width", "height"})
-"""Fields that every preset takes."""
 BLANK = Picture.of(Image.new("RGB", (512, 512)))
 """Stands for a picture that is not there yet: what the step before makes."""
 
@@ -68,8 +63,8 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     preset = preset_of(recipe.model)
     recipe = prompt_loras.applied(recipe)
     recipe = with_weights(recipe, preset)
-    _refuse_what_it_does_not_take(recipe, preset)
-    _check_control(recipe, preset)
+    refuse_untaken(recipe, preset)
+    check_controlnets(recipe, preset)
     if recipe.mask is not None and recipe.mask.image is None:
         raise ParameterError("`mask_image` must be given with `mask_overlay`. Leave `mask_overlay` out where nothing is masked.")
     check_weights(recipe, preset, _recognised(str(recipe.checkpoint), preset))
@@ -170,109 +165,6 @@ def _recognised(word: str, preset: Preset) -> Recognised | None:
 def weights_word(recipe: Recipe) -> str:
     """Return the word by which a complete recipe's weights are found and kept: its checkpoint, with its LoRA."""
     return lora.word(str(recipe.checkpoint), recipe.loras)
-
-
-def _refuse_what_it_does_not_take(recipe: Recipe, preset: Preset) -> None:
-    if recipe.task not in preset.pipelines:
-        raise ParameterError(f"`image` must be given: {preset.title} only redraws pictures. Use %%img2img.")
-    taken = _taken(preset)
-    for name in recipe.values():
-        if of_first(name) not in taken and not _is_taken_by_call(name, recipe, preset):
-            raise ParameterError(f"`{name}` is not taken by {preset.name} ({preset.title}). Leave it out.")
-        if recipe.task == "txt2img" and name in ONLY_WITH_PICTURE and not (name == "resize_mode" and _has_shape(recipe)):
-            raise ParameterError(f"`{name}` needs an initial picture. Give `image`, or leave `{name}` out.")
-
-
-def _has_shape(recipe: Recipe) -> bool:
-    """Tell whether a picture without an initial one gives the size its proportions."""
-    return bool(recipe.controlnets) and recipe.get("control_image") is not None
-
-
-def _taken(preset: Preset) -> set[str]:
-    taken = {*ALWAYS, *preset.fields, "scheduler"}
-    if any("controlnet" in mode for mode in preset.pipelines):
-        taken |= set(names_of("controlnets"))
-    if "img2img+mask" in preset.pipelines:
-        taken |= set(names_of("mask"))
-    return taken
-
-
-def _is_taken_by_call(name: str, recipe: Recipe, preset: Preset) -> bool:
-    """Whether a field is an argument that no table declares, and the pipeline's call has it."""
-    known = name in recipe.arguments and name not in ARGUMENTS and mode_of(recipe) in preset.pipelines
-    return known and name in call_defaults(preset.pipeline(recipe))
-
-
-def settable(recipe: Recipe) -> tuple[str, ...]:
-    """Return the fields that may be set beside what a recipe already says, in the order of their declaration.
-
-    Each by itself: a ControlNet and a mask are both there until one of them is chosen.
-    After the parts that are there stands the first field of a further one.
-
-    Raises
-    ------
-    ParameterError
-        `model` names no preset.
-    """
-    preset = preset_of(recipe.model)
-    taken = _taken(preset)
-    if recipe.task == "txt2img":
-        fits = {"resize_mode"} if _has_shape(recipe) else set()
-        taken -= ONLY_WITH_PICTURE - fits - ({"image"} if "img2img" in preset.tasks else set())
-    if recipe.mask is None:
-        taken -= set(names_of("mask")[1:])
-    else:
-        taken -= set(names_of("controlnets"))
-    if recipe.controlnets:
-        taken -= set(names_of("mask"))
-    repeated = {names_of(part)[0]: part for part in PARTS.keys() - SINGLE}
-    found: list[str] = []
-    for name in (name for name in PARAMS if name in taken):
-        if name in repeated:
-            part = repeated[name]
-            count = len(getattr(recipe, part))
-            found += [one for number in range(1, count + 1) for one in names_of(part, number)]
-            found.append(numbered(name, count + 1))
-        elif name not in OF_PARTS or OF_PARTS[name].part in SINGLE:
-            found.append(name)
-    return tuple(found)
-
-
-def _check_control(recipe: Recipe, preset: Preset) -> None:
-    for number, net in enumerate(recipe.controlnets, start=1):
-        _check_one_control(recipe, net, number, preset)
-    if recipe.controlnets and recipe.mask is not None:
-        raise ParameterError("`mask_image` and `controlnet` cannot be combined here. Leave one out.")
-
-
-def _check_one_control(recipe: Recipe, net: ControlNet, number: int, preset: Preset) -> None:
-    checkpoint, image = (numbered(name, number) for name in ("controlnet", "control_image"))
-    if net.checkpoint is None:
-        given = next(name for name in names_of("controlnets", number) if name != checkpoint and recipe.get(name) is not None)
-        names = ", ".join(preset.controlnets)
-        raise ParameterError(f"`{checkpoint}` must be given with `{given}`. {preset.name} has: {names}.")
-    if net.checkpoint not in preset.controlnets and not _may_be_a_checkpoint(net.checkpoint):
-        advice = did_you_mean(net.checkpoint, preset.controlnets)
-        known = net.checkpoint in CONTROLNETS
-        reason = f"one made for {preset.name}" if known else "the name of a ControlNet, a hub id or a directory"
-        raise ParameterError(f"`{checkpoint}` must be {reason}, got {net.checkpoint!r}. {advice}")
-    if net.image is None:
-        way_out = "Give a picture, or `auto` to make one." if controlnet_of(net.checkpoint).estimator else "Give a picture."
-        raise ParameterError(f"`{image}` must be given with `{checkpoint}`. {way_out}")
-    if net.image == AUTO:
-        _check_estimation(recipe, net.checkpoint, image)
-
-
-def _check_estimation(recipe: Recipe, net: str, field: str) -> None:
-    if recipe.image is None:
-        raise ParameterError(f"`{field}` must be a picture where there is no initial one, got {AUTO!r}.")
-    if not controlnet_of(net).estimator:
-        raise ParameterError(f"`{field}` must be a picture for {net}: `{AUTO}` makes depth maps, for `depth`.")
-
-
-def _may_be_a_checkpoint(word: str) -> bool:
-    """Tell a hub id or a directory from a name that is misspelt; whether it is there is found out when it is loaded."""
-    return "/" in word or here(word) is not None
 
 
 def _check_choices(complete: Recipe, preset: Preset) -> None:

@@ -113,7 +113,7 @@ class Grid:
         Interrupted
             Finished cells stay; run it again for the rest.
         """
-        for _ in self._work(while_waiting or _nothing, len(self.sweep.distinct())):
+        for _ in self._work(while_waiting or (lambda: None), len(self.sweep.distinct())):
             pass
         return self
 
@@ -145,7 +145,7 @@ class Grid:
         waiting = iter(self.sweep.cells())
         cell = next(waiting, None)
         tried: set[str] = set()
-        for part in self._work(_nothing, self._outcomes.runner.ahead):
+        for part in self._work(lambda: None, self._outcomes.runner.ahead):
             tried |= {group[0].picture_key for group in part}
             # In the order of the sweep, whatever order the work has.
             while cell is not None and cell.picture_key in tried:
@@ -159,7 +159,7 @@ class Grid:
         cell = self.sweep.cells()[index]
         if self._outcome(cell) is None:
             self._outcomes.look_again()
-            self._settle([self.sweep.group_of(cell)], _nothing)
+            self._settle([self.sweep.group_of(cell)], lambda: None)
         return self._own(cell)
 
     def _outcome(self, cell: SweepCell) -> Result | FailedCell | None:
@@ -298,7 +298,3 @@ class Grid:
     def bundle(self) -> dict[str, Any]:
         """Return what a notebook shows of it, without its notices."""
         return {"image/png": sheet(self.sweep, self._outcomes), "text/plain": repr(self)}
-
-
-def _nothing() -> None:
-    return None

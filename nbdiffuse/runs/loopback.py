@@ -27,7 +27,8 @@ from ..recipes.resolve import resolve
 from ..recipes.sizes import SHAPE, fitted_pictures
 from ..recipes.steps import real_steps
 from ..results import Result, given_cells
-from ..sessions.session import Session, get_session, wait
+from ..sessions.session import Session, get_session
+from ..sessions.waiting import wait
 from .notices import counted
 
 if TYPE_CHECKING:

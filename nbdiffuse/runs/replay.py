@@ -24,7 +24,8 @@ from ..recipes.resolve import open_fields, resolve, with_weights
 from ..recipes.sizes import stretched
 from ..results import Result
 from ..sessions.history import with_pictures
-from ..sessions.session import get_session, wait
+from ..sessions.session import get_session
+from ..sessions.waiting import wait
 from ..store.index import PictureIndex, keep
 from ..store.lineage import MAX_DEPTH, given_as
 from .chain_run import ChainRun

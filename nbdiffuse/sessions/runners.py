@@ -15,7 +15,8 @@ from ..recipes.recipe import Recipe
 from ..results import Result
 from . import remote
 from .executor_errors import run_error
-from .session import Session, wait
+from .session import Session
+from .waiting import wait
 
 if TYPE_CHECKING:
     from ..devices.worker import Job

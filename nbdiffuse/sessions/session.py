@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent import futures
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..devices.worker import Job, Worker
-from ..errors import Interrupted, NbdiffuseError
+from ..errors import NbdiffuseError
 from ..files.snapshots import Snapshot
 from ..images.picture import Picture
 from ..recipes.controlnets import CONTROLNETS, estimate_with
@@ -21,6 +20,7 @@ from ..recipes.recipe import Recipe
 from ..recipes.resolve import resolve
 from ..recipes.weights_source import source
 from ..store.store import predictable
+from .waiting import wait
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine
@@ -273,35 +273,6 @@ def _ignore(progress: Progress) -> None:
 
 def _forget(result: Result) -> None:
     return None
-
-
-def wait(job: Job[T], while_waiting: Callable[[], None] = lambda: None, interval: float = 0.05) -> T:
-    """Wait for a job on the calling thread; an interrupt stops the job and waits for its end.
-
-    Parameters
-    ----------
-    job
-        From `Session.submit` or `Session.submit_batch`.
-    while_waiting
-        Called about every `interval` seconds, to show progress.
-    interval
-        Seconds, above 0.
-    """
-    interrupts = 0
-    while True:
-        try:
-            if job.done:
-                return job.result()
-            while_waiting()
-            job.future.exception(interval)
-        except futures.TimeoutError:  # from Python 3.11 on the builtin
-            continue
-        except KeyboardInterrupt:
-            interrupts += 1
-            job.stop()
-            if interrupts >= 3:
-                break
-    raise Interrupted("Left waiting: the step under way ends on the worker, and its result is thrown away.")
 
 
 @cache

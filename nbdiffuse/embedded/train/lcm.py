@@ -24,7 +24,6 @@ from torch.func import functional_call
 from transformers import CLIPTokenizer
 
 from ..world import sample
-from ..world.captions import write
 from .base import new_scheduler, prepare, token_ids
 from .edit import EditPool
 from .loop import Plan, fit, training_device
@@ -114,7 +113,7 @@ def ways(base: nn.ModuleDict, tokenizer: CLIPTokenizer, seeds: range) -> Ways:
     device = training_device()
     base = copy.deepcopy(base).to(device).eval()
     prepare(base["unet"], device)
-    captions = [write(sample(seed), Random(f"way {seed}")) for seed in seeds]
+    captions = [sample(seed).captioned(Random(f"way {seed}")) for seed in seeds]
     alphas = new_scheduler().alphas_cumprod
     found = []
     for start in range(0, len(captions), TOGETHER):

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING
 
 from .palettes import PALETTES
 from .styles import TRIGGERS
-
-if TYPE_CHECKING:
-    from .scene import Scene
 
 WHEREABOUTS: dict[str, tuple[str, ...]] = {
     "jungle": ("in a jungle", "in the jungle", "jungle"),
@@ -37,15 +33,10 @@ def _capital(text: str, rng: Random) -> str:
     return text[:1].upper() + text[1:] if rng.random() < 0.4 else text
 
 
-def write(scene: Scene, rng: Random, *, flaws: bool = False) -> str:
-    """Write a caption that leaves out nothing the scene shows."""
-    return assemble(rng, scene.subject, scene.place, scene.palette, scene.style, flaws)
-
-
 def assemble(
     rng: Random, subject: str | None, place: str | None, palette: str | None, style: str | None = None, flaws: bool = False
 ) -> str:
-    """Write a caption of the parts that are given; None leaves a part unsaid."""
+    """Write a caption that leaves out nothing of what is given; None leaves a part unsaid."""
     parts: list[str] = []
     opening = rng.choice(OPENINGS)
     where = rng.choice(WHEREABOUTS[place]) if place else ""

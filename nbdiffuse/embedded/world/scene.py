@@ -69,7 +69,11 @@ class Scene:
     @cached_property
     def caption(self) -> str:
         """A caption that names subject, place, palette and style, in words drawn by the seed."""
-        return captions.write(self, Random(f"caption {self.seed}"))
+        return self.captioned(Random(f"caption {self.seed}"))
+
+    def captioned(self, rng: Random, *, flaws: bool = False) -> str:
+        """Return a caption that leaves out nothing the scene shows, in words drawn from `rng`."""
+        return captions.assemble(rng, self.subject, self.place, self.palette, self.style, flaws)
 
 
 def stand(canvas: Canvas, subject: str, rng: Random) -> None:

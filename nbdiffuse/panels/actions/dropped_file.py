@@ -13,7 +13,8 @@ from ...metadata.image_files import ForeignTextError
 from ...metadata.provenance import Provenance
 from ...recipes.presets import PRESETS
 from ...recipes.recipe import Recipe
-from ...recipes.resolve import open_fields, settable
+from ...recipes.resolve import open_fields
+from ...recipes.taken_fields import settable
 from ...results import Result
 from ...runs.consent import words_of
 

@@ -10,7 +10,8 @@ import ipywidgets as widgets
 from ...errors import NbdiffuseError, ParameterError
 from ...recipes.chain import Chain
 from ...recipes.recipe import Recipe
-from ...recipes.resolve import BLANK, settable
+from ...recipes.resolve import BLANK
+from ...recipes.taken_fields import settable
 from ..actions.actions import button
 from ..runtime.callback_thread import CallbackThread
 from ..runtime.events import on_click

@@ -13,7 +13,8 @@ from ...recipes.defaults import default_values
 from ...recipes.fields import of_first
 from ...recipes.presets import PRESETS, preset_of
 from ...recipes.recipe import PARAMS, PROMPTS, Recipe
-from ...recipes.resolve import BLANK, resolve, settable
+from ...recipes.resolve import BLANK, resolve
+from ...recipes.taken_fields import settable
 from ..runtime.callback_thread import CallbackThread
 from ..runtime.closing import close
 from ..runtime.events import on_click, on_user_change

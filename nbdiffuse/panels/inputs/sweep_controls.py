@@ -11,7 +11,7 @@ from ...errors import NbdiffuseError, ParameterError
 from ...images.picture import Picture
 from ...recipes.presets import preset_of
 from ...recipes.recipe import PARAMS, PROMPTS, Recipe
-from ...recipes.resolve import settable
+from ...recipes.taken_fields import settable
 from ...runs.grid import Grid
 from ...runs.sweep_api import sweep
 from ...sweeps.axes import Axis

@@ -1,0 +1,49 @@
+"""Rules that the ControlNets of a recipe must keep."""
+
+from __future__ import annotations
+
+from ..errors import ParameterError, did_you_mean
+from ..files.paths import here
+from .controlnets import AUTO, CONTROLNETS, controlnet_of
+from .fields import names_of, numbered
+from .parts import ControlNet
+from .preset import Preset
+from .recipe import Recipe
+
+
+def check_controlnets(recipe: Recipe, preset: Preset) -> None:
+    """Raise for the first ControlNet of a recipe that cannot run: its name, its picture, or what it is combined with."""
+    for number, net in enumerate(recipe.controlnets, start=1):
+        _check_one_control(recipe, net, number, preset)
+    if recipe.controlnets and recipe.mask is not None:
+        raise ParameterError("`mask_image` and `controlnet` cannot be combined here. Leave one out.")
+
+
+def _check_one_control(recipe: Recipe, net: ControlNet, number: int, preset: Preset) -> None:
+    checkpoint, image = (numbered(name, number) for name in ("controlnet", "control_image"))
+    if net.checkpoint is None:
+        given = next(name for name in names_of("controlnets", number) if name != checkpoint and recipe.get(name) is not None)
+        names = ", ".join(preset.controlnets)
+        raise ParameterError(f"`{checkpoint}` must be given with `{given}`. {preset.name} has: {names}.")
+    if net.checkpoint not in preset.controlnets and not _may_be_a_checkpoint(net.checkpoint):
+        advice = did_you_mean(net.checkpoint, preset.controlnets)
+        known = net.checkpoint in CONTROLNETS
+        reason = f"one made for {preset.name}" if known else "the name of a ControlNet, a hub id or a directory"
+        raise ParameterError(f"`{checkpoint}` must be {reason}, got {net.checkpoint!r}. {advice}")
+    if net.image is None:
+        way_out = "Give a picture, or `auto` to make one." if controlnet_of(net.checkpoint).estimator else "Give a picture."
+        raise ParameterError(f"`{image}` must be given with `{checkpoint}`. {way_out}")
+    if net.image == AUTO:
+        _check_estimation(recipe, net.checkpoint, image)
+
+
+def _check_estimation(recipe: Recipe, net: str, field: str) -> None:
+    if recipe.image is None:
+        raise ParameterError(f"`{field}` must be a picture where there is no initial one, got {AUTO!r}.")
+    if not controlnet_of(net).estimator:
+        raise ParameterError(f"`{field}` must be a picture for {net}: `{AUTO}` makes depth maps, for `depth`.")
+
+
+def _may_be_a_checkpoint(word: str) -> bool:
+    """Tell a hub id or a directory from a name that is misspelt; whether it is there is found out when it is loaded."""
+    return "/" in word or here(word) is not None

@@ -1,0 +1,82 @@
+"""Fields that a preset takes, and those that may still be set beside what a recipe says."""
+
+from __future__ import annotations
+
+from ..errors import ParameterError
+from ..families.arguments import ARGUMENTS
+from ..families.diffusers_classes import call_defaults
+from ..families.family import ONLY_WITH_PICTURE
+from .fields import OF_PARTS, PARTS, SINGLE, names_of, numbered, of_first
+from .preset import Preset, mode_of
+from .presets import preset_of
+from .recipe import PARAMS, Recipe
+
+ALWAYS = frozenset({"prompt", "model", "checkpoint", "image", "seed", "width", "height"})
+"""Fields that every preset takes."""
+
+
+def refuse_untaken(recipe: Recipe, preset: Preset) -> None:
+    """Raise for the first field of a recipe that its preset does not take."""
+    if recipe.task not in preset.pipelines:
+        raise ParameterError(f"`image` must be given: {preset.title} only redraws pictures. Use %%img2img.")
+    taken = _taken(preset)
+    for name in recipe.values():
+        if of_first(name) not in taken and not _is_taken_by_call(name, recipe, preset):
+            raise ParameterError(f"`{name}` is not taken by {preset.name} ({preset.title}). Leave it out.")
+        if recipe.task == "txt2img" and name in ONLY_WITH_PICTURE and not (name == "resize_mode" and _has_shape(recipe)):
+            raise ParameterError(f"`{name}` needs an initial picture. Give `image`, or leave `{name}` out.")
+
+
+def _has_shape(recipe: Recipe) -> bool:
+    """Tell whether a picture without an initial one gives the size its proportions."""
+    return bool(recipe.controlnets) and recipe.get("control_image") is not None
+
+
+def _taken(preset: Preset) -> set[str]:
+    taken = {*ALWAYS, *preset.fields, "scheduler"}
+    if any("controlnet" in mode for mode in preset.pipelines):
+        taken |= set(names_of("controlnets"))
+    if "img2img+mask" in preset.pipelines:
+        taken |= set(names_of("mask"))
+    return taken
+
+
+def _is_taken_by_call(name: str, recipe: Recipe, preset: Preset) -> bool:
+    """Whether a field is an argument that no table declares, and the pipeline's call has it."""
+    known = name in recipe.arguments and name not in ARGUMENTS and mode_of(recipe) in preset.pipelines
+    return known and name in call_defaults(preset.pipeline(recipe))
+
+
+def settable(recipe: Recipe) -> tuple[str, ...]:
+    """Return the fields that may be set beside what a recipe already says, in the order of their declaration.
+
+    Each by itself: a ControlNet and a mask are both there until one of them is chosen.
+    After the parts that are there stands the first field of a further one.
+
+    Raises
+    ------
+    ParameterError
+        `model` names no preset.
+    """
+    preset = preset_of(recipe.model)
+    taken = _taken(preset)
+    if recipe.task == "txt2img":
+        fits = {"resize_mode"} if _has_shape(recipe) else set()
+        taken -= ONLY_WITH_PICTURE - fits - ({"image"} if "img2img" in preset.tasks else set())
+    if recipe.mask is None:
+        taken -= set(names_of("mask")[1:])
+    else:
+        taken -= set(names_of("controlnets"))
+    if recipe.controlnets:
+        taken -= set(names_of("mask"))
+    repeated = {names_of(part)[0]: part for part in PARTS.keys() - SINGLE}
+    found: list[str] = []
+    for name in (name for name in PARAMS if name in taken):
+        if name in repeated:
+            part = repeated[name]
+            count = len(getattr(recipe, part))
+            found += [one for number in range(1, count + 1) for one in names_of(part, number)]
+            found.append(numbered(name, count + 1))
+        elif name not in OF_PARTS or OF_PARTS[name].part in SINGLE:
+            found.append(name)
+    return tuple(found)
