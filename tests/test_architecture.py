@@ -33,7 +33,7 @@ ROOMS = {
     "devices": "memory offload optimizations failures worker coroutines steps",
     "checkpoints": (
         "layouts completeness failures single_file priors lora_families hub locate lora_layers lora_products lora_fusion adapters"
-        " loading latent_space signatures"
+        " loading latent_space"
     ),
     "pipelines": "loaded_model model_cache lookups assembly previews pipelines depth scorers",
     "engine": "model_calls embedding_cache conditioning tokenization progress notices engine batched_models batching",

@@ -24,6 +24,12 @@ MAPPINGS = {
     "inpaint": "AUTO_INPAINT_PIPELINES_MAPPING",
 }
 """Each task, and the table of diffusers' `auto_pipeline.py` that names its pipelines."""
+AUTOMATIC = {
+    "AutoPipelineForText2Image": "txt2img",
+    "AutoPipelineForImage2Image": "img2img",
+    "AutoPipelineForInpainting": "inpaint",
+}
+"""Each automatic class, and its task."""
 UNKNOWN = object()
 """Stands for a default that is no literal."""
 
@@ -56,6 +62,11 @@ def auto_pipelines(task: str) -> Mapping[str, str]:
             if isinstance(target.value, ast.Name) and target.value.id == MAPPINGS[task] and isinstance(node.value, ast.Name):
                 found[ast.literal_eval(target.slice)] = node.value.id
     return MappingProxyType(found)
+
+
+def automatic_class(pipeline: str) -> str:
+    """Return the class whose `from_pretrained` chooses a pipeline by its task; the pipeline's own where there is none."""
+    return next((name for name, task in AUTOMATIC.items() if pipeline in auto_pipelines(task).values()), pipeline)
 
 
 @cache

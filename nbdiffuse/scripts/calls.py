@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..families.diffusers_classes import call_defaults
 from ..images.fitting import crop_box, pad_place
 from ..images.picture import Picture
 from ..recipes.fields import of_first
@@ -89,8 +90,6 @@ def arguments(
     embeddings
         Arguments that stand in for the prompts, where these are weighted.
     """
-    from ..checkpoints.signatures import call_defaults
-
     varied = varied or {}
     defaults = call_defaults(preset_of(recipe.model).pipeline(recipe))
     lines: list[str] = []

@@ -11,6 +11,7 @@ from .. import embedded
 from ..embedded.weight_deltas import NAME as CHANGE
 from ..errors import ParameterError, breaks_rule
 from ..families.description import content_of, describe, directory_of
+from ..families.diffusers_classes import automatic_class
 from ..families.hub_ids import MOVED, cached
 from ..families.parameters import number_text
 from ..families.single_file import CONFIGS, single_file
@@ -46,8 +47,6 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         The fingerprint of a result, or the part of it that is known: "device", "dtype",
         "checkpoint" and what moved optimizations.
     """
-    from ..checkpoints.signatures import automatic_class
-
     word, pipeline = str(recipe.checkpoint), preset_of(recipe.model).pipeline(recipe)
     dtype, device = machine.get("dtype", "float32"), machine.get("device", "cpu")
     # The second wall: whatever let a fingerprint in, these become source.

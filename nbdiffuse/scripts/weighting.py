@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..families.diffusers_classes import call_defaults
 from ..prompts import dialects
 from ..prompts.weights import Blend, Fragments, Weighted
 from ..recipes.presets import preset_of
@@ -31,7 +32,6 @@ def embed(listing: Listing, recipe: Recipe) -> dict[str, str]:
     -----
     The same as `conditioning.arguments`.
     """
-    from ..checkpoints.signatures import call_defaults
     from ..engine.conditioning import texts_of
 
     listing.use("compel", "Compel")

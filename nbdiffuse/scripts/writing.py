@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from ..errors import FileError, ParameterError
+from ..families.diffusers_classes import call_defaults
 from ..files.atomic import write_atomic
 from ..files.targets import check_file, made_folder
 from ..images.latents import Latents
@@ -177,8 +178,6 @@ def _write_step(listing: Listing, step: Step, later: bool, to_latents: bool) -> 
 
 def refuse_what_no_program_says(recipe: Recipe) -> None:
     """Raise `ParameterError` where a complete recipe begins with latents, or has a field that is written nowhere."""
-    from ..checkpoints.signatures import call_defaults
-
     if isinstance(recipe.image, Latents):
         way_out = "Give the whole chain, or the decoded picture: `result.image`."
         raise ParameterError(f"`image` must be a picture in a program, got latents. {way_out}")
