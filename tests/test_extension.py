@@ -101,6 +101,7 @@ def test_tab_completes_before_the_first_use_and_does_not_import_what_runs_magics
     assert "--guidance-scale" in completions(shell, "%%img2img --gui")
     assert "sd15" in completions(shell, "%%txt2img --model s")
     assert "%%img2img" in completions(shell, "%%img2")
+    assert {"example:penguin", "example:cat-wizard"} <= completions(shell, "%%img2img exam")
     assert all(isinstance(found(shell, kind, name), DeferredMagic) for kind, name in MAGICS)
 
 

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from ..embedded import examples
 from ..errors import FileError, ImageInputError, Words, breaks_rule
 from ..files.paths import path_of
 from .arrays import check_shape
@@ -79,6 +80,8 @@ class ImageReader:
         if isinstance(source, (bytes, bytearray, memoryview)):
             self.shown = Words(f"{memoryview(source).nbytes:,} bytes")
             return self._guarded(lambda data: self._from_file(io.BytesIO(data)), source), ""
+        if isinstance(source, str) and source.startswith(examples.MARK):
+            return examples.example(source), source
         if isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://|data:", source):
             return self._from_url(source)
         if isinstance(source, (str, os.PathLike)):

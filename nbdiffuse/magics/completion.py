@@ -7,11 +7,12 @@ import glob
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 
 from ..cells.options import completions
+from ..embedded.examples import EXAMPLES, MARK
 
 
 @context_matcher()
 def complete_line(context: CompletionContext) -> SimpleMatcherResult:
-    """Complete options, their choices and picture files on a magic's line."""
+    """Complete options, their choices, picture files and the package's own pictures on a magic's line."""
     nothing: SimpleMatcherResult = {"completions": []}
     before = context.line_with_cursor[: context.cursor_position]
     task = next((name for name in ("img2img", "txt2img") if before.startswith(f"%%{name} ")), None)
@@ -22,5 +23,6 @@ def complete_line(context: CompletionContext) -> SimpleMatcherResult:
     if words is None:
         suffixes = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
         words = [name for name in sorted(glob.glob(glob.escape(token) + "*")) if name.lower().endswith(suffixes)]
+        words += [name for name in map(MARK.__add__, EXAMPLES) if name.startswith(token)]
     found = [SimpleCompletion(text=word, type="magic") for word in words]
     return {"completions": found, "matched_fragment": token, "suppress": bool(found)}
