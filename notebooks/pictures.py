@@ -1,24 +1,40 @@
-"""Draw the README's pictures anew: `python notebooks/pictures.py`."""
+"""Draw the README's pictures anew from the cells that stand beside them: `python notebooks/pictures.py`."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 from PIL import Image
 
-import nbdiffuse
 from nbdiffuse.embedded import world
 from nbdiffuse.embedded.reports.sheets import contact_sheet
 
 FOLDER = Path(__file__).parent / "pictures"
-START = world.sample(3000110).image
-WIZARD = "cat wizard, gandalf, lord of the rings, detailed, fantasy, cute"
-JUNGLE = "Astronaut in a jungle, cold color palette, muted colors, detailed, 8k"
+README = Path(__file__).parents[1] / "README.md"
+_CELL = r"```\n(%%(?:img2img|txt2img|chain|loopback) (?:(?!```).)*)```\n"
+_PICTURE = r"!\[[^\]]*\]\(notebooks/pictures/([\w-]+\.png)\)\n"
 
 
-def keep(name: str, shown: nbdiffuse.Result | nbdiffuse.Grid | nbdiffuse.ChainRun) -> None:
-    """Write what a notebook would show."""
-    (FOLDER / name).write_bytes(shown._repr_mimebundle_()["image/png"])
+def cells(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each cell that has a picture beside it, with the picture's file; only the first stands below its picture."""
+    first = re.search(rf"{_PICTURE}\n{_CELL}", text, re.DOTALL)
+    if first:
+        yield first[2], first[1]
+        text = text[first.end() :]
+    for found in re.finditer(rf"{_CELL}\n{_PICTURE}", text, re.DOTALL):
+        yield found[1], found[2]
+
+
+def drawn(shell: InteractiveShell, cell: str) -> bytes:
+    """Run a cell and return the picture that it ends with, as PNG."""
+    with capture_output() as captured:
+        shell.run_cell(cell).raise_error()
+    shown = [output.data for output in captured.outputs if "image/png" in output.data]
+    return bytes(shown[-1]["image/png"])
 
 
 def world_sheet(file: Path) -> None:
@@ -40,16 +56,10 @@ def world_sheet(file: Path) -> None:
 def main() -> None:
     """Draw them all."""
     world_sheet(FOLDER / "world.png")
-    start = nbdiffuse.Picture.of(START, label="start")
-    recipe = nbdiffuse.Recipe(prompt=WIZARD, image=start, seed=1)
-    keep("wizard.png", nbdiffuse.run(recipe))
-    keep("grid.png", nbdiffuse.sweep(recipe, guidance_scale=[1, 4, 7.5, 10.5], strength="0.2:1:0.2").run())
-    styled = {"comic": "charliebo artstyle", "pixel-art": "pixelartstyle"}
-    if {*styled} <= {*nbdiffuse.embedded.names()}:
-        chain = nbdiffuse.Recipe(prompt=JUNGLE, image=start, seed=1)
-        for model, trigger in styled.items():
-            chain = chain >> nbdiffuse.Recipe(prompt=f"Astronaut in a jungle, {trigger}", model=model, strength=0.8)
-        keep("chain.png", nbdiffuse.run(chain))
+    shell = InteractiveShell.instance()
+    shell.run_line_magic("load_ext", "nbdiffuse")
+    for cell, name in cells(README.read_text("utf-8")):
+        (FOLDER / name).write_bytes(drawn(shell, cell))
     contact_sheet(FOLDER / "embedded.png")
 
 
