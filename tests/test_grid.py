@@ -248,6 +248,7 @@ def test_a_grid_fills_in_through_one_display(recipe: Recipe, monkeypatch: pytest
 
     monkeypatch.setattr(display_of, "display", display)
     monkeypatch.setattr(display_of, "REFRESH", 0.0)
+    monkeypatch.setattr(display_of, "SHARE", 1.0)
     grid = Grid(Sweep.of(recipe, seed=[1, 2]))
     live = display_of.LiveGrid(grid, animated=True)
     grid.run(live.refresh)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from .contact_sheets import FRAME, enlarged, png_bytes
+from .contact_sheets import FRAME, captioned, enlarged, png_bytes
 from .text import font, wrapped, write
 
 GAP = 4
@@ -118,6 +118,20 @@ def sheet_png(
         side = max(SMALLEST, int(side * min(0.9, math.sqrt(most_bytes / len(content)))))
         content = png_bytes(axis_sheet(tables, initial, side, beside))
     return content
+
+
+def passing_sheet_png(tables: Sequence[Table], initial: Image.Image | None, line: str) -> bytes:
+    """Draw tables that are still filling in, with a line of text above them; quickly rather than small.
+
+    Parameters
+    ----------
+    tables, initial
+        As for `sheet_png`.
+    line
+        What is told of all of them.
+    """
+    sheet = axis_sheet(tables, initial, fitting_side(tables, MOST_BYTES))
+    return png_bytes(captioned(sheet, line), passing=True)
 
 
 def axis_sheet(

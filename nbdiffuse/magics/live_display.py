@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from IPython.display import display
 
-from ..images.contact_sheets import COLUMNS, Cell, captioned, contact_sheet, png_bytes
+from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, png_bytes
 from ..recipes.recipe import Recipe
 from ..results import Result, given_cells, summary
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 REFRESH = 0.5
 """Seconds between pictures of a run under way, at least."""
+SHARE = 0.02
+"""Largest share of a run's time that its pictures may take."""
 
 
 class LiveDisplay:
@@ -38,6 +41,7 @@ class LiveDisplay:
         self._animated = animated
         self._interval = interval
         self.started = self._drawn = time.monotonic()
+        self._spent = 0.0
         self._handle: Any = None
 
     def show(self, bundle: dict[str, Any]) -> None:
@@ -48,17 +52,20 @@ class LiveDisplay:
             self._handle = display(bundle, raw=True, display_id=True)
         self._drawn = time.monotonic()
 
+    def refresh(self, draw: Callable[[], dict[str, Any]]) -> None:
+        """Show another picture when it is time, and when drawing has not yet taken its share of the run."""
+        begun = time.monotonic()
+        if not self._animated or begun - self._drawn < self._interval or self._spent > SHARE * (begun - self.started):
+            return
+        self.show(draw())
+        self._spent += time.monotonic() - begun
+
     def show_last(self, bundle: dict[str, Any]) -> None:
         """Show what stays; a front end that cannot replace pictures shows only this one."""
         if self._animated:
             self.show(bundle)
         else:
             display(bundle, raw=True)
-
-    @property
-    def due(self) -> bool:
-        """Whether it is time for another picture."""
-        return self._animated and time.monotonic() - self._drawn >= self._interval
 
 
 class LiveRun:
@@ -73,7 +80,7 @@ class LiveRun:
     """
 
     def __init__(self, recipe: Recipe, animated: bool) -> None:
-        self._recipe = recipe
+        self._recipe, self._given = recipe, given_cells(recipe)
         self._latest: Progress | None = None
         self._preview: Any = None
         self._display = LiveDisplay(animated)
@@ -87,15 +94,7 @@ class LiveRun:
 
     def refresh(self) -> None:
         """Draw the latest state when it is time; called on the cell's thread."""
-        if not self._display.due:
-            return
-        progress = self._latest
-        if progress is None:
-            waited = time.monotonic() - self._display.started
-            self._display.show(self._bundle(f"loading {self._recipe.model}, {waited:.0f} s", 0.0))
-            return
-        left = "" if progress.remaining is None else f"  {progress.remaining:.0f} s left"
-        self._display.show(self._bundle(f"step {progress.step} of {progress.steps}{left}", progress.step / progress.steps))
+        self._display.refresh(self._drawn)
 
     def finish(self, result: Result) -> None:
         """Replace the progress by the result."""
@@ -105,10 +104,17 @@ class LiveRun:
         """Say in the picture that there will be no result."""
         self._display.show(self._bundle(label, None))
 
+    def _drawn(self) -> dict[str, Any]:
+        progress = self._latest
+        if progress is None:
+            waited = time.monotonic() - self._display.started
+            return self._bundle(f"loading {self._recipe.model}, {waited:.0f} s", 0.0)
+        left = "" if progress.remaining is None else f"  {progress.remaining:.0f} s left"
+        return self._bundle(f"step {progress.step} of {progress.steps}{left}", progress.step / progress.steps)
+
     def _bundle(self, label: str, done: float | None) -> dict[str, Any]:
-        recipe = self._recipe
-        sheet = contact_sheet([*given_cells(recipe), Cell(self._preview, label, done)])
-        return {"image/png": png_bytes(sheet), "text/plain": summary(recipe)}
+        sheet = contact_sheet([*self._given, Cell(self._preview, label, done)])
+        return {"image/png": png_bytes(sheet, passing=True), "text/plain": summary(self._recipe)}
 
 
 class Steps(Protocol):
@@ -140,8 +146,7 @@ class LiveRuns:
 
     def refresh(self) -> None:
         """Draw the strip as it is when it is time."""
-        if self._display.due:
-            self._display.show(self._bundle())
+        self._display.refresh(self._bundle)
 
     def finish(self) -> None:
         """Show the strip as it stays, whole or not."""
@@ -156,7 +161,7 @@ class LiveRuns:
             under_way = Cell(progress.preview, label, progress.step / progress.steps)
         cells = [*self._runs.cells(), under_way]
         sheet = contact_sheet(cells, columns=min(len(cells), COLUMNS))
-        return {"image/png": png_bytes(sheet), "text/plain": repr(self._runs)}
+        return {"image/png": png_bytes(sheet, passing=True), "text/plain": repr(self._runs)}
 
 
 class LiveGrid:
@@ -174,17 +179,12 @@ class LiveGrid:
         self._grid = grid
         # A sheet of many pictures takes a while to draw.
         self._display = LiveDisplay(animated, 2 * REFRESH)
-        self._display.show(self._bundle())
+        self._display.show(grid.passing_bundle())
 
     def refresh(self) -> None:
         """Draw the grid as it is when it is time."""
-        if self._display.due:
-            self._display.show(self._bundle())
+        self._display.refresh(self._grid.passing_bundle)
 
     def finish(self) -> None:
         """Show the grid as it stays, whole or not."""
         self._display.show_last(self._grid.bundle())
-
-    def _bundle(self) -> dict[str, Any]:
-        bundle = self._grid.bundle()
-        return {**bundle, "image/png": captioned(bundle["image/png"], self._grid.plan_line())}

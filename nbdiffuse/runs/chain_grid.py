@@ -14,7 +14,7 @@ from ..files.paths import without_folders
 from ..files.targets import made_folder
 from ..images.contact_sheets import noted
 from ..images.gallery import page
-from ..images.sheets import SheetCell, Table, sheet_png
+from ..images.sheets import SheetCell, Table, passing_sheet_png, sheet_png
 from ..recipes.chain import Chain
 from ..recipes.portable import portable
 from ..sessions.session import Session, get_session
@@ -185,6 +185,11 @@ class ChainGrid:
     def bundle(self) -> dict[str, Any]:
         """Return what a notebook shows of it, without its notices."""
         return {"image/png": sheet_png(self._tables(), self._initial()), "text/plain": repr(self)}
+
+    def passing_bundle(self) -> dict[str, Any]:
+        """Return what a notebook shows while it runs, with its plan above it."""
+        content = passing_sheet_png(self._tables(), self._initial(), self.plan_line())
+        return {"image/png": content, "text/plain": repr(self)}
 
 
 def _whole(run: ChainRun) -> bool:

@@ -25,7 +25,7 @@ from ..sweeps.cell import SweepCell
 from ..sweeps.difference import difference
 from ..sweeps.sweep import Sweep
 from .consistency import changed_files
-from .grid_display import save, sheet
+from .grid_display import passing_sheet, save, sheet
 from .grid_metrics import GridMetrics, checked
 from .heatmaps import Heatmap
 from .notices import counted
@@ -259,13 +259,7 @@ class Grid:
         return records(self.sweep, self._outcomes, self._measures)
 
     def to_frame(self) -> Any:
-        """Return `records` as a `pandas.DataFrame`.
-
-        Raises
-        ------
-        NbdiffuseError
-            pandas is not installed.
-        """
+        """Return `records` as a `pandas.DataFrame`; errors as for `records.frame`."""
         return frame(self.records())
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
@@ -298,3 +292,7 @@ class Grid:
     def bundle(self) -> dict[str, Any]:
         """Return what a notebook shows of it, without its notices."""
         return {"image/png": sheet(self.sweep, self._outcomes), "text/plain": repr(self)}
+
+    def passing_bundle(self) -> dict[str, Any]:
+        """Return what a notebook shows while it runs, with its plan above it."""
+        return {"image/png": passing_sheet(self.sweep, self._outcomes, self.plan_line()), "text/plain": repr(self)}

@@ -13,7 +13,7 @@ from ..files.atomic import write_atomic
 from ..files.paths import without_folders
 from ..files.targets import made_folder
 from ..images.gallery import page
-from ..images.sheets import SheetCell, Table, sheet_png
+from ..images.sheets import SheetCell, Table, passing_sheet_png, sheet_png
 from ..recipes.portable import portable
 from ..results import Result
 from ..sweeps.cell import SweepCell
@@ -31,6 +31,11 @@ def sheet(sweep: Sweep, outcomes: Outcomes) -> bytes:
         A PNG of at most `sheets.MOST_BYTES`, see `sheets.sheet_png`.
     """
     return sheet_png(tables(sweep, outcomes), initial_picture(sweep))
+
+
+def passing_sheet(sweep: Sweep, outcomes: Outcomes, line: str) -> bytes:
+    """Draw what is there of a sweep that is still running, see `sheets.passing_sheet_png`."""
+    return passing_sheet_png(tables(sweep, outcomes), initial_picture(sweep), line)
 
 
 def save(title: str, sweep: Sweep, outcomes: Outcomes, folder: Path, notices: Sequence[str] = ()) -> Path:
