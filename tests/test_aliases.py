@@ -59,6 +59,7 @@ def test_an_option_of_another_tool_is_answered_with_ours(word: str, name: str) -
         Recipe(**{"prompt": "a cat", word.replace("-", "_"): 3})
 
 
+@pytest.mark.quick
 def test_the_same_holds_wherever_a_field_is_named() -> None:
     base = Recipe(prompt="a cat")
     asked = [
@@ -77,12 +78,14 @@ def test_the_same_holds_wherever_a_field_is_named() -> None:
             ask()
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("word", NONE_YET)
 def test_what_has_no_counterpart_is_said_plainly(word: str) -> None:
     assert "It has no counterpart here yet." in refusal(f"--{word} 1")
     assert "It has no counterpart here yet." in unknown_parameter(word.replace("-", "_"), PARAMS)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("line", "way_out"),
     [

@@ -15,6 +15,8 @@ from nbdiffuse.prompts.alternatives import MAX_VALUES, alternatives, escaped
 from nbdiffuse.recipes.recipe import PARAMS
 from nbdiffuse.sweeps.axes import values_of
 
+pytestmark = pytest.mark.quick
+
 HUNDREDTHS = st.integers(0, 100).map(lambda number: Fraction(number, 100))
 
 

@@ -96,6 +96,7 @@ def test_pictures_equal_those_of_single_runs_over_a_whole_schedule(engine: Engin
     assert_same_pictures(engine, recipes, together(engine, recipes))
 
 
+@pytest.mark.quick
 def test_one_alone_gives_the_bytes_of_a_run(engine: Engine, recipe: Recipe) -> None:
     assert together(engine, [recipe])[0].image.tobytes() == alone(engine, recipe).image.tobytes()
 
@@ -277,6 +278,7 @@ def test_controlnets_and_masks_go_through_a_batch(
     assert_same_pictures(engine, recipes, together(engine, recipes))
 
 
+@pytest.mark.quick
 def test_calls_of_other_kinds_are_told_apart() -> None:
     def call(*args: Any, **kwargs: Any) -> ModelCall:
         return ModelCall(run_batched, lambda *args, **kwargs: (args, kwargs), args, kwargs)
@@ -291,6 +293,7 @@ def test_calls_of_other_kinds_are_told_apart() -> None:
     assert all(base.kind != other.kind for other in others)
 
 
+@pytest.mark.quick
 def test_rows_come_back_to_the_call_that_sent_them() -> None:
     def double(sample: torch.Tensor, timestep: Any, more: Any = None) -> Any:
         assert timestep.shape == sample.shape[:1]

@@ -100,6 +100,7 @@ def test_control_then_restyle_is_the_guides_two_calls(handed: str, by_hand: Call
     assert made.tobytes() == by_hand("elden-ring", "StableDiffusionImg2ImgPipeline", style, image=controlled, **restyle).tobytes()
 
 
+@pytest.mark.quick
 def test_a_chain_of_one_step_is_the_run(session: Session) -> None:
     assert nbdiffuse.run(Chain((step(),))).image.tobytes() == session.run(step()).image.tobytes()
 

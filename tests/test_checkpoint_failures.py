@@ -12,6 +12,8 @@ from huggingface_hub import errors as hub
 
 from nbdiffuse.checkpoints.failures import explain
 
+pytestmark = pytest.mark.quick
+
 ID = "artist/style"
 
 

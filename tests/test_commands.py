@@ -23,6 +23,7 @@ def undone() -> Iterator[None]:
     weights_source.use(None)
 
 
+@pytest.mark.quick
 def test_every_preset_stands_in_the_table_with_its_weights() -> None:
     for source in ("embedded", "hub"):
         assert source in use(source)
@@ -32,6 +33,7 @@ def test_every_preset_stands_in_the_table_with_its_weights() -> None:
             assert preset.name in line and preset.origin(source).checkpoint in line
 
 
+@pytest.mark.quick
 def test_a_choice_that_is_none_is_one_line() -> None:
     with pytest.raises(ParameterError, match=r"`use` must be one of embedded, hub, got 'huge'"):
         use("huge")
@@ -68,6 +70,7 @@ def shell() -> Any:
     return running
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("line", ["", "help", "--help"])
 def test_without_a_command_every_command_is_shown(line: str) -> None:
     running = shell()

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from nbdiffuse import Recipe, resolve
 from nbdiffuse.store.compare import Comparison, Side, changed, distance
+
+pytestmark = pytest.mark.quick
 
 NOISE = Image.effect_noise((32, 32), 60).convert("RGB")
 

@@ -51,6 +51,7 @@ def test_what_is_usual_comes_before_any_other_variant(local: Path) -> None:
     assert locate(str(local)).identity == before and locate(str(local)).notices == ()
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("names", "half", "taken"),
     [
@@ -162,6 +163,7 @@ def test_a_folder_that_is_no_checkpoint_says_what_to_give(local: Path, tmp_path:
         locate(str(other))
 
 
+@pytest.mark.quick
 def test_a_checkpoint_is_of_this_disk_or_of_the_hub_by_where_its_weights_are() -> None:
     local, hub = (
         Checkpoint("x", Path("x"), f"{'a' * 64}+org/configs@{'b' * 40}", False),

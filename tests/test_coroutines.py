@@ -11,6 +11,8 @@ import pytest
 from nbdiffuse.devices.coroutines import Coroutine
 from nbdiffuse.errors import Interrupted, RunError
 
+pytestmark = pytest.mark.quick
+
 
 def test_work_pauses_at_each_question_and_goes_on_with_the_answer() -> None:
     seen = []

@@ -98,6 +98,7 @@ def test_what_compel_would_take_as_plain_words_or_drop_is_refused_with_its_place
     assert len(str(caught.value)) < 250
 
 
+@pytest.mark.quick
 def test_the_weights_of_the_a1111_dialect() -> None:
     (fragments,) = a1111.read("a (((house:1.3)) [on] a (hill:0.5), sun, (((sky)))). \\(x\\) [\\[y\\]] 16:9").parts
     assert isinstance(fragments, tuple)
@@ -116,6 +117,7 @@ def test_the_weights_of_the_a1111_dialect() -> None:
     ]
 
 
+@pytest.mark.quick
 def test_break_begins_a_part_and_a_last_one_does_not() -> None:
     weighted = a1111.read("a (cat BREAK dog:1.2) BREAK")
     assert weighted.parts == ((Fragment("a "), Fragment("cat", 1.2)), (Fragment("dog", 1.2),))
@@ -163,11 +165,13 @@ def test_a_long_text_of_marks_ends(piece: str) -> None:
         dialects.hint(dialect, piece * 20_000)
 
 
+@pytest.mark.quick
 def test_plain_text_is_taken_as_it_is() -> None:
     text = "a (cat:1.3), jungle++ [x] ) \\("
     assert dialects.read("none", text) == Weighted(((Fragment(text),),), (1.0,))
 
 
+@pytest.mark.quick
 def test_every_choice_of_the_field_has_a_reader() -> None:
     assert PARAMS["weighting"].choices == tuple(dialects.READERS)
 
@@ -197,6 +201,7 @@ def test_a_text_in_another_dialect_is_noticed(dialect: str, text: str, line: str
     assert dialects.hint(dialect, text) == line
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     "text",
     [

@@ -58,6 +58,7 @@ def test_pixels_equal_the_raw_img2img_call(
     assert pixels(mine.image) == pixels(theirs)
 
 
+@pytest.mark.quick
 def test_pixels_equal_the_raw_txt2img_call(raw: Callable[[str], Any], session: Session) -> None:
     mine = session.run(Recipe(prompt=PROMPT, num_inference_steps=6, seed=5))
     theirs = raw("StableDiffusionPipeline")(
@@ -74,6 +75,7 @@ def test_the_guides_call_without_any_option_is_the_same(raw: Callable[[str], Any
     assert pixels(mine.image) == pixels(theirs)
 
 
+@pytest.mark.quick
 def test_the_returned_recipe_makes_the_same_bytes_again(scene: Any, session: Session) -> None:
     first = session.run(Recipe(prompt="a robot in the snow", image=scene.image, num_inference_steps=6))
     again = session.run(first.recipe)

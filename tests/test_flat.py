@@ -15,6 +15,8 @@ from nbdiffuse.metadata.invokeai import parse_dream
 from nbdiffuse.recipes import prompt_loras
 from nbdiffuse.recipes.lora import text_of
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize("name", strangers.FLAT)
 def test_the_essentials_are_carried_over(tmp_path: Path, name: str) -> None:

@@ -60,6 +60,7 @@ def interrupting(after: int) -> Callable[[], None]:
     return wait
 
 
+@pytest.mark.quick
 def test_a_sweep_of_one_cell_is_a_run(recipe: Recipe, session: Any) -> None:
     alone = session.run(recipe)
     for grid in (Grid(Sweep.of(recipe)), Grid(Sweep.of(recipe, seed=[5]))):

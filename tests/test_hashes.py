@@ -11,6 +11,8 @@ import pytest
 
 from nbdiffuse.files import hashes
 
+pytestmark = pytest.mark.quick
+
 
 def test_hashes_are_those_that_the_hub_gives(tmp_path: Path) -> None:
     file = tmp_path / "a"

@@ -40,6 +40,7 @@ def earlier(made: Result) -> None:
     subprocess.run([sys.executable, "-c", EARLIER], check=True, env=dict(os.environ), capture_output=True)
 
 
+@pytest.mark.quick
 def test_the_newest_result_is_the_last_one(made: Result) -> None:
     times = [one.when for one in nbdiffuse.history]
     assert times == sorted(times) and times[-1] >= made.when

@@ -58,6 +58,7 @@ def refused(source: Any, **options: Any) -> str:
 # The value
 
 
+@pytest.mark.quick
 def test_a_picture_is_known_by_its_size_and_pixels() -> None:
     expected = "sha256:" + hashlib.sha256(b"32x24:" + NOISE.tobytes()).hexdigest()
     assert content_address(Image.fromarray(NOISE)) == Picture.of(NOISE).address == expected
@@ -160,6 +161,7 @@ def test_the_import_is_cheap() -> None:
 # The right pixels
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_exif_orientation_comes_out_upright(format: str, orientation: int) -> None:
@@ -233,6 +235,7 @@ def test_32_bit_integers_count_as_16_bit_and_floats_as_unit_range() -> None:
 RGBA = np.array([[[200, 100, 0, 0], [200, 100, 0, 51], [200, 100, 0, 255]]], np.uint8)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF", None])
 def test_alpha_is_composited_on_the_stated_background(format: str | None) -> None:
     source = RGBA if format is None else encoded(RGBA, format, **({"lossless": True, "exact": True} if format == "WEBP" else {}))
@@ -371,6 +374,7 @@ def test_arrays_that_are_no_picture_are_refused_with_a_hint(array: np.ndarray[An
 # What is refused
 
 
+@pytest.mark.quick
 def test_a_missing_file_offers_the_nearest_name(tmp_path: Path) -> None:
     (tmp_path / "Portrait.png").write_bytes(encoded(NOISE))
     assert f"Did you mean {str(tmp_path / 'Portrait.png')!r}?" in refused(tmp_path / "portait.png")
@@ -638,6 +642,7 @@ def test_one_side_gives_the_other_to_the_nearest_multiple(size: tuple[int, int],
                 fitted_size(size, width=asked["width"], height=asked["height"], multiple=8)
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("size", "asked", "limit", "expected"),
     [

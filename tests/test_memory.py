@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from nbdiffuse.devices.memory import Holding, component_bytes, format_size, free_bytes, parse_size, to_release
 from nbdiffuse.errors import ParameterError
 
+pytestmark = pytest.mark.quick
+
 HELD = st.lists(st.builds(Holding, st.uuids().map(str), st.integers(0, 100), st.integers(0, 9), st.booleans()), max_size=8)
 
 

@@ -13,6 +13,8 @@ from nbdiffuse.cells.options import completions, help_text, parse_cell
 from nbdiffuse.errors import NbdiffuseError, ParameterError
 from nbdiffuse.recipes.recipe import PARAMS
 
+pytestmark = pytest.mark.quick
+
 BODY = "a cat wizard\n"
 
 

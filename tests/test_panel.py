@@ -72,6 +72,7 @@ def status(panel: Panel) -> str:
     return str(panel._output._status.value)
 
 
+@pytest.mark.quick
 def test_the_controls_are_the_recipe(panel: Panel, recipe: Recipe) -> None:
     assert panel.recipe == recipe
     control(panel, "guidance_scale")._box.value = 3.5
@@ -80,6 +81,7 @@ def test_the_controls_are_the_recipe(panel: Panel, recipe: Recipe) -> None:
     assert panel.recipe == recipe.replace(guidance_scale=3.5, prompt="a robot in the snow")
 
 
+@pytest.mark.quick
 def test_a_run_is_the_sessions_own(panel: Panel, recipe: Recipe, session: Session) -> None:
     assert run(panel).image.tobytes() == session.run(recipe).image.tobytes()
     assert panel.result.recipe == resolve(recipe)

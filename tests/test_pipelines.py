@@ -239,6 +239,7 @@ def test_what_a_pipeline_is_made_of_does_not_push_itself_out(controlnet: Path) -
     assert made.unet is pipelines.components("sd15")["unet"]
 
 
+@pytest.mark.quick
 def test_an_unloaded_checkpoint_is_free_and_loads_again() -> None:
     pipelines = Pipelines("cpu")
     unet = weakref.ref(pipelines.acquire(BASE, TASKS["txt2img"], "PNDM").unet)

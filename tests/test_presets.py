@@ -12,6 +12,8 @@ from nbdiffuse.errors import ParameterError
 from nbdiffuse.recipes.presets import PRESETS
 from nbdiffuse.recipes.steps import real_steps, steps_line
 
+pytestmark = pytest.mark.quick
+
 IMAGE = Image.new("RGB", (128, 128), "teal")
 
 

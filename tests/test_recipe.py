@@ -17,6 +17,8 @@ from nbdiffuse.errors import NbdiffuseError, ParameterError
 from nbdiffuse.families.parameters import Param
 from nbdiffuse.recipes.recipe import PARAMS
 
+pytestmark = pytest.mark.quick
+
 
 def values_of(name: str, param: Param) -> st.SearchStrategy[object]:
     if PARAMS[name].kind is Picture:

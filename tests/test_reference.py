@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from nbdiffuse.cells.flags import fields_of, flag
 from nbdiffuse.cells.reference import reference
 from nbdiffuse.recipes.presets import PRESETS
+
+pytestmark = pytest.mark.quick
 
 README = Path(__file__).parents[1] / "README.md"
 

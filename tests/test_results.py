@@ -15,6 +15,8 @@ from nbdiffuse.images.contact_sheets import Cell, contact_sheet, enlarged
 from nbdiffuse.metadata import image_files
 from nbdiffuse.results import Result, picture_label, result_label
 
+pytestmark = pytest.mark.quick
+
 IMAGE = Image.new("RGB", (100, 60), "teal")
 
 

@@ -272,6 +272,7 @@ def test_a_program_is_saved_with_its_pictures_and_runs_from_anywhere(session: Se
     assert picture.name in shell.cells[0] and "%diffuse script made FILE.py" in shell.cells[0]
 
 
+@pytest.mark.quick
 def test_a_mistake_in_the_command_is_one_line(scene: Any, tmp_path: Path) -> None:
     recipe = Recipe(prompt="a cat", image=scene.image, seed=7)
     with pytest.raises(ParameterError, match="must be followed by the name of a result, and perhaps a file"):
@@ -381,6 +382,7 @@ def test_a_program_says_in_one_line_each_what_a_result_ran_on(session: Session, 
     settled({"away": text}, tmp_path)
 
 
+@pytest.mark.quick
 def test_a_field_that_is_written_nowhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "WRITTEN", writing.WRITTEN - {"scheduler"})
     with pytest.raises(ParameterError, match="`scheduler` must be left out in a program, which does not say it yet"):

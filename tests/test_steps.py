@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from nbdiffuse.recipes.steps import equivalent_strengths, run_steps, strengths_by_steps
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 30, 50, 100, 333, 1000])
 def test_every_count_of_steps_has_one_detent(steps: int) -> None:

@@ -45,6 +45,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "cache")
 
 
+@pytest.mark.quick
 def test_an_image_is_found_again_with_all_that_was_kept(store: Store) -> None:
     put(store, 1)
     kept = found(Store(store.folder), 1)
@@ -68,6 +69,7 @@ def test_a_file_of_the_store_is_a_png_that_knows_its_recipe(store: Store) -> Non
     assert provenance is not None and provenance.recipe == made(1)[1].recipe
 
 
+@pytest.mark.quick
 def test_any_damage_makes_an_image_absent_and_it_can_be_kept_anew(store: Store) -> None:
     put(store, 1)
     file = store.path(made(1)[1].recipe, FINGERPRINT)
@@ -83,6 +85,7 @@ def test_any_damage_makes_an_image_absent_and_it_can_be_kept_anew(store: Store) 
     assert found(store, 1) is not None
 
 
+@pytest.mark.quick
 def test_a_file_under_another_name_is_not_believed(store: Store) -> None:
     put(store, 1)
     other = store.path(made(2)[1].recipe, FINGERPRINT)

@@ -24,6 +24,7 @@ def recipe() -> Recipe:
     return Recipe(prompt="a cat", image=START, num_inference_steps=10, seed=7)
 
 
+@pytest.mark.quick
 def test_cells_are_the_complete_recipes_of_every_combination(recipe: Recipe) -> None:
     sweep = Sweep.of(recipe, strength=[0.4, 0.8], guidance_scale=[1, 5, 9])
     expected = [resolve(recipe.replace(strength=s, guidance_scale=g)) for s, g in itertools.product([0.4, 0.8], [1, 5, 9])]
@@ -39,6 +40,7 @@ def test_an_open_seed_is_drawn_once_for_all_cells(recipe: Recipe) -> None:
     assert [cell.recipe.seed for cell in Sweep.of(open_seed, seed="1..4").cells()] == [1, 2, 3, 4]
 
 
+@pytest.mark.quick
 def test_strengths_that_run_the_same_steps_are_one_image(recipe: Recipe) -> None:
     sweep = Sweep.of(recipe, strength="0.1:1:0.05", guidance_scale=[2, 4])
     for group in sweep.distinct():
@@ -88,6 +90,7 @@ def test_an_axis_that_the_task_does_not_take_is_refused() -> None:
         Sweep.of(Recipe(prompt="a cat"), strength=[0.4, 0.6])
 
 
+@pytest.mark.quick
 def test_the_plan_is_one_line(recipe: Recipe) -> None:
     sweep = Sweep.of(recipe, strength="0.2:1:0.2", guidance_scale="1:9:2")
     assert sweep.plan_line() == "25 cells, 25 distinct, 150 steps, 1 model"

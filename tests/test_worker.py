@@ -13,6 +13,8 @@ from nbdiffuse.devices.worker import Job, Worker
 from nbdiffuse.errors import Interrupted, NbdiffuseError, ParameterError, RunError
 from nbdiffuse.sessions.waiting import wait
 
+pytestmark = pytest.mark.quick
+
 
 class Load:
     """Something large that a job makes."""

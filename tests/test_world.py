@@ -8,6 +8,8 @@ from PIL import Image
 
 from nbdiffuse.embedded.world import PALETTES, PLACES, STYLES, SUBJECTS, Scene, sample
 
+pytestmark = pytest.mark.quick
+
 
 def test_equal_seeds_give_equal_scenes() -> None:
     assert np.array_equal(np.asarray(sample(5).image), np.asarray(sample(5).image))

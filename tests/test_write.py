@@ -19,6 +19,8 @@ from nbdiffuse.images.picture import Picture
 from nbdiffuse.recipes.chain import Chain
 from nbdiffuse.recipes.recipe import PARAMS, Recipe
 
+pytestmark = pytest.mark.quick
+
 START = Picture.of(Image.new("RGB", (64, 64), (9, 9, 9)))
 WORDS = {"image": "start", "mask_image": "my mask.png", "control_image": "a,b.png", "controlnets.2.image": "edges.png"}
 
