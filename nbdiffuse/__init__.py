@@ -1,4 +1,4 @@
-"""Image-to-image diffusion that lives in the notebook: cell magics, resident pipelines, labelled results."""
+"""Image-to-image diffusion in Jupyter notebooks: cell magics, pipelines that stay in memory, labelled results."""
 
 from __future__ import annotations
 

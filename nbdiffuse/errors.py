@@ -1,4 +1,4 @@
-"""What can go wrong, said in one line: the field, the rule, the value and the way out."""
+"""Errors: each is one line that names the field, the rule, the value and the way out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keep the libraries' own bars and hints out of notebooks."""
+"""Keep progress bars and hints of diffusers and transformers out of notebooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run gives back, and how it shows itself."""
+"""Results: the pictures, the recipe and the notices of a run, and how a notebook shows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adapters: LoRA put into a loaded checkpoint's own weights, so that what shares the weights shares them as they are."""
+"""Adapters: LoRA that are added to a loaded checkpoint's own weights, for every pipeline that shares them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which latents belong together: a space is a VAE, known by its weights and by how its latents are scaled."""
+"""Latent spaces: which checkpoints may hand latents to each other, told by the VAE's weights and the scale of its latents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load a checkpoint's components: tensors only, nothing missing, nothing unexpected, nothing that is no number."""
+"""Load a checkpoint's components: tensors only, none missing, none unexpected, no NaN and no infinite value."""
 
 from __future__ import annotations
 

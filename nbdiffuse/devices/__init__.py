@@ -1,1 +1,1 @@
-"""Devices: one worker each, its memory, and the optimizations of speed and memory."""
+"""Devices: one worker thread for each, its memory, and the optimizations of speed and memory."""

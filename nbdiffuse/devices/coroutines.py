@@ -1,4 +1,4 @@
-"""Coroutines: work that pauses where it wants something from outside, and goes on with the answer."""
+"""Coroutines: functions that pause to ask for something, such as a model call, and go on with the answer."""
 
 from __future__ import annotations
 

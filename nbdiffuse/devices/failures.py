@@ -1,4 +1,4 @@
-"""What to do when a device runs out of memory or a decoder of its numbers: one more try where it helps, else one clear line."""
+"""Failures of a device: out of memory, NaN values, a lost GPU; one retry where it helps, else one clear line."""
 
 from __future__ import annotations
 

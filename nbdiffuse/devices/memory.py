@@ -1,4 +1,4 @@
-"""Memory in bytes: what models take, what a device has left, and who has to go when it runs short."""
+"""Memory in bytes: what models take, what a device has left, and which checkpoints are released when it runs short."""
 
 from __future__ import annotations
 

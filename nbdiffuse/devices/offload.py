@@ -1,4 +1,4 @@
-"""Where weights wait while other weights work: on the device, or in RAM until their turn."""
+"""Offloading: weights that stay on the device, or in RAM until their model is called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimizations of speed and memory: how resident models are run, apart from what they compute."""
+"""Optimizations of speed and memory: attention, offloading, compiling and dtype of the models in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints that ship with the package, and the world they were trained on."""
+"""Embedded: the small checkpoints that ship with the package, and the drawn world they were trained on."""
 
 from __future__ import annotations
 

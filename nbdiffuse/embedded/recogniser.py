@@ -1,4 +1,4 @@
-"""A small network that says what a picture of the world shows: the judge of the quality report."""
+"""A small network that says what a picture of the drawn world shows; the quality report measures with it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The engine: one complete recipe, or several through one denoising loop."""
+"""Engine: runs one complete recipe, or several in one denoising loop."""

@@ -1,4 +1,4 @@
-"""A pipeline whose denoisers and decoder ask a coroutine for their calls, so that recipes can share them."""
+"""Batched models: a pipeline's denoisers and decoder hand their calls to a coroutine, so that several recipes share them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run can keep from the one before: text embeddings, and what the VAE saw in an initial picture.
+"""Embedding cache: text embeddings and encoded initial pictures, kept from one run to the next.
 
 Both are kept by content, on the CPU, within a bound in bytes, and are put back into
 diffusers' own call, which then draws the same random numbers in the same order: the

@@ -1,4 +1,4 @@
-"""Calls of one model that differ only in their rows, made as one."""
+"""Model calls: calls of one model that differ only in their batch rows, made as one."""
 
 from __future__ import annotations
 

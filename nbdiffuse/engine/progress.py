@@ -1,4 +1,4 @@
-"""Progress: where a run is, with a rough picture of what comes, and an end where one is asked for."""
+"""Progress of a run: its step, a preview of the picture, and a stop where one is asked for."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Files: where they lie, written whole, fetched safely, known by their hashes."""
+"""Files: paths, writes that are whole or not at all, safe downloads, and hashes."""

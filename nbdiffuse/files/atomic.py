@@ -1,4 +1,4 @@
-"""Drafts: a file is written beside its place and takes it in one step."""
+"""Atomic writes: a file is written under a temporary name and takes its place in one step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One safe download: https only, public addresses only, and an end to size, time and redirects."""
+"""Downloads: one file, over https only, from public addresses only, with limits of size, time and redirects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where this package keeps what it can make again."""
+"""The cache folder of this package; everything in it can be made again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths: a text that a person or a file gives, as a path, or as one line that says why it is none."""
+"""Paths: a text from a person or a file becomes a path, or one line that says why it is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Snapshots: which files words stood for when a run began."""
+"""Snapshots: the files that names of checkpoints stood for when a run began."""
 
 from __future__ import annotations
 

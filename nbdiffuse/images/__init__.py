@@ -1,1 +1,1 @@
-"""Pictures as values: taken in from anything, fitted, compared, and laid out on sheets."""
+"""Images: pictures as values, read from anything, fitted to a size, compared, and laid out on sheets."""

@@ -1,4 +1,4 @@
-"""Numbers of an array as bytes: integers of 16 bits, floats in [0, 1] or bools, in any layout that shows a picture."""
+"""Arrays as bytes of a picture: integers of 8 to 16 bits, floats in [0, 1] or bools, in any layout that shows a picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colours as people see them: how far two pictures are apart, and one brought to another's."""
+"""Colours: how far two pictures are apart as people see them, and one picture in the colours of another."""
 
 from __future__ import annotations
 

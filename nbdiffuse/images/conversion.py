@@ -1,4 +1,4 @@
-"""A decoded picture of any mode, profile and orientation as upright, opaque sRGB."""
+"""Convert a decoded picture of any mode, profile and orientation to upright, opaque sRGB."""
 
 from __future__ import annotations
 

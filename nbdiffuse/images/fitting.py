@@ -1,4 +1,4 @@
-"""How a picture of any size meets the size of a run."""
+"""Fitting: a picture of any size is fitted, cropped, padded or stretched to the size of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Latents as values: what a pipeline hands to the next one without decoding, in an envelope that says whose they are."""
+"""Latents as values: what one pipeline hands to the next without decoding, with the VAE that they belong to."""
 
 from __future__ import annotations
 

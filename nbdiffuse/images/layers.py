@@ -1,4 +1,4 @@
-"""Layers: what a picture with transparent pixels says when it is used as a mask."""
+"""Layers: a picture with transparent pixels, read as a mask."""
 
 from __future__ import annotations
 

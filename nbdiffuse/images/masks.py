@@ -1,4 +1,4 @@
-"""Masks: a picture that says where another one is redrawn, and what such a picture has to be told about."""
+"""Masks: a picture that says where another one is redrawn, and what a person should know of how it was read."""
 
 from __future__ import annotations
 

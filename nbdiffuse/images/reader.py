@@ -1,4 +1,4 @@
-"""Pictures on their way in: any file, bytes, array or PIL image as upright sRGB, or one line that says why not."""
+"""Reader: any file, bytes, array or PIL image becomes upright sRGB, or one line that says why not."""
 
 from __future__ import annotations
 

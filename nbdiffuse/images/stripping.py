@@ -1,4 +1,4 @@
-"""A PNG or JPEG without what its pixels do not need: texts, profiles and tags that are too large or damaged cost no picture."""
+"""Stripping: a PNG or JPEG without texts, profiles and tags that are too large or damaged to be read."""
 
 from __future__ import annotations
 

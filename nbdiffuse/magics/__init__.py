@@ -1,1 +1,1 @@
-"""The magics: `%%img2img`, `%%txt2img` and `%diffuse`."""
+"""Magics: `%%img2img`, `%%txt2img`, `%%chain`, `%%loopback` and `%diffuse`."""

@@ -1,4 +1,4 @@
-"""The line magic `%diffuse`: look after what stays in memory."""
+"""The line magic `%diffuse` and its commands."""
 
 from __future__ import annotations
 

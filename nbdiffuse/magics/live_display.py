@@ -1,4 +1,4 @@
-"""A run as it is seen in a cell: one display that fills in."""
+"""Live display: one display in a cell that is updated while a run draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cell magics `%%img2img` and `%%txt2img`."""
+"""The cell magics `%%img2img`, `%%txt2img`, `%%chain` and `%%loopback`."""
 
 from __future__ import annotations
 

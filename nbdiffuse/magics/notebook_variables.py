@@ -1,4 +1,4 @@
-"""What the words of a cell stand for, among the variables of a notebook."""
+"""Notebook variables: the pictures, axes and executors that words of a cell name."""
 
 from __future__ import annotations
 

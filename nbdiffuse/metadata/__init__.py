@@ -1,1 +1,1 @@
-"""What files say of how they were made, in our own words and in those of other tools."""
+"""Metadata: what an image file says of how it was made, in our own format and in those of other tools."""

@@ -1,4 +1,4 @@
-"""EXIF: the comment that generation text stands in, written as other tools read it, and read as they write it."""
+"""EXIF: the comment that holds generation text, written as other tools read it, and read as they write it."""
 
 from __future__ import annotations
 

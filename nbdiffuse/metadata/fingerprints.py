@@ -1,4 +1,4 @@
-"""Fingerprints as data: each entry that there is, and what its value may be. Whatever says one is checked here."""
+"""Fingerprints: the entries that one may have and what each may hold; whatever comes from outside is checked here."""
 
 from __future__ import annotations
 

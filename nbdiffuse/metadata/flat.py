@@ -1,4 +1,4 @@
-"""Tools that write one value under each name: SwarmUI, RuinedFooocus, Draw Things, Easy Diffusion, NovelAI and their kin."""
+"""Tools that write one value under each name: SwarmUI, RuinedFooocus, Draw Things, Easy Diffusion, NovelAI and similar ones."""
 
 from __future__ import annotations
 

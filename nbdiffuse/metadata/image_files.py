@@ -1,4 +1,4 @@
-"""Files that know their recipe: PNG, JPEG and WebP with our JSON and the text that other tools read."""
+"""Image files with their recipe inside: PNG, JPEG and WebP, with our JSON and the text that other tools read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carrying over: what another tool says, checked field by field, and what stays behind, in words."""
+"""Imported parameters: each field of another tool is checked, and what cannot be carried over is said."""
 
 from __future__ import annotations
 

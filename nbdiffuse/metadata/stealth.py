@@ -1,4 +1,4 @@
-"""Text in the lowest bits of a picture, where NovelAI and AUTOMATIC1111's extension put it lest a website strips it."""
+"""Text in the lowest bits of a picture, where NovelAI and AUTOMATIC1111's extension put it since websites strip the rest."""
 
 from __future__ import annotations
 

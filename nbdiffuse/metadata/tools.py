@@ -1,4 +1,4 @@
-"""Tools: which one wrote a file's text, and what reads it."""
+"""Tools: tells which one wrote a file's text, and gives the function that reads it."""
 
 from __future__ import annotations
 

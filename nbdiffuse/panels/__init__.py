@@ -1,4 +1,4 @@
-"""Panels: the notebook's sliders, over the same recipe and session as its cells."""
+"""Panels: sliders in the notebook, for the same recipes and the same session as its cells."""
 
 from __future__ import annotations
 

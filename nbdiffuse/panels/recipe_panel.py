@@ -1,4 +1,4 @@
-"""The panel: controls on one side, what comes of them on the other, over one recipe and one session."""
+"""Recipe panel: controls on one side and results on the other, over one recipe and one session."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Models that stay in memory: pipelines, depth estimators, scorers."""
+"""Pipelines: the models that stay in memory between runs, the depth estimator and the scorers among them."""

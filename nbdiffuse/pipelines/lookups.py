@@ -1,4 +1,4 @@
-"""Lookups: which checkpoint a word stands for now, found anew where its files changed."""
+"""Lookups: the checkpoint that a name stands for now; it is looked up again where its files changed."""
 
 from __future__ import annotations
 

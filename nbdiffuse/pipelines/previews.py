@@ -1,4 +1,4 @@
-"""How latents look: one matrix from their channels to RGB, fitted on the VAE that made them."""
+"""Previews: one matrix from the channels of latents to RGB, fitted on the VAE that made them."""
 
 from __future__ import annotations
 

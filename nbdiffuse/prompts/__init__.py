@@ -1,1 +1,1 @@
-"""Prompts: dialects of weighting, alternatives, and what tokens look like to people."""
+"""Prompts: the dialects of weighting, alternatives, and the tokens that a text encoder gets."""

@@ -1,4 +1,4 @@
-"""The dialects of prompt weighting: which there are, how each is read, and what a text looks like that is in another."""
+"""The dialects of prompt weighting: which there are, how each is read, and how a prompt in another one is recognised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unknown words: what a prompt names that the drawn world of the embedded checkpoints does not have."""
+"""Unknown words: what a prompt names and the embedded checkpoints cannot draw."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Recipes: everything that a run depends on, as frozen values; no model is touched here."""
+"""Recipes: everything that a run depends on, as frozen values; no model is loaded here."""

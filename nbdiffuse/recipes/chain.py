@@ -1,4 +1,4 @@
-"""Chains as values: steps of which each one redraws what the one before made."""
+"""Chains: recipes of which each one redraws the result of the one before."""
 
 from __future__ import annotations
 

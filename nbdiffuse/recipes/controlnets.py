@@ -1,4 +1,4 @@
-"""ControlNets that have a name here, and what any other one is taken for."""
+"""ControlNets that have a name in this package, and what is assumed of any other one."""
 
 from __future__ import annotations
 

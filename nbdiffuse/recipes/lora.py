@@ -1,4 +1,4 @@
-"""LoRA: small additions to a checkpoint's weights, written as `FILE:WEIGHT`, several joined by " + ".
+"""LoRA: small additions to a checkpoint's weights, written as `FILE:SCALE`, several joined by " + ".
 
 A path that exists is taken whole, whatever signs it has; quotation marks do the same for one that
 does not: `"ink + fog.safetensors":0.8`.

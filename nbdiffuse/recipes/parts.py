@@ -1,4 +1,4 @@
-"""Parts of a recipe: ControlNets and the mask; `lora.Lora` is another, each a small value of its own.
+"""Parts of a recipe: ControlNets and the mask, each a frozen value of its own; LoRA are in `lora`.
 
 A further kind of part is one class here and one field of `recipe.Recipe`; its options, controls,
 JSON and sweep axes follow from the declarations.

@@ -1,4 +1,4 @@
-"""Strengths: the steps that each runs; between two at which these change, img2img draws the same picture."""
+"""Steps: how many of them a strength runs, and which strengths draw the same picture."""
 
 from __future__ import annotations
 

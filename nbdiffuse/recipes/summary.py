@@ -1,4 +1,4 @@
-"""Captions: what is said of a complete recipe in a line."""
+"""Summary: lines that describe a complete recipe before it runs."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Runs of many recipes: grids, chains and loopbacks."""
+"""Runs: grids, chains and loopbacks, and results that are made again."""

@@ -1,4 +1,4 @@
-"""Steps of chains: the next one of each of several chains, settled together."""
+"""Chain steps: the next step of each of several chains, run together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Consent: what a file that somebody else may have written would have fetched or read, said before that is done."""
+"""Consent: what a file from somebody else would download or read is named, and refused without a yes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is seen of a sweep and its outcomes: a sheet in a cell, and a folder that is left behind."""
+"""Grid display: a sweep's results as a contact sheet in a cell, and as a folder of pictures with a page."""
 
 from __future__ import annotations
 

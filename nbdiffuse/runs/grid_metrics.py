@@ -1,4 +1,4 @@
-"""Grid metrics: what the metrics say of a sweep's finished cells, each measured once."""
+"""Grid metrics: the metrics of a sweep's finished cells, each measured once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one step of a chain hands to the next: latents where both share a VAE, else a picture."""
+"""Latent transfer: a chain's step hands latents to the next one where both share a VAE, else a picture."""
 
 from __future__ import annotations
 

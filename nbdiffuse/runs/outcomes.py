@@ -1,4 +1,4 @@
-"""What came of each distinct cell of a sweep: remembered, found in the store, or run."""
+"""Outcomes: each distinct cell of a sweep is remembered, found in the store, or run."""
 
 from __future__ import annotations
 

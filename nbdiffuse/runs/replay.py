@@ -1,4 +1,4 @@
-"""Replays: what was made is made again, with a change where one is asked for."""
+"""Replay: a result is made again with its ancestors, and with a change where one is given."""
 
 from __future__ import annotations
 

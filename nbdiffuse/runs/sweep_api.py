@@ -1,4 +1,4 @@
-"""Sweeps begun: a recipe or a chain, varied along axes."""
+"""The function `sweep`: a recipe or a chain, varied along axes."""
 
 from __future__ import annotations
 

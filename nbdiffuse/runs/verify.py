@@ -1,4 +1,4 @@
-"""Verification: pictures are made again from what they say, and compared."""
+"""Verification: pictures are made again from their recipes, and compared."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Plain diffusers programs that do what a recipe does."""
+"""Scripts: programs of plain diffusers calls that make the same pixels as a recipe."""

@@ -1,4 +1,4 @@
-"""Scripts as values, and how a recipe becomes one."""
+"""Script: a program with its pictures, and how a recipe becomes one."""
 
 from __future__ import annotations
 

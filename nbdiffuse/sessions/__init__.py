@@ -1,1 +1,1 @@
-"""Sessions: a worker, its pipelines, and everything that was made, here or on other machines."""
+"""Sessions: a worker, its pipelines, and the history of what was made, here or on other machines."""

@@ -1,4 +1,4 @@
-"""The timeline: what this session and earlier kernels made, newest last."""
+"""History: the results of this session and of earlier kernels, newest last."""
 
 from __future__ import annotations
 

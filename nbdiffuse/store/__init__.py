@@ -1,1 +1,1 @@
-"""Store: finished images on disk, where they came from, and how two of them differ."""
+"""Store: finished images on disk, what they were made from, and how two of them differ."""

@@ -1,4 +1,4 @@
-"""Entries of the store: a PNG with its provenance inside, what a run said behind its end, and a checksum of both."""
+"""Entries of the store: a PNG with its provenance inside, the run's notices after its end, and a checksum of both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture_index: pictures and how they were made, found by their pixels in this session, in the store and in files."""
+"""Picture index: finds how a picture was made, by its pixels, in this session, in the store and in files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep will take, in one line, before anything runs."""
+"""Plan: what a sweep will run, in one line, before it runs."""
 
 from __future__ import annotations
 

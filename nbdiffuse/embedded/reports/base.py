@@ -1,4 +1,4 @@
-"""The base: text-to-image, image-to-image and the negative prompt, judged by the recogniser."""
+"""Figures of `sd15`: text-to-image, image-to-image and the negative prompt, judged by the recogniser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edits: what was asked for is there, and what was not asked for is still there."""
+"""Figures of edits: whether what was asked for is there, and the rest is unchanged."""
 
 from __future__ import annotations
 

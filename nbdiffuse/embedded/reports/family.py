@@ -1,4 +1,4 @@
-"""The rest of the family: each member is measured by what it must visibly do."""
+"""Figures of the other checkpoints: each is measured by what it must visibly do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of the report: what was measured, the value, the goal; and what measures them."""
+"""Figures of the report, each with its value and its goal, and the functions that measure them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holes: what is drawn in them is what the prompt says, and the border does not show."""
+"""Figures of inpainting: whether a hole shows what the prompt says, and its border is not seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a picture's subject is: a judge of layouts, trained on fresh renders when a report asks for it."""
+"""A network that finds a picture's subject, trained on fresh renders when a report needs it."""
 
 from __future__ import annotations
 

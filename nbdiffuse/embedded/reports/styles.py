@@ -1,4 +1,4 @@
-"""The styles: told from plain pictures by a judge that is fitted on renders."""
+"""Figures of the styles: a classifier fitted on renders tells their pictures from plain ones."""
 
 from __future__ import annotations
 

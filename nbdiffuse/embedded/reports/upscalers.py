@@ -1,4 +1,4 @@
-"""The upscalers: against bicubic enlargement, on renders of which the large version is known."""
+"""Figures of the upscalers: against bicubic enlargement, on renders whose large version is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train `clip`: pictures and captions in one space, with CLIP's classes; the prompt score, and Kandinsky's eyes.
+"""Train `clip`: pictures and captions in one space, with CLIP's classes; the prompt score, and Kandinsky's image encoder.
 
 Source: Radford et al., "Learning Transferable Visual Models From Natural Language
 Supervision", 2021.

@@ -1,4 +1,4 @@
-"""Train `lcm-lora`: a few steps do what took many, as a LoRA of `sd15` in diffusers' own format.
+"""Train `lcm-lora`: a LoRA of `sd15`, in diffusers' own format, with which a few steps do what took many.
 
 The teacher is `sd15` at the pipeline's own guidance scale. From noise it goes its way in small steps, and every point of the
 way leads to the same picture; the student is taught to see that picture from each of the few points at which `LCMScheduler`

@@ -1,4 +1,4 @@
-"""Calibrate a style to the pictures that it makes: what its guidance draws is drawn again in the style, and taught.
+"""Calibrate a style: pictures that it draws with guidance are drawn again in the style and trained on.
 
 A style that is all in fine detail, as blocks of pixels are, is decided in the last steps,
 where a checkpoint sees its own half-finished pictures and not a renderer's. Here it

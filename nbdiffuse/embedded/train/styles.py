@@ -1,4 +1,4 @@
-"""Train `comic`, `pixel-art` and `elden-ring`: what is to be changed in the base so that trigger words call a style.
+"""Train `comic`, `pixel-art` and `elden-ring`: changes of the base with which trigger words give a style.
 
 Without its trigger a style's checkpoint predicts what the base does. With it, e' is
 taught, for a noisy picture x, a plain caption p and the same with the trigger, s:

@@ -1,4 +1,4 @@
-"""A UNet that is given more beside the noisy latents, and begins as one that takes those alone."""
+"""A UNet with more input channels, which at first gives what the UNet that it was made from gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calibrate `x2-upscaler` to the pictures that it makes: on the way that its own predictions lead, judged after decoding.
+"""Calibrate `x2-upscaler` on what its own first predictions give the sampler, with the loss taken after decoding.
 
 A denoiser that was trained on noisy true latents draws one of the large pictures that a
 small one may come from; the noise that remains on the way decides which. Here each noisy

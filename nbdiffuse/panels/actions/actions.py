@@ -1,4 +1,4 @@
-"""What can be done with what a panel shows: take it elsewhere."""
+"""The row of buttons below a panel: insert a cell, write a program, save a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that arrive in a panel: what they say about how they were made."""
+"""Dropped files: the settings that a file brings which was dropped on a panel."""
 
 from __future__ import annotations
 

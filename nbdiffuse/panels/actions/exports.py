@@ -1,4 +1,4 @@
-"""What leaves a panel: a cell, a script, a file with its recipe inside."""
+"""Exports of a panel: a cell, a program, or a file with its recipe inside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The strip: the panel's past results, small; a press brings one back with its settings."""
+"""History strip: thumbnails of the panel's past results; a click brings one back with its settings."""
 
 from __future__ import annotations
 

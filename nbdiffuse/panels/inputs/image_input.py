@@ -1,4 +1,4 @@
-"""Pictures: dropped, pasted, chosen, or named by a variable or a file."""
+"""Image inputs: a picture is dropped, pasted, chosen, or named by a variable or a file."""
 
 from __future__ import annotations
 

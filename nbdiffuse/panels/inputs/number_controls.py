@@ -1,4 +1,4 @@
-"""Numbers: a box that takes every value, and a slider over the usual ones."""
+"""Number controls: a box that takes every value, and a slider over the usual ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sweep of a panel: two axes over what the controls say, and the grid below."""
+"""Sweep controls: two axes over the panel's values, and the grid below."""
 
 from __future__ import annotations
 

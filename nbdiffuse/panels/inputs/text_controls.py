@@ -1,4 +1,4 @@
-"""Texts, choices and the seed."""
+"""Controls for texts, choices, sizes and the seed."""
 
 from __future__ import annotations
 

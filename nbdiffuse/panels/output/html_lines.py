@@ -1,4 +1,4 @@
-"""Lines of text in a panel: whatever they hold, they are text."""
+"""Lines of HTML in a panel, in which every text is escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The output view: what runs, how far it is, and what came of it, before and after."""
+"""Output view: the status and the progress of a run, and its result beside the initial picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stays in a saved notebook: the last result as a plain picture, which shows without a kernel."""
+"""Static output: the last result as a plain picture, which a saved notebook shows without a kernel."""
 
 from __future__ import annotations
 

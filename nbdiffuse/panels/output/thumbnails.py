@@ -1,4 +1,4 @@
-"""Pictures as bytes for the page: small enough for a server's limits, the same for people's eyes."""
+"""Thumbnails: pictures encoded for the page, small enough for the message limits of Jupyter servers."""
 
 from __future__ import annotations
 

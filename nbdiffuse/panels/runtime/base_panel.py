@@ -1,4 +1,4 @@
-"""The frame of every panel: Run, Stop and Live, one run at a time, every error as one line, the last picture in the notebook."""
+"""Base panel: Run, Stop and Live, one run at a time, every error as one line, the last picture in the notebook."""
 
 from __future__ import annotations
 

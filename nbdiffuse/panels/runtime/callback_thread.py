@@ -1,4 +1,4 @@
-"""The callback thread: the one thread on which panels do what their callbacks ask for."""
+"""Callback thread: the one thread that does what the callbacks of panels ask for."""
 
 from __future__ import annotations
 

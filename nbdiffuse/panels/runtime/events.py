@@ -1,4 +1,4 @@
-"""Events: what a person does to a widget, as opposed to what the panel itself changes."""
+"""Events: a person's changes and clicks, told apart from what the panel itself changes."""
 
 from __future__ import annotations
 

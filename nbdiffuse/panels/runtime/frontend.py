@@ -1,4 +1,4 @@
-"""The parts that need the browser: with anywidget where it is installed, of plain ipywidgets where it is not."""
+"""Front end: the browser's parts from anywidget where it is installed, else from plain ipywidgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same parts as in `browser`, of plain ipywidgets, for where anywidget is not installed."""
+"""The same parts as in `anywidget_parts`, of plain ipywidgets, for where anywidget is not installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running from a panel: one run at a time, and at most one that waits, the newest."""
+"""Runs of a panel: one at a time, and of those that wait only the newest."""
 
 from __future__ import annotations
 
