@@ -1,4 +1,4 @@
-"""Keep progress bars and hints of diffusers and transformers out of notebooks."""
+"""Library logging: progress bars and hints of diffusers and transformers are kept out of notebooks."""
 
 from __future__ import annotations
 
