@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Coroutine(Generic[T]):
-    """Work with a stack of its own, on the thread that resumes it: one at a time runs, and what they share needs no locks.
+    """A function with a stack of its own, on the thread that resumes it; one runs at a time, so shared values need no locks.
 
     Not a thread of its own: on a CPU torch keeps helpers for each thread that computes,
     and lets them all sleep between two calls once there are more than cores.

@@ -52,7 +52,7 @@ def out_of_memory_line(device: torch.device, size: tuple[int, int], relief: str)
 
 
 def not_numbers(what: str, dtype: torch.dtype) -> NonFiniteError:
-    """Say what stopped being numbers, and the ways out in the dtype that it was computed in."""
+    """Return the error for NaN or infinite values, with the ways out for the dtype that they were computed in."""
     ways = "Try another seed." if dtype == torch.float32 else "Write `%diffuse optimize dtype float32`, or try another seed."
     return NonFiniteError(f"{what}. {ways}")
 
@@ -61,7 +61,7 @@ DEAD_LINE = "The GPU stopped working in this process. Restart the kernel; what w
 
 
 class GuardedVae:
-    """Watch over a VAE's `encode` and `decode` for the duration of one call.
+    """Check a VAE's `encode` and `decode` for the duration of one call, and try once more where that helps.
 
     Out of memory: the same latents are decoded once more, in tiles. Numbers that are
     none from a half-precision encoder or decoder: once more in float32. `rung` says what
@@ -172,7 +172,7 @@ def _in_dtype(encoded: Any, dtype: torch.dtype) -> Any:
 
 
 def free_caches() -> None:
-    """Give back what no tensor holds any more."""
+    """Give cached memory that no tensor uses back to the device."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

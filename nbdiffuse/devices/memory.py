@@ -105,7 +105,7 @@ def _left_in_container() -> int:
 
 @dataclass(frozen=True)
 class Holding:
-    """What one checkpoint holds, for a decision.
+    """The memory that one checkpoint takes, for `to_release`.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class Holding:
 
 
 def to_release(held: Iterable[Holding], wanted: int, budget: int) -> list[str]:
-    """Choose what leaves so that `wanted` more bytes fit into a budget.
+    """Choose which checkpoints to release so that `wanted` more bytes fit into a budget.
 
     Returns
     -------

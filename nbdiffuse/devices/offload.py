@@ -68,7 +68,7 @@ class WeightOnload(CpuOffload):
 
 
 class Offload:
-    """Hooks on a checkpoint's shared components, put on once and taken off whole.
+    """Offloading hooks on a checkpoint's shared components, added together and removed together.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from .offload import MODES
 
 @dataclass(frozen=True)
 class Optimizations:
-    """How models are run.
+    """The position of each optimization.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ DENOISERS = {"unet": UNet2DConditionModel, "controlnet": ControlNetModel}
 
 
 def batch_model_calls(coroutine: Coroutine[Result], pipeline: Any) -> None:
-    """Let a pipeline ask the coroutine for calls of its denoisers and its decoder.
+    """Have a pipeline request the calls of its denoisers and its decoder from the coroutine.
 
     It gets copies that share all weights; the resident models stay as they are. A
     pipeline of another make, and one whose models are compiled or offloaded, makes its

@@ -44,7 +44,7 @@ Outcome = Result | NbdiffuseError
 
 
 class ContinuousBatch:
-    """Recipes on their way through one denoising loop; used by one thread only.
+    """Recipes that share one denoising loop; used by one thread only.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ PREVIEW_INTERVAL = 0.5
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is.
+    """How far a run is.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Progress:
 
 
 class StepWatcher:
-    """Turn steps into progress and previews, and a stop request into an end.
+    """Turn steps into progress and previews, and end the run where a stop is requested.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ def provider(tokenizer: Any) -> Any:
 
 
 def view(pipelines: Pipelines, recipe: Recipe) -> TokenView:
-    """Show how the prompts of a recipe are taken apart.
+    """Show the tokens that the prompts of a recipe become.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from .loaded_model import LoadedModel
 
 
 def refuse_other_base(name: str, checkpoint: Checkpoint, base: Checkpoint) -> None:
-    """Refuse what cannot stand beside another checkpoint's UNet, by the configs of both, before either is loaded.
+    """Refuse a ControlNet that does not fit another checkpoint's UNet, by the configs of both, before either is loaded.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def _compare(name: str, word: str, base: str, own: Mapping[str, Any], theirs: Ma
 
 
 def checked_controlnet(name: str, loaded: LoadedModel, base: LoadedModel) -> Any:
-    """Return the model that a checkpoint consists of, where it can stand beside another checkpoint's UNet.
+    """Return the ControlNet that a checkpoint consists of, where it fits another checkpoint's UNet.
 
     Raises
     ------

@@ -25,7 +25,7 @@ class _Found:
 
 
 class Lookups:
-    """Know the checkpoint of every word, by path, size, times and inode of its files; used by one thread only.
+    """Find the checkpoint of a name, anew where its files changed by path, size, times or inode; used by one thread only.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ def _fitted(latents: Tensor, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def measured(vae: Any) -> Tensor | None:
-    """Fit the matrix of a VAE that nobody has fitted, on fields of colour.
+    """Fit the matrix of a VAE that ships without one, on fields of colour.
 
     Returns
     -------

@@ -18,7 +18,7 @@ MAX_STEPS = 100
 
 @dataclass(frozen=True)
 class Chain(Link):
-    """Recipes of which each one after the first takes its initial picture from the one before.
+    """Recipes run one after the other, each with the result of the one before as its initial picture.
 
     Parameters
     ----------

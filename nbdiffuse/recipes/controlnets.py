@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ControlNetPreset:
-    """One ControlNet that has a name here.
+    """A ControlNet that has a name in this package.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ _estimator: Callable[[Picture], Picture] | None = None
 
 
 def estimate_with(estimator: Callable[[Picture], Picture]) -> None:
-    """Say who estimates depth maps: the rooms where models run stand above this one."""
+    """Set the function that estimates depth maps; the room where it is defined may not be imported here."""
     global _estimator
     _estimator = estimator
 

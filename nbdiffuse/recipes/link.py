@@ -1,4 +1,4 @@
-"""What can stand in a chain."""
+"""Link: what recipes and chains have in common, the operator `>>`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Link:
-    """What can stand in a chain: `a >> b` redraws with b what a makes."""
+    """A recipe or a chain: `a >> b` is the chain in which b redraws the result of a."""
 
     def __rshift__(self, other: Link) -> Any:
         """Return the `Chain` of both."""

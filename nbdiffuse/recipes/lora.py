@@ -171,13 +171,13 @@ def text_of(loras: Sequence[Lora]) -> str:
 
 
 def word(checkpoint: str, loras: Sequence[Lora]) -> str:
-    """Return the word that stands for a checkpoint with LoRA in it; `parted` takes it apart."""
+    """Return one text that names a checkpoint with its LoRA; `parted` splits it again."""
     shown = f'"{checkpoint}"' if JOINT in checkpoint else checkpoint
     return JOINT.join([shown, *map(str, loras)])
 
 
 def parted(text: str) -> tuple[str, tuple[Lora, ...]]:
-    """Take a word apart into the checkpoint's and its LoRA; a path that exists is a checkpoint whole."""
+    """Split such a text into the checkpoint's name and its LoRA; a path that exists is a checkpoint as it is."""
     quoted = re.match(r'"([^"]+)"(?: \+ |$)', text)
     if quoted:
         rest = text[quoted.end() :]

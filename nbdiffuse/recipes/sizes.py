@@ -106,7 +106,7 @@ def fitted_pictures(recipe: Recipe) -> dict[str, Image.Image]:
 
 
 def told_of_sizes(asked: Recipe, complete: Recipe) -> Recipe:
-    """Return a complete recipe whose pictures say what was done about sizes that were asked for or that differ.
+    """Return a complete recipe whose pictures have a notice where their size was changed or differs from what was asked.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def _shape_notice(complete: Recipe, picture: Picture, leading: Picture) -> tuple
 
 
 def stretched(recipe: Recipe) -> Recipe:
-    """Return a complete recipe of an earlier version as it says itself today.
+    """Return a complete recipe of an earlier version with the `resize_mode` that it was run with, under today's name.
 
     Up to commit 58f126f "fit" stretched a picture to a width and height that had other
     proportions. No complete recipe says that any more, so one that does is such a recipe.

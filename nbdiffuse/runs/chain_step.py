@@ -34,7 +34,7 @@ class ChainStep:
 
 
 class Advancing(Protocol):
-    """A chain on its way."""
+    """A chain that is run step by step."""
 
     @property
     def session(self) -> Session: ...
@@ -45,7 +45,7 @@ class Advancing(Protocol):
 
 
 def advance(runs: Sequence[Advancing], while_waiting: Callable[[], None]) -> dict[int, NbdiffuseError]:
-    """Settle the next step of each chain; equal steps once, those of one checkpoint through one denoising loop.
+    """Run the next step of each chain; equal steps once, those of one checkpoint through one denoising loop.
 
     Parameters
     ----------

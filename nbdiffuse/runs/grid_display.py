@@ -23,7 +23,7 @@ from .outcomes import FailedCell, Outcomes
 
 
 def sheet(sweep: Sweep, outcomes: Outcomes) -> bytes:
-    """Draw what is there of a sweep.
+    """Draw the finished cells of a sweep as a contact sheet.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def save(title: str, sweep: Sweep, outcomes: Outcomes, folder: Path, notices: Se
 
 
 def tables(sweep: Sweep, outcomes: Outcomes, shared: bool = False) -> list[Table]:
-    """Lay out what is there of a sweep; what is `shared` leaves this machine, so errors name no folders."""
+    """Lay out the cells of a sweep in tables; what is `shared` leaves this machine, so errors name no folders."""
     return tables_of(sweep, lambda cell: _spot(sweep, outcomes, cell, shared))
 
 

@@ -1,4 +1,4 @@
-"""Heat maps: a sweep's pictures, and beside them what a metric says of each."""
+"""Heat maps: a sweep's pictures, and beside them the value of a metric for each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TILE = 256
 
 @dataclass(frozen=True, eq=False)
 class Heatmap:
-    """What a metric says of a sweep, shown beside the pictures.
+    """The values of a metric over a sweep, shown beside the pictures.
 
     Parameters
     ----------

@@ -56,7 +56,7 @@ class FailedCell:
 
 
 class Outcomes:
-    """Settle cells through a runner and a store; grids of one sweep share it.
+    """The result of each cell, from memory, the store or a runner; grids of one sweep share it.
 
     Parameters
     ----------

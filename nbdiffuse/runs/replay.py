@@ -99,7 +99,7 @@ def replay(source: Source, *, step: int | None = None, yes: bool = False, **chan
 
 
 def is_claim(source: Source) -> bool:
-    """Whether a source says what a file says, which somebody else may have written."""
+    """Tell whether a source is what a file says, which somebody else may have written."""
     return not isinstance(source, ChainRun) and (not isinstance(source, Result) or source.claimed_fingerprint is not None)
 
 

@@ -32,7 +32,7 @@ _JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of making one picture again.
+    """The outcome of making one picture again.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ LONGEST = 24
 
 
 class HistoryStrip:
-    """Results, the newest first.
+    """Thumbnails of past results, the newest first.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Steps of a chain in a panel: a set of controls each, folded under a line that says what it does."""
+"""Chain step: a set of controls, folded under a line that says what the step does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stack of steps in a chain panel: one redraws what the one above it made."""
+"""Chain steps: the steps of a chain panel in their order; each redraws what the one above it made."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ HINT = "Drop, paste or choose a picture." if LIVELY else "Choose a picture."
 
 @dataclass(frozen=True)
 class PanelContext:
-    """What lies around a panel's controls.
+    """What a panel's controls need of the notebook and of the panel.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class PanelContext:
 
 
 class PictureControl:
-    """A place for a picture, and other ways to say which one."""
+    """An image input, with a box for the name of a variable or a file and buttons for the last result."""
 
     def __init__(
         self, name: str, param: Param, thread: CallbackThread, on_change: Callable[[Any], None], context: PanelContext

@@ -13,7 +13,7 @@ GONE = "<em>nbdiffuse panel: run this cell to open it again.</em>"
 
 
 class DisplayedWidget(Protocol):
-    """What has a picture of itself for a notebook."""
+    """A value with a picture for a saved notebook."""
 
     def _repr_mimebundle_(self) -> dict[str, Any]: ...
 

@@ -28,7 +28,7 @@ class _ImageInputWidget(anywidget.AnyWidget):
 
 
 class ImageInput:
-    """A place for a picture: a file is chosen, dropped or pasted.
+    """An image input: a file is chosen, dropped or pasted.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class _ClipboardWidget(anywidget.AnyWidget):
 
 
 class Clipboard:
-    """What a panel does outside of itself: a cell for the notebook, a file for the person.
+    """Put a cell into the notebook, or have the browser save a file.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from .callback_thread import CallbackThread
 
 
 def on_user_change(widget: Any, thread: CallbackThread, take: Callable[[], None], trait: str = "value") -> None:
-    """Have a person's changes taken up on the callback thread.
+    """Call a function on the callback thread when a person changes a widget.
 
     What is changed on the callback thread is the panel's own doing and is not heard. `take`
     reads the widget itself: of changes that come faster than they are taken up, the
@@ -24,5 +24,5 @@ def on_user_change(widget: Any, thread: CallbackThread, take: Callable[[], None]
 
 
 def on_click(button: Any, thread: CallbackThread, take: Callable[[], None]) -> None:
-    """Have a button's presses taken up on the callback thread."""
+    """Call a function on the callback thread when a button is clicked."""
     button.on_click(lambda _: thread.post(take))

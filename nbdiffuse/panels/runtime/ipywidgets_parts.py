@@ -14,7 +14,7 @@ from .callback_thread import CallbackThread
 
 
 class ImageInput:
-    """A place for a picture: a file is chosen; see `anywidget_parts.ImageInput`."""
+    """An image input: a file is chosen; see `anywidget_parts.ImageInput`."""
 
     def __init__(self, label: str, everywhere: bool, thread: CallbackThread, on_file: Callable[[str, bytes], None]) -> None:
         self._shown = widgets.HTML()

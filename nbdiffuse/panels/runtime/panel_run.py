@@ -23,7 +23,7 @@ FRAME = 0.1
 
 
 class Listener(Protocol):
-    """What is told about runs, on the callback thread."""
+    """Called when runs start, go on and end, on the callback thread."""
 
     def guarded(self, work: Callable[..., None]) -> Callable[..., None]: ...
     def started(self) -> None: ...
@@ -121,18 +121,18 @@ class Runner:
 
 
 def begin_recipe(session: Session, recipe: Recipe) -> Callable[[Callable[[Any], None]], Job[Any]]:
-    """Return what starts a complete recipe in a session."""
+    """Return a function that starts a complete recipe in a session."""
     return lambda note: session.submit(recipe, note)
 
 
 class Waiting(Protocol):
-    """What runs one thing after the other while its caller waits, such as a grid or a chain's run."""
+    """A value whose `run` returns when all of it has run, such as a grid or a chain's run."""
 
     def run(self, while_waiting: Callable[[], None]) -> Any: ...
 
 
 def begin_waiting(runs: Waiting, done: Callable[[], int]) -> Callable[[Callable[[Any], None]], Job[Any]]:
-    """Return what starts a grid or a chain's run, on a thread that waits for it; its progress is the thing itself.
+    """Return a function that starts a grid or a chain's run on a thread that waits for it; its progress is what is run.
 
     Parameters
     ----------
