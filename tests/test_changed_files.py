@@ -136,7 +136,7 @@ def test_only_stat_is_asked_of_files_that_did_not_change(
     asked = recipe(lora=str(lora), checkpoint=str(directory))
     session.run(asked)
     found: list[str] = []
-    monkeypatch.setattr(lookups.finding, "find", lambda word, **more: found.append(word))
+    monkeypatch.setattr(lookups.locate, "locate", lambda word, **more: found.append(word))
     session.run(asked)
     assert found == []
 
@@ -146,7 +146,7 @@ def test_a_lora_alone_changes_and_its_base_is_not_looked_for_again(
 ) -> None:
     session.run(recipe(lora=str(lora)))
     find, bases = locate.locate, []
-    monkeypatch.setattr(lookups.finding, "find", lambda word, **more: (bases.append(more["base"]), find(word, **more))[1])
+    monkeypatch.setattr(lookups.locate, "locate", lambda word, **more: (bases.append(more["base"]), find(word, **more))[1])
     rewrite(lora, stronger)
     session.run(recipe(lora=str(lora)))
     assert bases and all(base is not None and base.name == "sd15" for base in bases)
@@ -234,7 +234,7 @@ def test_a_file_that_changes_while_it_is_hashed_is_found_again(lora: Path, monke
             rewrite(lora, stronger)
         return found
 
-    monkeypatch.setattr(lookups.finding, "find", changing)
+    monkeypatch.setattr(lookups.locate, "locate", changing)
     known.get(f"sd15 + {lora}")
     monkeypatch.undo()
     assert known.get(f"sd15 + {lora}").identity == find(f"sd15 + {lora}").identity

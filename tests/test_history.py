@@ -1,4 +1,4 @@
-"""The timeline: what this and earlier kernels made, found by model, prompt and date."""
+"""The history: what this and earlier kernels made, found by model, prompt and date."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from nbdiffuse import Recipe
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.results import Result
 from nbdiffuse.sessions.history import History
+from nbdiffuse.sessions.session import get_session
 from nbdiffuse.store.index import keep
 from nbdiffuse.store.store import Store
 
@@ -100,3 +101,18 @@ def test_a_damaged_index_costs_only_its_line(made: Result, tmp_path: Path) -> No
     with (tmp_path / "index.jsonl").open("ab") as index:
         index.write(b'{"key": "' + b"0" * 64 + b'", "bytes": 1, "recipe": 3, "time": "x"}\n{"key": 7}\n')
     assert [result.recipe.seed for result in History(("okapi",), store)] == [3]
+
+
+def test_a_result_that_the_store_lost_does_not_keep_the_others_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    for seed in (1, 2, 3):
+        kept = nbdiffuse.run(Recipe(prompt="a lost lighthouse", num_inference_steps=1, seed=seed))
+        store.put(kept.image, kept.provenance, kept.seconds, ())
+    held = get_session().history
+    monkeypatch.setattr(get_session(), "history", type(held)())
+    files = sorted(tmp_path.glob("images/*/*.png"))
+    files[1].write_bytes(bytes(files[1].stat().st_size))
+    history = History(store=store)
+    assert len(files) == len(history) == 3 and len(list(history)) == len(history[:]) == 2
+    with pytest.raises(ParameterError, match="still there"):
+        [history[index] for index in range(3)]

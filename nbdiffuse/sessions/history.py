@@ -91,12 +91,23 @@ class History(Sequence[Result]):
     def __getitem__(self, index: int | slice) -> Result | list[Result]:
         moments = self._moments()
         if isinstance(index, slice):
-            return [self._result(moment) for moment in moments[index]]
+            return list(self._still_there(moments[index]))
         if not -len(moments) <= index < len(moments):
             rule = f"in [{-len(moments)}, {len(moments) - 1}]" if moments else "left out: there is no result yet"
             # IndexError is what ends a loop over a sequence.
             raise NoSuchResult(breaks_rule("index", rule, index))
-        return self._result(moments[index])
+        result = self._result(moments[index])
+        if result is None:
+            rule = "`index` must be of a result that is still there"
+            raise ParameterError(f"{rule}: the store lost this one, or holds another. Look again.")
+        return result
+
+    def __iter__(self) -> Iterator[Result]:
+        return self._still_there(self._moments())
+
+    def _still_there(self, moments: Sequence[HistoryEntry]) -> Iterator[Result]:
+        """Yield results; one that another kernel deleted, or whose file is damaged, does not keep the others away."""
+        return (result for moment in moments if (result := self._result(moment)) is not None)
 
     def _moments(self) -> list[HistoryEntry]:
         found: dict[tuple[str, str], HistoryEntry] = {}
@@ -114,15 +125,14 @@ class History(Sequence[Result]):
     def _kept_in(self) -> Store:
         return self._store or Store()
 
-    def _result(self, moment: HistoryEntry) -> Result:
+    def _result(self, moment: HistoryEntry) -> Result | None:
         loaded = self._kept_in().load(moment.entry) if moment.entry else None
         if moment.held is not None:
             # The store knows the whole chain where the session holds its steps one by one.
             chain = moment.held.chain or (loaded[1].chain if loaded else None)
             return moment.held if chain is moment.held.chain else dataclasses.replace(moment.held, chain=chain)
         if loaded is None:
-            rule = "`index` must be of a result that is still there"
-            raise ParameterError(f"{rule}: the store lost this one, or holds another. Look again.")
+            return None
         return result_of(*loaded, moment.when, PictureIndex(self._kept_in()))
 
     def __repr__(self) -> str:
