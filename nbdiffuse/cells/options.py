@@ -15,7 +15,7 @@ from ..recipes import prompt_loras
 from ..recipes.fields import of_first
 from ..recipes.lora import JOINT
 from ..recipes.preset import SCHEDULERS
-from ..recipes.presets import PRESETS
+from ..recipes.presets import PRESETS, model_names
 from ..sweeps.axes import alternatives, values_of
 from .flags import Parser, fields_of, flag, named_option, parser_of, unknown_option, words_of
 from .variables import named_value, pictures_typed, template_notice, values_typed
@@ -211,7 +211,8 @@ def help_text(task: str) -> str:
         names = f"{param.short}, {flag(name)}" if param.short else flag(name)
         lines.append(f"  {names:<28} {param.help}; {param.rule}")
     lines += [f"  {flag(name):<28} {text}" for name, text in CELL_OPTIONS.items()]
-    lines += ["", "Models: " + ", ".join(PRESETS) + "."]
+    given = ", ".join(name for name in model_names() if name not in PRESETS)
+    lines += ["", f"Models: {', '.join(PRESETS)}; with weights given by --checkpoint also {given}."]
     lines += ["Schedulers: " + ", ".join(SCHEDULERS) + "."]
     return "\n".join(lines)
 
@@ -220,7 +221,7 @@ def completions(task: str, text_before: str) -> list[str] | None:
     """Return what may follow on a magic's line, or None where a picture may stand."""
     words = text_before.split(" ")
     current, previous = words[-1], words[-2] if len(words) > 1 else ""
-    choices = {"--model": tuple(PRESETS), "-m": tuple(PRESETS), "--scheduler": SCHEDULERS}
+    choices = {"--model": model_names(), "-m": model_names(), "--scheduler": SCHEDULERS}
     choices["--measure"] = tuple(METRICS)
     choices |= {flag(name): param.choices for name, param in fields_of(task).items() if param.choices}
     if previous in choices:

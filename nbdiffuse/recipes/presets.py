@@ -78,6 +78,17 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     }
 )
 """Every preset, by name."""
+_WITH_PRESET = frozenset(preset.family for preset in PRESETS.values())
+
+
+def model_names() -> tuple[str, ...]:
+    """Return what `model` may be called: every preset, and every family whose weights are given by `checkpoint`."""
+    return (*PRESETS, *(key for key in FAMILIES if key not in _WITH_PRESET))
+
+
+def is_named(model: str) -> bool:
+    """Tell whether `model` is the name of a preset or of a family, and neither a hub id nor a directory."""
+    return model in PRESETS or model in FAMILIES
 
 
 def preset_of(model: str) -> Preset:
@@ -135,7 +146,7 @@ def _advice(model: str, found: Recognised | None) -> str:
         first, second = PRESETS["sd15"], PRESETS["sdxl"]
         ways = f"`--model {first.name} --checkpoint {model}` for {first.title}, `--model {second.name}` for {second.title}"
         return f"Name the family of its weights too: {ways}; its page on the hub says which."
-    return did_you_mean(model, PRESETS)
+    return did_you_mean(model, model_names())
 
 
 def _recognised(model: str) -> Recognised | None:

@@ -11,7 +11,7 @@ from ...errors import NbdiffuseError, ParameterError, again
 from ...images.picture import Picture
 from ...recipes.defaults import default_values
 from ...recipes.fields import of_first
-from ...recipes.presets import PRESETS, preset_of
+from ...recipes.presets import model_names, preset_of
 from ...recipes.recipe import PARAMS, PROMPTS, Recipe
 from ...recipes.resolve import BLANK, resolve
 from ...recipes.taken_fields import settable
@@ -191,7 +191,7 @@ class Controls:
 
     def _choices(self, name: str) -> tuple[str, ...]:
         preset = preset_of(self.asked.model)
-        return {"model": tuple(PRESETS), "scheduler": preset.schedulers}.get(name, (OPEN, *preset.controlnets))
+        return {"model": model_names(), "scheduler": preset.schedulers}.get(name, (OPEN, *preset.controlnets))
 
     def _place(self, box: Any, names: list[str]) -> None:
         children = tuple(self._control(name).widget for name in names)
