@@ -50,10 +50,12 @@ LAYOUTS: dict[str, tuple[dict[str, str | None], dict[str, Any], str]] = {
     "StableDiffusionImageVariationPipeline": ({**SD, "text_encoder": None, "image_encoder": "CLIPVisionModel"}, {}, ""),
     "StableUnCLIPImg2ImgPipeline": (SD, {"class_embed_type": "projection"}, ""),
     "StableDiffusion3Pipeline": ({**FLUX, "transformer": "SD3Transformer2DModel"}, {}, "stable-diffusion-3"),
-    "FluxPipeline": (FLUX, {}, ""),
+    "FluxPipeline": (FLUX, {}, "flux"),
+    "ChromaInpaintPipeline": ({**FLUX, "transformer": "ChromaTransformer2DModel"}, {}, "chroma"),
+    "QwenImageImg2ImgPipeline": ({**FLUX, "transformer": "QwenImageTransformer2DModel"}, {}, "qwenimage"),
     "FluxKontextPipeline": (FLUX, {}, ""),
     "QwenImageEditPipeline": ({**FLUX, "transformer": "QwenImageTransformer2DModel"}, {}, ""),
-    "ZImagePipeline": ({**FLUX, "transformer": "ZImageTransformer2DModel"}, {}, ""),
+    "ZImagePipeline": ({**FLUX, "transformer": "ZImageTransformer2DModel"}, {}, "z-image"),
     "PixArtSigmaPipeline": ({**FLUX, "transformer": "PixArtTransformer2DModel"}, {}, ""),
     "IFPipeline": ({"unet": "UNet2DConditionModel", "text_encoder": "T5EncoderModel"}, {"in_channels": 3}, ""),
     "StableVideoDiffusionPipeline": ({**SD, "unet": "UNetSpatioTemporalConditionModel"}, {"in_channels": 8}, ""),
@@ -195,8 +197,9 @@ def test_ids_that_are_known_by_heart_need_no_hub(scene: Any) -> None:
     for word, kind in WELL_KNOWN.items():
         with pytest.raises(ParameterError) as caught:
             preset_of(word)
-        runs = kind in FAMILIES or kind == "StableDiffusion3Pipeline"
-        family = kind if kind in FAMILIES else "stable-diffusion-3"
+        by_class = (key for key, one in FAMILIES.items() if not one.known_by_parts and kind in one.pipelines.values())
+        family = kind if kind in FAMILIES else next(by_class, "")
+        runs = bool(family)
         ran = f"write `--model {name_for(family)} --checkpoint {word}`" if runs else f"{kind}. This version redraws with"
         assert ran in str(caught.value)
         if not runs:
@@ -210,12 +213,12 @@ def test_ids_that_are_known_by_heart_need_no_hub(scene: Any) -> None:
 
 
 def test_another_family_on_the_hub_is_named_before_its_weights_are_fetched(hub: Hub, tmp_path: Path) -> None:
-    folder = write(tmp_path / "it", "FluxPipeline", FLUX, {})
+    folder = write(tmp_path / "it", "HiDreamImagePipeline", FLUX, {})
     (folder / "transformer").mkdir()
     (folder / "transformer" / "diffusion_pytorch_model.safetensors").write_bytes(b"x" * 1000)
-    hub.add("artist/flux", folder)
-    with pytest.raises(CheckpointError, match=r"^artist/flux is a FluxPipeline\. This version redraws with"):
-        locate("artist/flux")
+    hub.add("artist/hidream", folder)
+    with pytest.raises(CheckpointError, match=r"^artist/hidream is a HiDreamImagePipeline\. This version redraws with"):
+        locate("artist/hidream")
     assert hub.fetched(".safetensors") == []
 
 

@@ -122,8 +122,8 @@ def holdings(names: Iterable[str]) -> str:
     return (", ".join(found[:6]) + (f" and {len(found) - 6} more" if len(found) > 6 else "")) or "nothing"
 
 
-SMALL = (".json", ".txt", ".model")
-"""What configs and tokenizers are made of."""
+SMALL = (".json", ".txt", ".model", ".jinja")
+"""What configs, tokenizers and their chat templates are made of."""
 
 _WEIGHTS = re.compile(
     r"(diffusion_pytorch_model|pytorch_model|model)(\.(?P<before>[a-z]\w*))?(?P<part>-\d+-of-\d+)?(\.(?P<after>[a-z]\w*))?"

@@ -98,9 +98,15 @@ class StepHook:
     def _clean_estimate(
         self, finished: torch.Tensor | None, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor
     ) -> torch.Tensor | None:
-        """Return the scheduler's own estimate, else that of an epsilon prediction: x0 = (x - sqrt(1 - a) eps) / sqrt(a)."""
+        """Return the scheduler's own estimate, else that of a prediction of velocity or of noise.
+
+        Flow matching: x0 = x - sigma v, at t = sigma times the training steps. Noise: x0 = (x - sqrt(1 - a) eps) / sqrt(a).
+        """
         if finished is not None:
             return finished
+        if type(self._scheduler).__name__.startswith("FlowMatch"):
+            sigma = float(timestep) / self._scheduler.config.num_train_timesteps
+            return sample - sigma * model_output if model_output.shape == sample.shape else None
         cumulative = getattr(self._scheduler, "alphas_cumprod", None)
         epsilon = getattr(self._scheduler.config, "prediction_type", None) == "epsilon"
         if cumulative is None or not epsilon or model_output.shape != sample.shape or hasattr(self._scheduler, "sigmas"):

@@ -40,6 +40,8 @@ class SchedulerClass:
         Whether the model is given something else than the latents as they are.
     has_sigmas
         Whether it keeps its noise levels in `sigmas`.
+    takes_shift
+        Whether its `set_timesteps` is given noise levels and a shift, as Flux and its kin do.
     """
 
     name: str
@@ -51,11 +53,12 @@ class SchedulerClass:
     takes_generator: bool
     scales_input: bool
     has_sigmas: bool
+    takes_shift: bool
 
     def serves(self, needs: str, kind: str = "noise") -> bool:
         """Tell whether it may stand in for a checkpoint's own in a pipeline of this kind that needs this, see `Family`."""
         if kind != "noise":
-            return self.kind == kind
+            return self.kind == kind and (needs != "shift" or self.takes_shift)
         if not self.driven or self.kind != "noise":
             return False
         if needs == "generator":
@@ -105,6 +108,7 @@ def scheduler_class(name: str) -> SchedulerClass | None:
         takes_generator="generator" in _arguments(methods.get("step")),
         scales_input="scale_model_input" in methods and not _returns_its_argument(methods["scale_model_input"]),
         has_sigmas=any(isinstance(node, ast.Attribute) and ast.unparse(node) == "self.sigmas" for node in ast.walk(found)),
+        takes_shift={"sigmas", "mu"} <= _arguments(methods.get("set_timesteps")) and "scale_noise" in methods,
     )
 
 

@@ -19,6 +19,8 @@ def refuse_untaken(recipe: Recipe, preset: Preset) -> None:
     """Raise for the first field of a recipe that its preset does not take."""
     if recipe.task not in preset.pipelines:
         raise ParameterError(f"`image` must be given: {preset.title} only redraws pictures. Use %%img2img.")
+    if mode_of(recipe) in preset.broken:
+        raise ParameterError(f"`mask_image` must be left out for {preset.name}: {preset.broken[mode_of(recipe)]}.")
     taken = _taken(preset)
     for name in recipe.values():
         if of_first(name) not in taken and not _is_taken_by_call(name, recipe, preset):
