@@ -20,7 +20,7 @@ from ..runtime.closing import close
 from ..runtime.events import on_click, on_user_change
 from .image_input import PanelContext, PictureControl
 from .number_controls import NumberControl, StrengthControl
-from .text_controls import OPEN, ChoiceControl, SeedControl, SizeControl, TextControl
+from .text_controls import OPEN, ChoiceControl, SeedControl, SizeControl, SwitchControl, TextControl
 
 FIRST = ("image", "prompt", "negative_prompt", "model", "strength", "guidance_scale", "num_inference_steps", "seed")
 """Fields that are always in sight; the others stand below "More settings"."""
@@ -222,6 +222,8 @@ class Controls:
             return kinds[name](name, param, self._thread, take)
         if param.kind in (int, float):
             return NumberControl(name, param, self._thread, take)
+        if param.kind is bool:
+            return SwitchControl(name, param, self._thread, take)
         if name in OPENED:
             return ChoiceControl(name, param, self._thread, take, (OPEN, *(param.choices or ())))
         choice = param.choices or of_first(name) in CHOSEN
