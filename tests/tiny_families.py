@@ -182,12 +182,47 @@ def _z_image() -> Any:
     )
 
 
+def _lcm() -> Any:
+    """Return a latent consistency model, whose UNet takes the guidance as an embedding."""
+    return diffusers.LatentConsistencyModelPipeline(
+        vae=tiny.vae(),
+        text_encoder=tiny.text_encoder(),
+        tokenizer=tiny.tokenizer(),
+        unet=tiny.sd_unet(time_cond_proj_dim=16),
+        scheduler=diffusers.LCMScheduler(clip_sample=False, set_alpha_to_one=False, **_BETAS),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def _kandinsky3() -> Any:
+    unet = diffusers.Kandinsky3UNet(
+        in_channels=4,
+        time_embedding_dim=4,
+        groups=2,
+        attention_head_dim=4,
+        layers_per_block=3,
+        block_out_channels=(32, 64),
+        cross_attention_dim=4,
+        encoder_hid_dim=32,
+    )
+    scheduler = diffusers.DDPMScheduler(
+        beta_start=0.00085, beta_end=0.012, steps_offset=1, beta_schedule="squaredcos_cap_v2", clip_sample=True
+    )
+    return diffusers.Kandinsky3Pipeline(
+        unet=unet.eval(), scheduler=scheduler, movq=tiny.movq(), text_encoder=_t5(), tokenizer=_t5_tokenizer()
+    )
+
+
 MAKERS: dict[str, Callable[[], Any]] = {
     "flux-dev": lambda: _flux(guidance=True),
     "flux-schnell": lambda: _flux(guidance=False),
     "qwenimage": _qwen_image,
     "z-image": _z_image,
     "chroma": _chroma,
+    "lcm": _lcm,
+    "kandinsky3": _kandinsky3,
 }
 """What makes the pipeline that each checkpoint is saved from."""
 

@@ -75,7 +75,8 @@ class StepHook:
             # On a GPU the check waits for the device, so there only the last step is checked.
             if (latents.device.type == "cpu" or self._calls >= self._total) and not torch.isfinite(latents).all():
                 raise not_numbers(f"The latents stopped being numbers at step {self._calls} of {self._total}", latents.dtype)
-            finished = result.get("pred_original_sample")
+            # Schedulers for latent consistency models have another name for it.
+            finished = result.get("pred_original_sample", result.get("denoised"))
             clean = functools.partial(self._clean_estimate, finished, model_output, timestep, sample)
             self._on_step(Step(self._calls, max(self._total, self._calls), latents, clean))
             return result if as_output else tuple(result.values())

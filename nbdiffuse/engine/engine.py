@@ -208,13 +208,9 @@ class Engine:
         self, recipe: Recipe, latents: torch.Tensor | None, unpack: Callable[[torch.Tensor], torch.Tensor], view: Image.Image
     ) -> Latents | None:
         """Put the last step's latents into their envelope; inpainting changes them after its last step."""
-        if latents is None or recipe.mask is not None:
+        if latents is None or recipe.mask is not None or not preset_of(recipe.model).takes_latents:
             return None
-        held = unpack(latents)
-        if held.ndim != 4:
-            # No pipeline takes latents with an axis of frames as its picture.
-            return None
-        first = held[0].detach().to("cpu")
+        first = unpack(latents)[0].detach().to("cpu")
         array = (first if first.dtype == torch.float16 else first.float()).numpy()
         return Latents(array, self.pipelines.space(weights_word(recipe)), Picture.of(view, label="step before"))
 

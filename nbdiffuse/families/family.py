@@ -65,7 +65,8 @@ class Family:
         What its pipelines need of a scheduler: "generator" for one whose `step` takes a
         generator and whose latents go to the model as they are, "sigmas" for one that
         keeps its noise levels in `sigmas` and scales the latents by them, "shift" for one that is
-        given the noise levels and how far to shift them, "" for nothing special.
+        given the noise levels and how far to shift them, "denoised" for one that gives the
+        clean latents beside the next ones, "" for nothing special.
     known_by_parts
         Whether its checkpoints are told by their components, since many pipelines are saved from the same ones.
     saved_as

@@ -42,6 +42,8 @@ class SchedulerClass:
         Whether it keeps its noise levels in `sigmas`.
     takes_shift
         Whether its `set_timesteps` is given noise levels and a shift, as Flux and its kin do.
+    gives_denoised
+        Whether its `step` gives the clean latents beside the next ones, as latent consistency models need.
     """
 
     name: str
@@ -54,6 +56,7 @@ class SchedulerClass:
     scales_input: bool
     has_sigmas: bool
     takes_shift: bool
+    gives_denoised: bool
 
     def serves(self, needs: str, kind: str = "noise") -> bool:
         """Tell whether it may stand in for a checkpoint's own in a pipeline of this kind that needs this, see `Family`."""
@@ -63,6 +66,8 @@ class SchedulerClass:
             return False
         if needs == "generator":
             return self.takes_generator and not self.scales_input and self.order == 1
+        if needs == "denoised":
+            return self.gives_denoised
         return needs != "sigmas" or (self.has_sigmas and self.scales_input)
 
 
@@ -109,6 +114,7 @@ def scheduler_class(name: str) -> SchedulerClass | None:
         scales_input="scale_model_input" in methods and not _returns_its_argument(methods["scale_model_input"]),
         has_sigmas=any(isinstance(node, ast.Attribute) and ast.unparse(node) == "self.sigmas" for node in ast.walk(found)),
         takes_shift={"sigmas", "mu"} <= _arguments(methods.get("set_timesteps")) and "scale_noise" in methods,
+        gives_denoised="step" in methods and "denoised=denoised" in ast.unparse(methods["step"]),
     )
 
 
