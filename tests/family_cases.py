@@ -68,6 +68,14 @@ CASES = {
 }
 CASES |= {
     "lcm": Case("lcm", REDRAWN, values={"guidance_scale": 4.0, "original_inference_steps": 40}, flow=False),
+    "kandinsky21": Case(
+        "kandinsky",
+        REDRAWN,
+        size=(128, 128),
+        values={"negative_prompt": "blue", "prior_num_inference_steps": 3, "prior_guidance_scale": 2.0},
+        latents=False,
+        flow=False,
+    ),
     "kandinsky3": Case("kandinsky3", REDRAWN, size=(128, 64), values={"negative_prompt": "blue"}, latents=False, flow=False),
 }
 MODES = [(name, mode) for name, case in CASES.items() for mode in case.modes]

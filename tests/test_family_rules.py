@@ -35,7 +35,7 @@ def test_the_steps_that_are_predicted_are_those_that_run(name: str, steps: int, 
     shift = {"mu": 0.7} if CASES[name].flow and pipeline.scheduler.config.use_dynamic_shifting else {}
     for hundredth in range(1, 101, 4):
         pipeline.scheduler.set_timesteps(steps, **shift)
-        timesteps, _ = pipeline.get_timesteps(steps, hundredth / 100, "cpu")
+        timesteps, _ = getattr(pipeline, "decoder_pipe", pipeline).get_timesteps(steps, hundredth / 100, "cpu")
         recipe = complete.replace(strength=hundredth / 100, num_inference_steps=steps)
         assert real_steps(recipe) == len(timesteps)
 
@@ -95,6 +95,7 @@ def test_the_line_names_a_strength_that_keeps_the_picture(family_checkpoints: Pa
         ("lcm", "img2img", {"negative_prompt": "blue"}, "`negative_prompt` is not taken by lcm"),
         ("lcm", "img2img", {"scheduler": "TCD"}, "`scheduler` must fit lcm"),
         ("lcm", "img2img", {"strength": 0.05}, "`num_inference_steps` must be at most the 2 that strength 0.05 leaves of the"),
+        ("kandinsky21", "img2img", {"image": picture((128, 64))}, "`image` must be square for kandinsky, got 128x64."),
         ("kandinsky3", "img2img", {"width": 96}, "`width` must be a multiple of 64 for kandinsky3, got 96"),
         ("flux-dev", "txt2img", {"width": 72}, "`width` must be a multiple of 16"),
     ],

@@ -196,6 +196,50 @@ def _lcm() -> Any:
     )
 
 
+def _kandinsky21() -> Any:
+    from diffusers.pipelines.kandinsky.text_encoder import MCLIPConfig, MultilingualCLIP
+
+    pieces = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((one, -3.0) for one in _LETTERS)]
+    text = MCLIPConfig(
+        numDims=32,
+        transformerDimensions=32,
+        hidden_size=32,
+        intermediate_size=37,
+        num_attention_heads=4,
+        num_hidden_layers=2,
+        vocab_size=600,
+        max_position_embeddings=520,
+        pad_token_id=1,
+    )
+    unet = tiny.sd_unet(
+        out_channels=8,
+        down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+        encoder_hid_dim=32,
+        encoder_hid_dim_type="text_image_proj",
+        addition_embed_type="text_image",
+        attention_head_dim=8,
+        resnet_time_scale_shift="scale_shift",
+    )
+    scheduler = diffusers.DDIMScheduler(
+        beta_schedule="linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+    return diffusers.KandinskyCombinedPipeline(
+        text_encoder=MultilingualCLIP(text).eval(),
+        tokenizer=transformers.XLMRobertaTokenizer(vocab=pieces, model_max_length=77),
+        unet=unet,
+        movq=tiny.movq(),
+        scheduler=scheduler,
+        **tiny.prior_of_kandinsky(),
+    )
+
+
 def _kandinsky3() -> Any:
     unet = diffusers.Kandinsky3UNet(
         in_channels=4,
@@ -222,6 +266,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "z-image": _z_image,
     "chroma": _chroma,
     "lcm": _lcm,
+    "kandinsky21": _kandinsky21,
     "kandinsky3": _kandinsky3,
 }
 """What makes the pipeline that each checkpoint is saved from."""

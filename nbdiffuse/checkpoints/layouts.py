@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from ..errors import CheckpointError, breaks_rule
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pt2", ".pkl")
-LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "kandinsky2_2", "stable_diffusion_xl")
+LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "kandinsky", "kandinsky2_2", "stable_diffusion_xl")
 """Where a component's class may come from; the last ones are folders of `diffusers.pipelines`."""
 
 

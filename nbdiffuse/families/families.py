@@ -115,6 +115,21 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 left_out=_WEIGHTING,
             ),
             Family(
+                key="kandinsky",
+                title="Kandinsky 2.1",
+                saved_as=("KandinskyPipeline", "KandinskyCombined", "KandinskyImg2Img"),
+                unet_channels=(4,),
+                modes=("txt2img", "img2img"),
+                size_multiple=64,
+                size_arguments=_HEIGHT_WIDTH,
+                # diffusers hands (width, height) to a function of (height, width), and then expects latents of the other shape.
+                square=True,
+                takes_latents=False,
+                # It adds as much noise as the strength says, not as the first step has.
+                strength_is_start=False,
+                scheduler_needs="generator",
+            ),
+            Family(
                 key="kandinsky3",
                 title="Kandinsky 3",
                 unet_channels=(4,),

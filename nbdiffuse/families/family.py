@@ -51,6 +51,8 @@ class Family:
         Both sides of what its pipelines are given are multiples of this, in pixels, unless a checkpoint says more.
     size_arguments
         Arguments of the img2img call that take the size, each with the recipe's field; empty where the picture decides.
+    square
+        Whether its img2img pipeline runs squares alone.
     scale
         Sides of the result over sides of the initial picture.
     takes_latents
@@ -87,6 +89,7 @@ class Family:
     steps: str = "floor"
     size_multiple: int = 8
     size_arguments: Mapping[str, str] = field(default_factory=dict)
+    square: bool = False
     scale: int = 1
     takes_latents: bool = True
     packed: bool = False

@@ -91,6 +91,11 @@ class Preset:
         return self._family.broken
 
     @property
+    def square(self) -> bool:
+        """Whether its img2img pipeline runs squares alone."""
+        return self._family.square
+
+    @property
     def limits(self) -> Mapping[str, float]:
         """Greatest values of arguments that its calls take, see `Family`."""
         return self._family.limits
