@@ -6,6 +6,7 @@ import inspect
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from family_cases import CASES, FLOWS, MODES, PROMPT, by_hand, given, recipe_of
 from PIL import Image
 
+import nbdiffuse
 from nbdiffuse import resolve
 from nbdiffuse.devices.steps import StepHook
 from nbdiffuse.engine import progress
@@ -24,6 +26,7 @@ from nbdiffuse.metadata import image_files
 from nbdiffuse.recipes.presets import preset_of
 from nbdiffuse.recipes.steps import real_steps
 from nbdiffuse.results import Result
+from nbdiffuse.runs.latent_transfer import LATENTS
 from nbdiffuse.runs.program import script_of
 from nbdiffuse.sessions.session import Session
 
@@ -145,3 +148,28 @@ def test_latents_go_on_as_by_hand_or_are_not_kept(
     second = own.run(recipe_of(name, "img2img", family_checkpoints, image=first.latents))
     _, images = by_hand(name, "img2img", family_checkpoints, image=latents)
     assert second.image.tobytes() == images[0].tobytes()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_recipes_of_one_batch_are_those_that_run_alone(name: str, own: Session, family_checkpoints: Path) -> None:
+    recipes = [recipe_of(name, "img2img", family_checkpoints, strength=strength, seed=5) for strength in (0.5, 0.7)]
+    made: dict[int, Any] = {}
+    own.submit_batch(recipes, lambda *seen: None, made.__setitem__).result()
+    for index, recipe in enumerate(recipes):
+        alone = np.asarray(own.run(recipe).image, np.int16)
+        # Where model calls are joined, sums are rounded in another order.
+        assert np.abs(np.asarray(made[index].image, np.int16) - alone).max() <= (1 if name == "lcm" else 0)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_program_of_a_chain_gives_the_same_pixels(
+    name: str, family_checkpoints: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (recipe_of(name, mode, family_checkpoints) for mode in ("txt2img", "img2img"))
+    made = nbdiffuse.run(first >> second.replace(image=None))
+    assert (made.arrows == [LATENTS]) == CASES[name].latents
+    script = script_of(made)
+    script.save(tmp_path / "program.py")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(script.text, "program.py", "exec"), {"__name__": "__main__"})
+    assert Image.open(tmp_path / script.results[0]).tobytes() == made.image.tobytes()
