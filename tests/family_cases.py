@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,11 +111,13 @@ def recipe_of(name: str, mode: str, checkpoints: Path, **more: Any) -> Recipe:
     return Recipe(prompt=PROMPT, model=str(directory), **values)
 
 
-def by_hand(name: str, mode: str, checkpoints: Path, **more: Any) -> Any:
+def by_hand(name: str, mode: str, checkpoints: Path, prepare: Callable[[Any], None] | None = None, **more: Any) -> Any:
     """Make the call as a person would, and return the pipeline and what it gives."""
     case = CASES[name]
     pipeline = getattr(diffusers, case.modes[mode]).from_pretrained(tiny_families.write(name, checkpoints))
     pipeline.set_progress_bar_config(disable=True)
+    if prepare is not None:
+        prepare(pipeline)
     call = {"prompt": PROMPT, "num_inference_steps": 4, **given(name, mode), **case.values, **more}
     if {"width", "height"} <= set(inspect.signature(pipeline.__call__).parameters):
         call |= {"width": case.size[0], "height": case.size[1]}

@@ -14,6 +14,8 @@ import pytest
 import tiny_families
 import torch
 from family_cases import CASES, FLOWS, MODES, PROMPT, by_hand, given, recipe_of
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
 from PIL import Image
 
 import nbdiffuse
@@ -21,7 +23,7 @@ from nbdiffuse import resolve
 from nbdiffuse.devices.steps import StepHook
 from nbdiffuse.engine import progress
 from nbdiffuse.engine.progress import Progress
-from nbdiffuse.errors import Interrupted, ParameterError
+from nbdiffuse.errors import CheckpointError, Interrupted, ParameterError
 from nbdiffuse.metadata import image_files
 from nbdiffuse.recipes.presets import preset_of
 from nbdiffuse.recipes.steps import real_steps
@@ -173,3 +175,38 @@ def test_the_program_of_a_chain_gives_the_same_pixels(
     monkeypatch.chdir(tmp_path)
     exec(compile(script.text, "program.py", "exec"), {"__name__": "__main__"})
     assert Image.open(tmp_path / script.results[0]).tobytes() == made.image.tobytes()
+
+
+def write_lora(name: str, family_checkpoints: Path, folder: Path) -> Path:
+    """Write a LoRA of drawn values for a checkpoint's denoiser, as diffusers saves one."""
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(tiny_families.write(name, family_checkpoints))
+    part = "unet" if hasattr(pipeline, "unet") else "transformer"
+    torch.manual_seed(1)
+    denoiser = getattr(pipeline, part)
+    denoiser.add_adapter(LoraConfig(r=2, lora_alpha=2, init_lora_weights=False, target_modules=["to_q", "to_k"]))
+    layers = {f"{part}_lora_layers": get_peft_model_state_dict(denoiser)}
+    pipeline.save_lora_weights(folder, weight_name=f"{name}.safetensors", **layers)
+    return folder / f"{name}.safetensors"
+
+
+@pytest.mark.parametrize("name", [*FLOWS, "lcm"])
+def test_a_lora_is_added_as_diffusers_adds_it(
+    name: str, run: Callable[..., Result], own: Session, family_checkpoints: Path, tmp_path: Path
+) -> None:
+    file = write_lora(name, family_checkpoints, tmp_path)
+    result = own.run(recipe_of(name, "img2img", family_checkpoints, lora=f"{file}:0.7"))
+
+    def add(pipeline: Any) -> None:
+        pipeline.load_lora_weights(str(file))
+        pipeline.fuse_lora(lora_scale=0.7)
+        pipeline.unload_lora_weights()
+
+    _, images = by_hand(name, "img2img", family_checkpoints, add)
+    assert result.image.tobytes() == images[0].tobytes() != run(name, "img2img").image.tobytes()
+
+
+def test_a_lora_of_another_family_is_one_line(own: Session, family_checkpoints: Path, tmp_path: Path) -> None:
+    for name, other in (("flux-dev", "lcm"), ("lcm", "flux-dev"), ("qwenimage", "flux-dev"), ("flux-dev", "qwenimage")):
+        file = write_lora(other, family_checkpoints, tmp_path)
+        with pytest.raises(CheckpointError, match=rf"^The LoRA {other}\.safetensors does not fit .*\.$"):
+            own.run(recipe_of(name, "img2img", family_checkpoints, lora=str(file)))
