@@ -83,6 +83,26 @@ def test_the_line_names_a_strength_that_keeps_the_picture(family_checkpoints: Pa
 
 
 @pytest.mark.parametrize(
+    ("scale", "negative", "line"),
+    [
+        (4.0, None, "`true_cfg_scale` 4 does nothing without `negative_prompt`"),
+        (1.0, "blue", "`negative_prompt` does nothing at `true_cfg_scale` 1"),
+        (4.0, " ", None),
+        (1.0, None, None),
+    ],
+)
+@pytest.mark.parametrize("name", ["flux-dev", "qwenimage"])
+def test_half_of_true_cfg_is_said_where_it_changes_nothing(
+    name: str, scale: float, negative: str | None, line: str | None, own: Session, family_checkpoints: Path
+) -> None:
+    recipe = recipe_of(name, "img2img", family_checkpoints, true_cfg_scale=scale, negative_prompt=negative)
+    notices = before_run(resolve(recipe))
+    plain = recipe.replace(true_cfg_scale=1.0, negative_prompt=None)
+    assert (own.run(recipe).image.tobytes() == own.run(plain).image.tobytes()) == (negative != " ")
+    assert notices == () if line is None else notices[0].startswith(line)
+
+
+@pytest.mark.parametrize(
     ("name", "mode", "values", "line"),
     [
         ("chroma", "inpaint", {}, "`mask_image` must be left out for chroma: diffusers' ChromaInpaintPipeline stops"),

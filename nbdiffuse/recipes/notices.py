@@ -15,7 +15,8 @@ def before_run(recipe: Recipe) -> tuple[str, ...]:
 
     The lines are those that its results carry, so every surface can show them.
     """
-    return (*_trigger(recipe), *_weighting(recipe), *_unknown(recipe), *_unused_picture(recipe), *picture_notices(recipe))
+    of_prompts = (*_trigger(recipe), *_weighting(recipe), *_unknown(recipe), *_half_of_true_cfg(recipe))
+    return (*of_prompts, *_unused_picture(recipe), *picture_notices(recipe))
 
 
 def picture_notices(recipe: Recipe) -> tuple[str, ...]:
@@ -48,6 +49,16 @@ def _unknown(recipe: Recipe) -> list[str]:
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
     way_out = "Full-size models draw it: `%diffuse use hub`, or `--checkpoint` with a hub id or a directory."
     return [f"The small checkpoint {recipe.checkpoint} was never shown {shown}{more}, and draws something else. {way_out}"]
+
+
+def _half_of_true_cfg(recipe: Recipe) -> list[str]:
+    """Say that `true_cfg_scale` and a negative prompt do nothing without each other; diffusers only logs it."""
+    scale = recipe.get("true_cfg_scale")
+    if scale is None or (scale > 1) == bool(recipe.negative_prompt):
+        return []
+    if scale > 1:
+        return [f'`true_cfg_scale` {number_text(scale)} does nothing without `negative_prompt`; a blank, " ", is one.']
+    return [f"`negative_prompt` does nothing at `true_cfg_scale` {number_text(scale)}; give one above 1."]
 
 
 def _unused_picture(recipe: Recipe) -> list[str]:
