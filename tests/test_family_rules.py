@@ -8,15 +8,18 @@ from typing import Any
 import diffusers
 import pytest
 import tiny_families
+import torch
 from family_cases import CASES, FLOWS, picture, recipe_of
 
 from nbdiffuse import resolve
+from nbdiffuse.devices.optimizations import Optimizations, apply
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.families.recognition import recognise
 from nbdiffuse.panels.recipe_panel import Panel
 from nbdiffuse.recipes.notices import before_run
 from nbdiffuse.recipes.steps import real_steps
 from nbdiffuse.recipes.taken_fields import settable
+from nbdiffuse.scripts.writing import Step, of_steps
 from nbdiffuse.sessions.session import Session
 
 UNUSED = "The initial picture is not used"
@@ -126,6 +129,19 @@ def test_what_a_family_does_not_take_is_one_line(
     with pytest.raises(ParameterError) as raised:
         resolve(recipe_of(name, mode, family_checkpoints, **values))
     assert str(raised.value).startswith(line) and "\n" not in str(raised.value)
+
+
+def test_a_transformer_is_compiled_and_its_program_says_so(family_checkpoints: Path) -> None:
+    pipeline = diffusers.FluxPipeline.from_pretrained(tiny_families.write("flux-dev", family_checkpoints))
+    apply(pipeline.components, Optimizations(compile="on", attention="plain"))
+    blocks = [*pipeline.transformer.transformer_blocks, *pipeline.transformer.single_transformer_blocks]
+    assert blocks and all(block._compiled_call_impl is not None for block in blocks)
+    recipe = resolve(recipe_of("flux-dev", "img2img", family_checkpoints))
+    text = of_steps([Step(recipe, {"compile": "on", "attention": "plain", "channels_last": "on"})]).text
+    lines = [line for line in text.splitlines() if "pipeline.transformer" in line]
+    assert len(lines) == 2 and "pipeline.unet" not in text and "AttnProcessor" not in text
+    for line in lines:
+        exec(line, {"pipeline": pipeline, "torch": torch})
 
 
 @pytest.mark.parametrize("name", CASES)
