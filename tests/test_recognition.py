@@ -194,6 +194,19 @@ def test_what_is_no_weights_file_is_left_to_the_loader(content: bytes, tmp_path:
         assert recognise(word) is None
 
 
+@pytest.mark.parametrize(("key", "model"), [("double_blocks.0.a", "flux"), ("joint_blocks.0.a", "stable-diffusion-3")])
+def test_a_single_file_of_a_family_that_is_read_in_another_layout_says_so(key: str, model: str, tmp_path: Path) -> None:
+    file = tmp_path / "it.safetensors"
+    save_file({key: torch.zeros(1, 1)}, file)
+    asked = Recipe(prompt="a", model=model, checkpoint=str(file))
+    for ask in (lambda: preset_of(str(file)), lambda: resolve(asked)):
+        with pytest.raises(
+            ParameterError, match=f"A single file of it is not read here.*`--model {model} --checkpoint ORG/NAME`"
+        ) as caught:
+            ask()
+        assert "This version redraws" not in str(caught.value)
+
+
 def test_ids_that_are_known_by_heart_need_no_hub(scene: Any) -> None:
     for word, kind in WELL_KNOWN.items():
         with pytest.raises(ParameterError) as caught:

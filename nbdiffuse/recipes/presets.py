@@ -137,10 +137,19 @@ def runs_here() -> str:
     return f"This version redraws with: {', '.join(f'{name_for(key)} ({one.title})' for key, one in FAMILIES.items())}."
 
 
+def way_out_of(recognised: Recognised) -> str:
+    """Say what to give in place of weights that are not run: their family in another layout, or another family."""
+    for key, family in FAMILIES.items():
+        if f"a {family.title} checkpoint" in recognised.what:
+            line = "A single file of it is not read here: give its directory or hub id in diffusers' layout,"
+            return f"{line} such as `--model {name_for(key)} --checkpoint ORG/NAME`."
+    return runs_here()
+
+
 def _advice(model: str, found: Recognised | None) -> str:
     if found is not None:
         if not found.family:
-            return f"It is {found.what}. {runs_here()}"
+            return f"It is {found.what}. {way_out_of(found)}"
         return f"It is {named(found)}: write `--model {name_for(found.family)} --checkpoint {model}`."
     if "/" in model:
         first, second = PRESETS["sd15"], PRESETS["sdxl"]
