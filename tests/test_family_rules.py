@@ -114,6 +114,7 @@ def test_half_of_true_cfg_is_said_where_it_changes_nothing(
         ("chroma", "img2img", {"max_sequence_length": 0}, "`max_sequence_length` must be a whole number of tokens"),
         ("chroma", "img2img", {"max_sequence_length": 513}, "`max_sequence_length` must be at most 512 for chroma, got 513."),
         ("flux-dev", "img2img", {"scheduler": "FlowMatchHeunDiscrete"}, "`scheduler` must fit flux"),
+        ("flux-dev", "img2img", {"scheduler": "FlowMatchLCM"}, "`scheduler` must fit flux"),
         ("flux-dev", "img2img", {"width": 72}, "`width` must be a multiple of 16 for flux, got 72"),
         ("lcm", "img2img", {"negative_prompt": "blue"}, "`negative_prompt` is not taken by lcm"),
         ("lcm", "img2img", {"scheduler": "TCD"}, "`scheduler` must fit lcm"),

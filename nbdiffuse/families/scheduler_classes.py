@@ -41,7 +41,8 @@ class SchedulerClass:
     has_sigmas
         Whether it keeps its noise levels in `sigmas`.
     takes_shift
-        Whether its `set_timesteps` is given noise levels and a shift, as Flux and its kin do.
+        Whether its `set_timesteps` is given noise levels and a shift, as Flux and its kin do,
+        and its `step` draws no noise of its own: these pipelines hand it no generator, so no seed would reach it.
     gives_denoised
         Whether its `step` gives the clean latents beside the next ones, as latent consistency models need.
     """
@@ -113,7 +114,9 @@ def scheduler_class(name: str) -> SchedulerClass | None:
         takes_generator="generator" in _arguments(methods.get("step")),
         scales_input="scale_model_input" in methods and not _returns_its_argument(methods["scale_model_input"]),
         has_sigmas=any(isinstance(node, ast.Attribute) and ast.unparse(node) == "self.sigmas" for node in ast.walk(found)),
-        takes_shift={"sigmas", "mu"} <= _arguments(methods.get("set_timesteps")) and "scale_noise" in methods,
+        takes_shift={"sigmas", "mu"} <= _arguments(methods.get("set_timesteps"))
+        and "scale_noise" in methods
+        and not _always_draws(methods["step"]),
         gives_denoised="step" in methods and "denoised=denoised" in ast.unparse(methods["step"]),
     )
 
@@ -156,6 +159,10 @@ def _defaults(init: ast.FunctionDef) -> dict[str, Any]:
 
 def _arguments(function: ast.FunctionDef | None) -> set[str]:
     return {one.arg for one in (*function.args.args, *function.args.kwonlyargs)} if function else set()
+
+
+def _always_draws(step: ast.FunctionDef) -> bool:
+    return any("randn_tensor(" in ast.unparse(line) for line in step.body if not isinstance(line, ast.If))
 
 
 def _returns_its_argument(function: ast.FunctionDef) -> bool:
