@@ -56,8 +56,7 @@ def vae(**more: Any) -> Any:
     ).eval()
 
 
-def sd_unet(**more: Any) -> Any:
-    """Return the UNet of Stable Diffusion, narrow."""
+def _unet(**more: Any) -> Any:
     from diffusers import UNet2DConditionModel
 
     given: dict[str, Any] = {
@@ -82,7 +81,7 @@ _BETAS: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.0008
 def _sdxl(refiner: bool) -> Any:
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
 
-    unet = sd_unet(
+    unet = _unet(
         use_linear_projection=True,
         addition_embed_type="text_time",
         addition_time_embed_dim=8,
@@ -134,7 +133,7 @@ def movq() -> Any:
 def _kandinsky22() -> Any:
     from diffusers import DDPMScheduler, KandinskyV22CombinedPipeline
 
-    unet = sd_unet(
+    unet = _unet(
         out_channels=8,
         norm_num_groups=8,
         down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
@@ -191,7 +190,7 @@ def prior_of_kandinsky() -> dict[str, Any]:
 def _x2_upscaler() -> Any:
     from diffusers import EulerDiscreteScheduler, StableDiffusionLatentUpscalePipeline
 
-    unet = sd_unet(
+    unet = _unet(
         in_channels=8,
         out_channels=5,
         block_out_channels=(32, 64, 64),
@@ -226,7 +225,7 @@ def _x4_upscaler() -> Any:
         vae=vae(block_out_channels=(8, 8, 16), scaling_factor=0.08333, mid_block_add_attention=False),
         text_encoder=text_encoder(),
         tokenizer=tokenizer(),
-        unet=sd_unet(in_channels=7, num_class_embeds=1000),
+        unet=_unet(in_channels=7, num_class_embeds=1000),
         low_res_scheduler=DDPMScheduler(**betas),
         scheduler=DDIMScheduler(
             clip_sample=False, set_alpha_to_one=False, steps_offset=1, prediction_type="v_prediction", **betas

@@ -188,7 +188,7 @@ def _lcm() -> Any:
         vae=tiny.vae(),
         text_encoder=tiny.text_encoder(),
         tokenizer=tiny.tokenizer(),
-        unet=tiny.sd_unet(time_cond_proj_dim=16),
+        unet=tiny._unet(time_cond_proj_dim=16),
         scheduler=diffusers.LCMScheduler(clip_sample=False, set_alpha_to_one=False, **_BETAS),
         safety_checker=None,
         feature_extractor=None,
@@ -211,7 +211,7 @@ def _kandinsky21() -> Any:
         max_position_embeddings=520,
         pad_token_id=1,
     )
-    unet = tiny.sd_unet(
+    unet = tiny._unet(
         out_channels=8,
         down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
         mid_block_type="UNetMidBlock2DSimpleCrossAttn",

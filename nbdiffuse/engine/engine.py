@@ -223,7 +223,8 @@ class Engine:
         if isinstance(recipe.image, Latents):
             arguments["image"] = self._accepted_latents(recipe, recipe.image)
         # Calls without one, such as those of latent consistency models, are not given one.
-        prompts: dict[str, Any] = {"negative_prompt": recipe.negative_prompt or None} if "negative_prompt" in accepted else {}
+        negative = accepted.get("negative_prompt")
+        prompts: dict[str, Any] = {} if negative is None else {"negative_prompt": recipe.negative_prompt or negative.default}
         if recipe.weighs:
             scope, device = self.pipelines.scope(weights_word(recipe)), pipeline._execution_device
             prompts = conditioning.arguments(
