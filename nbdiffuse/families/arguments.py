@@ -16,6 +16,9 @@ ARGUMENTS: Mapping[str, Param] = MappingProxyType(
         "negative_prompt_2": Param(str, "negative prompt of the second text encoder"),
         "aesthetic_score": Param(float, "score the SDXL refiner aims at", 0, 10, 0.5),
         "negative_aesthetic_score": Param(float, "score the SDXL refiner keeps away from", 0, 10, 0.5),
+        "image_guidance_scale": Param(
+            float, "how strongly the picture holds while it is edited; higher stays closer", 1, 100, 0.1, usual=(1, 4)
+        ),
         "prior_guidance_scale": Param(float, "guidance of Kandinsky's prior", 0, 100, 0.5, usual=(1, 20)),
         "prior_num_inference_steps": Param(int, "steps of Kandinsky's prior", 1, 1000, 1, unit="of steps", usual=(1, 100)),
         "noise_level": Param(int, "noise the x4 upscaler adds to its picture", 0, 350, 1),

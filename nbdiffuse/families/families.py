@@ -59,6 +59,17 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 scheduler_needs="generator",
             ),
             Family(
+                key="instruct-pix2pix",
+                title="InstructPix2Pix",
+                unet_channels=(8,),
+                modes=("edit",),
+                classes={"edit": "StableDiffusionInstructPix2PixPipeline"},
+                steps="all",
+                guidance_rows=3,
+                # Its pipeline takes latents of a picture as the VAE makes them, and those of a result are scaled.
+                takes_latents=False,
+            ),
+            Family(
                 key="x2-upscaler",
                 title="the x2 latent upscaler",
                 unet_channels=(8,),

@@ -1,0 +1,197 @@
+"""Instruction editing: words say what to change in a picture; the pixels are those of diffusers' own call."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import tiny
+import torch
+from PIL import Image
+
+import nbdiffuse
+from nbdiffuse import Recipe, Result, Session, embedded, resolve
+from nbdiffuse.engine.batching import ContinuousBatch
+from nbdiffuse.engine.engine import Engine
+from nbdiffuse.errors import Interrupted, ParameterError
+from nbdiffuse.families.recognition import recognise
+from nbdiffuse.pipelines.pipelines import Pipelines
+from nbdiffuse.recipes.presets import PRESETS, preset_of
+from nbdiffuse.runs.program import script_of
+from nbdiffuse.scripts.checking import SAME, check
+
+INSTRUCTION = "put it in the snow"
+
+
+def tiny_instruct_pix2pix() -> Any:
+    return diffusers.StableDiffusionInstructPix2PixPipeline(
+        vae=tiny.vae(),
+        text_encoder=tiny.text_encoder(),
+        tokenizer=tiny.tokenizer(),
+        unet=tiny._unet(in_channels=8),
+        scheduler=diffusers.EulerAncestralDiscreteScheduler(**tiny._BETAS),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def random(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    directory = tmp_path_factory.mktemp("edit") / "random"
+    tiny_instruct_pix2pix().save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture
+def recipe(scene: Any) -> Recipe:
+    return Recipe(model="edit", prompt=INSTRUCTION, image=scene.image, num_inference_steps=4, seed=3)
+
+
+def by_hand(checkpoint: Path, image: Image.Image, **call: Any) -> Image.Image:
+    pipeline = diffusers.StableDiffusionInstructPix2PixPipeline.from_pretrained(checkpoint)
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator("cpu").manual_seed(3)
+    made: Image.Image = pipeline(INSTRUCTION, image=image, num_inference_steps=4, generator=generator, **call).images[0]
+    return made
+
+
+CALLS: list[dict[str, Any]] = [
+    {},
+    {"guidance_scale": 3.0, "image_guidance_scale": 2.0},
+    {"guidance_scale": 1.0},
+    {"negative_prompt": "a jungle", "image_guidance_scale": 1.0},
+]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=str)
+def test_the_embedded_checkpoint_gives_the_pixels_of_the_raw_call(call: dict[str, Any], recipe: Recipe, session: Session) -> None:
+    made = session.run(recipe.replace(**call))
+    assert made.image.tobytes() == by_hand(embedded.path("edit"), recipe.image.image, **call).tobytes()
+
+
+@pytest.mark.parametrize("call", CALLS, ids=str)
+def test_any_checkpoint_of_the_class_gives_the_pixels_of_the_raw_call(call: dict[str, Any], random: Path) -> None:
+    image = Image.linear_gradient("L").resize((96, 64)).convert("RGB")
+    made = Session().run(Recipe(prompt=INSTRUCTION, model=str(random), image=image, num_inference_steps=4, seed=3, **call))
+    assert made.image.tobytes() == by_hand(random, image, **call).tobytes()
+    assert made.recipe.scheduler == "EulerAncestralDiscrete" and made.image.size == image.size
+
+
+def test_the_defaults_are_those_of_the_call(recipe: Recipe) -> None:
+    complete = resolve(Recipe(model="edit", prompt="x", image=recipe.image))
+    assert complete.get("image_guidance_scale") == 1.5 and complete.guidance_scale == 7.5
+    assert complete.num_inference_steps == 100 and complete.strength is None and complete.checkpoint == "edit"
+    assert resolve(recipe.replace(model="timbrooks/instruct-pix2pix")).model == "edit"
+    assert preset_of("edit").hub_checkpoint == "timbrooks/instruct-pix2pix"
+
+
+def test_every_step_is_counted_and_shown(recipe: Recipe, session: Session) -> None:
+    seen: list[Any] = []
+    session.submit(resolve(recipe.replace(scheduler="DDIM")), seen.append).result()
+    assert [(one.step, one.steps) for one in seen] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert seen[0].preview is not None and seen[0].preview.size == (16, 16)
+
+
+def test_a_stop_leaves_the_pipeline_bit_identical(recipe: Recipe, session: Session) -> None:
+    whole = session.run(recipe)
+    engine, stop = session.with_pipelines(Engine), threading.Event()
+    with pytest.raises(Interrupted, match="after step 1 of 4"):
+        engine.run(resolve(recipe.replace(seed=9)), lambda progress: stop.set(), stop)
+    assert session.run(recipe).image.tobytes() == whole.image.tobytes()
+
+
+def test_many_edits_share_calls_of_three_rows_each(recipe: Recipe) -> None:
+    engine, outcomes, rows = Engine(Pipelines("cpu")), dict[int, Any](), list[int]()
+    recipes = [recipe.replace(seed=seed, image_guidance_scale=scale) for seed, scale in ((1, 1.5), (2, 2.0), (3, 1.0))]
+    recipes.append(recipe.replace(guidance_scale=1.0))
+    complete = [resolve(one.replace(scheduler="DDIM")) for one in recipes]
+    unet = engine.pipelines.acquire("edit", "StableDiffusionInstructPix2PixPipeline", "DDIM").unet
+    handle = unet.register_forward_pre_hook(lambda model, args: rows.append(len(args[0])))
+    ContinuousBatch(engine, complete, lambda *told: None, outcomes.__setitem__, threading.Event()).run()
+    handle.remove()
+    assert rows == [10, 10, 10, 10]
+    for index, one in enumerate(complete):
+        alone = engine.run(one, lambda progress: None, threading.Event())
+        difference = np.asarray(outcomes[index].image, int) - np.asarray(alone.image, int)
+        assert np.abs(difference).max() <= 1
+
+
+def test_the_bound_of_a_shared_call_counts_three_rows(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbdiffuse.engine.batching.MAX_ROWS", 6)
+    engine, rows, done = Engine(Pipelines("cpu")), list[int](), list[int]()
+    complete = [resolve(recipe.replace(scheduler="DDIM", num_inference_steps=2, seed=seed)) for seed in range(3)]
+    unet = engine.pipelines.acquire("edit", "StableDiffusionInstructPix2PixPipeline", "DDIM").unet
+    handle = unet.register_forward_pre_hook(lambda model, args: rows.append(len(args[0])))
+    ContinuousBatch(engine, complete, lambda *told: None, lambda index, one: done.append(index), threading.Event()).run()
+    handle.remove()
+    assert rows == [6, 6, 3, 3] and sorted(done) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("surface", ["recipe", "sweep", "chain"])
+def test_strength_is_refused_with_what_to_use(surface: str, recipe: Recipe) -> None:
+    with pytest.raises(ParameterError) as error:
+        if surface == "recipe":
+            nbdiffuse.run(recipe.replace(strength=0.5))
+        elif surface == "sweep":
+            nbdiffuse.sweep(recipe, strength=[0.4, 0.6])
+        else:
+            nbdiffuse.run(Recipe(prompt="a cat") >> recipe.replace(image=None, strength=0.5))
+    assert "has none. Use `image_guidance_scale`" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("model", ["edit", "sd15"])
+def test_what_a_family_does_not_take_is_refused(model: str, recipe: Recipe) -> None:
+    other: dict[str, Any] = {"edit": {"mask_image": recipe.image}, "sd15": {"image_guidance_scale": 2.0}}[model]
+    with pytest.raises(ParameterError, match=f"`{next(iter(other))}` is not taken by {model}"):
+        resolve(recipe.replace(model=model, **other))
+    with pytest.raises(ParameterError, match=r"only edits pictures\. Use %%edit"):
+        resolve(recipe.replace(image=None))
+
+
+def test_image_guidance_below_one_would_turn_all_guidance_off_and_is_refused(recipe: Recipe) -> None:
+    with pytest.raises(ParameterError, match=r"`image_guidance_scale` must be a number in \[1, 100\], got 0.9"):
+        recipe.replace(image_guidance_scale=0.9)
+
+
+def test_latents_of_a_result_are_not_taken_because_the_pipeline_would_not_unscale_them(recipe: Recipe, session: Session) -> None:
+    drawn = session.run(Recipe(prompt="a cat", num_inference_steps=2, seed=1))
+    with pytest.raises(ParameterError, match="`image` must be a picture for edit, got latents"):
+        resolve(recipe.replace(image=drawn.latents))
+
+
+def test_checkpoints_are_told_by_class_and_by_what_the_unet_takes(random: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(random, tmp_path / "other")
+    known = {"StableDiffusionPipeline": "instruct-pix2pix", "StableDiffusionLatentUpscalePipeline": "x2-upscaler"}
+    for name, family in known.items():
+        index = json.loads((random / "model_index.json").read_text())
+        (other / "model_index.json").write_text(json.dumps({**index, "_class_name": name}))
+        found = recognise(str(other))
+        assert found is not None and (found.family, found.in_channels) == (family, 8)
+    found = recognise(str(random))
+    assert found is not None and found.family == "instruct-pix2pix"
+    assert PRESETS["edit"].edits and not PRESETS["x2-upscaler"].edits
+
+
+def test_the_program_gives_the_same_pixels(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = nbdiffuse.run(recipe.replace(image_guidance_scale=2.0))
+    script = script_of(result)
+    assert "StableDiffusionInstructPix2PixPipeline" in script.text and "strength" not in script.text
+    assert "image_guidance_scale=2" in script.text
+    assert check(script, list(result.images)).line == SAME
+
+
+def test_a_file_says_the_recipe(recipe: Recipe, session: Session, tmp_path: Path) -> None:
+    result = session.run(recipe.replace(image_guidance_scale=2.5))
+    result.save(tmp_path / "edited.png")
+    again = nbdiffuse.read(tmp_path / "edited.png").recipe
+    assert again == result.recipe and "strength" not in result.recipe.to_json()
+    assert isinstance(result, Result) and session.run(again.replace(image=recipe.image)).image.tobytes() == result.image.tobytes()
