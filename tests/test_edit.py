@@ -17,12 +17,17 @@ from PIL import Image
 
 import nbdiffuse
 from nbdiffuse import Recipe, Result, Session, embedded, resolve
+from nbdiffuse.cells.chains import parse_chain
+from nbdiffuse.cells.options import completions, help_text, parse_cell
+from nbdiffuse.cells.write import cell_text, chain_text, received
 from nbdiffuse.engine.batching import ContinuousBatch
 from nbdiffuse.engine.engine import Engine
 from nbdiffuse.errors import Interrupted, ParameterError
 from nbdiffuse.families.recognition import recognise
+from nbdiffuse.panels import Panel
 from nbdiffuse.pipelines.pipelines import Pipelines
 from nbdiffuse.recipes.presets import PRESETS, preset_of
+from nbdiffuse.results import result_label
 from nbdiffuse.runs.program import script_of
 from nbdiffuse.scripts.checking import SAME, check
 
@@ -195,3 +200,113 @@ def test_a_file_says_the_recipe(recipe: Recipe, session: Session, tmp_path: Path
     again = nbdiffuse.read(tmp_path / "edited.png").recipe
     assert again == result.recipe and "strength" not in result.recipe.to_json()
     assert isinstance(result, Result) and session.run(again.replace(image=recipe.image)).image.tobytes() == result.image.tobytes()
+
+
+def test_one_call_edits(scene: Any, recipe: Recipe) -> None:
+    made = nbdiffuse.edit(scene.image, INSTRUCTION, num_inference_steps=4, seed=3)
+    assert made.recipe == resolve(recipe) and made.image.tobytes() == nbdiffuse.run(recipe).image.tobytes()
+    with pytest.raises(ParameterError, match="`model` must be one that edits after an instruction, such as edit, got 'sd15'"):
+        nbdiffuse.edit(scene.image, INSTRUCTION, model="sd15")
+
+
+def test_a_cell_is_the_recipe(recipe: Recipe) -> None:
+    asked = recipe.replace(image_guidance_scale=2.0, negative_prompt="a jungle")
+    text = cell_text(asked, {"image": "room"})
+    assert text.startswith("%%edit room --num-inference-steps 4 --seed 3") and "--model" not in text
+    name, line, body = received(text) or ("", "", "")
+    read = parse_cell(name, line, body)
+    assert read.values == {**asked.values(), "image": "room"} and read.values["model"] == "edit"
+    assert cell_text(recipe.replace(model="timbrooks/instruct-pix2pix"), {"image": "a.png"}).startswith(
+        "%%edit a.png --model tim"
+    )
+
+
+@pytest.mark.parametrize("option", ["--strength 0.5", "-s 0.5", "-s=0.5", "--denoising-strength 0.5", "--strength 0.2:1:0.2"])
+def test_a_cell_refuses_strength_in_a_line(option: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        parse_cell("edit", f"room.png {option}", INSTRUCTION)
+    assert "is not an option of %%edit. Editing has no strength. Use `--image-guidance-scale`" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("room.png --model sd15", "`model` must be one that edits after an instruction, such as edit, in %%edit, got 'sd15'"),
+        ("room.png --mask-image m.png", "`%%img2img` takes it: `--mask-image`"),
+        ("room.png --image-cfg-scale 2", "Here it is `--image-guidance-scale`"),
+        ("room.png --prompt x", "The prompt is the body of the cell"),
+        ("room.png --quux 2", "`%%edit?` lists every option"),
+        ("--seed 1", "`image` must stand after %%edit, got none"),
+    ],
+)
+def test_a_mistake_in_a_cell_is_one_line(line: str, message: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        parse_cell("edit", line, INSTRUCTION)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_help_and_completion_name_what_editing_takes_and_no_strength() -> None:
+    text = help_text("edit")
+    assert "strength" not in text and "--image-guidance-scale" in text and "Models: edit." in text
+    assert "mask" not in text and "--strength" in help_text("img2img")
+    assert "--strength" not in (completions("edit", "%%edit a.png --") or [])
+    assert completions("edit", "%%edit a.png --model ") == ["edit"]
+
+
+def test_a_generation_text_in_a_cell_leaves_its_strength_behind() -> None:
+    text = f"{INSTRUCTION}\nSteps: 20, Sampler: Euler, CFG scale: 7, Image CFG scale: 1.2, Seed: 5, Denoising strength: 0.75"
+    values = parse_cell("edit", "room.png", text).values
+    assert values["image_guidance_scale"] == 1.2 and "strength" not in values and values["model"] == "edit"
+
+
+def test_a_grid_of_image_guidance_is_made_of_runs(recipe: Recipe) -> None:
+    grid = nbdiffuse.sweep(recipe, image_guidance_scale=[1.0, 2.0]).run()
+    assert [one.recipe for one in grid] == [resolve(recipe.replace(image_guidance_scale=scale)) for scale in (1.0, 2.0)]
+    assert grid[0].image.tobytes() != grid[1].image.tobytes()
+    assert "image guidance 2" in result_label(grid[1].recipe) and "strength" not in result_label(grid[1].recipe)
+
+
+def test_a_step_of_a_chain_edits_what_the_step_before_drew_and_hands_on_latents(session: Session) -> None:
+    cell = parse_chain("--seed 3 --num-inference-steps 4", "[sd15] a cat\n[edit] put it in the snow\n[sd15 --strength 0.5] a cat")
+    chain = nbdiffuse.Chain(tuple(Recipe(**values) for values in cell.steps))
+    made = nbdiffuse.ChainRun(chain, session=session).run()
+    assert made.arrows == ["pixels: edit takes pictures", "latents"]
+    assert made.results[1].image.tobytes() == by_hand(embedded.path("edit"), made.results[0].image).tobytes()
+    assert parse_chain("", chain_text(chain, [{}, {}, {}]).split("\n", 1)[1]).steps[1]["model"] == "edit"
+
+
+def test_a_panel_has_image_guidance_in_the_place_of_strength(recipe: Recipe, session: Session) -> None:
+    panel = Panel(Recipe(prompt="a cat", image=recipe.image, strength=0.5, seed=3), session, {"room": recipe.image.image})
+
+    def first() -> list[str]:
+        panel._thread.settle()
+        shown = panel._controls._first.children
+        return [name for name, control in panel._controls._made.items() if control.widget in shown]
+
+    assert "strength" in first() and "image_guidance_scale" not in first()
+    panel._controls._control("model").widget.value = "edit"
+    assert "strength" not in first() and "image_guidance_scale" in first()
+    scale = panel._controls._control("image_guidance_scale")
+    assert scale._box.value == 1.5 and (scale._slider.min, scale._slider.max) == (1, 4)
+    scale._slider.value = 2.5
+    panel._thread.settle()
+    assert panel.recipe == Recipe(model="edit", prompt="a cat", image=recipe.image, image_guidance_scale=2.5, seed=3)
+    assert panel.cell == "%%edit room --seed 3 --image-guidance-scale 2.5\na cat"
+    panel._controls._control("model").widget.value = "sd15"
+    assert "strength" in first() and panel.recipe.strength == 0.5
+    panel.stop()
+
+
+def test_the_magic_edits_in_a_notebook(kernel: Any) -> None:
+    outcome = kernel.run(f"%%edit start -n 2 --seed 1 --image-guidance-scale 2 --out edited\n{INSTRUCTION}")
+    assert outcome.ok and "edit: initial image | result" in outcome.texts()[-1]
+    made = kernel.run("print(edited.recipe.model, edited.recipe.get('image_guidance_scale'), edited.recipe.strength)")
+    assert made.stream.strip() == "edit 2.0 None"
+    assert "--image-guidance-scale" in json.dumps(kernel.run("%%edit?").reply["payload"])
+    refused = kernel.run(f"%%edit start --strength 0.5\n{INSTRUCTION}")
+    assert not refused.ok and "Editing has no strength" in refused.reply["evalue"]
+    grid = kernel.run(f"%%edit start -n 2 --seed 1 --image-guidance-scale 1,2 --out grid\n{INSTRUCTION}\nNegative prompt: night")
+    assert grid.ok and kernel.run("print(len(grid))").stream.strip() == "2"
+    code = "%%edit start --image"
+    kernel.client.complete(code, len(code))
+    assert "--image-guidance-scale" in kernel.client.get_shell_msg(timeout=20)["content"]["matches"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import ParameterError
 from ..families.arguments import ARGUMENTS
 from ..families.diffusers_classes import call_defaults
+from ..families.families import FAMILIES
 from ..families.family import ONLY_WITH_PICTURE
 from .fields import OF_PARTS, PARTS, SINGLE, names_of, numbered, of_first
 from .preset import Preset
@@ -40,6 +41,12 @@ def _not_taken(name: str, preset: Preset) -> str:
 def _has_shape(recipe: Recipe) -> bool:
     """Tell whether a picture without an initial one gives the size its proportions."""
     return bool(recipe.controlnets) and recipe.get("control_image") is not None
+
+
+def fields_for(task: str) -> frozenset[str]:
+    """Return the fields that some family takes for a task, one of `preset.TASKS`."""
+    presets = (Preset(name=key, family=key) for key, family in FAMILIES.items() if task in family.pipelines)
+    return frozenset().union(*map(_taken, presets))
 
 
 def _taken(preset: Preset) -> set[str]:
