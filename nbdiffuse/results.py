@@ -196,4 +196,4 @@ def result_label(recipe: Recipe) -> str:
     guidance = "" if recipe.guidance_scale is None else f"guidance {number_text(recipe.guidance_scale)}  "
     kept = recipe.get("image_guidance_scale")
     image = "" if kept is None else f"image guidance {number_text(kept)}  "
-    return f"{strength}{guidance}{image}seed {recipe.seed}\n{weights_label(recipe)}"
+    return f"{strength}{guidance}seed {recipe.seed}\n{image}{weights_label(recipe)}"

@@ -26,6 +26,7 @@ from nbdiffuse.errors import Interrupted, ParameterError
 from nbdiffuse.families.recognition import recognise
 from nbdiffuse.panels import Panel
 from nbdiffuse.pipelines.pipelines import Pipelines
+from nbdiffuse.prompts.unknown_words import unknown_words
 from nbdiffuse.recipes.presets import PRESETS, preset_of
 from nbdiffuse.results import result_label
 from nbdiffuse.runs.program import script_of
@@ -310,3 +311,10 @@ def test_the_magic_edits_in_a_notebook(kernel: Any) -> None:
     code = "%%edit start --image"
     kernel.client.complete(code, len(code))
     assert "--image-guidance-scale" in kernel.client.get_shell_msg(timeout=20)["content"]["matches"]
+
+
+@pytest.mark.parametrize(
+    ("instruction", "unknown"), [("make it warm", ""), ("turn the cat into a dog", "dog"), ("give it a red hat", "hat")]
+)
+def test_words_that_ask_for_a_change_are_no_things_that_the_small_checkpoint_cannot_draw(instruction: str, unknown: str) -> None:
+    assert unknown_words(instruction) == ((unknown,) if unknown else ())
