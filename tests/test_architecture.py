@@ -37,7 +37,7 @@ ROOMS = {
         "layouts completeness failures single_file priors lora_families hub locate lora_layers lora_products lora_fusion adapters"
         " loading latent_space"
     ),
-    "pipelines": "loaded_model model_cache lookups assembly previews pipelines depth scorers",
+    "pipelines": "loaded_model model_cache lookups assembly previews packed_latents pipelines depth scorers",
     "engine": "model_calls embedding_cache conditioning tokenization progress notices engine batched_models batching",
     "scripts": "statements listing calls loading weighting writing checking loopbacks sweeps",
     "sessions": "waiting remote executor_errors session runners history",

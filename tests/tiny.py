@@ -56,7 +56,8 @@ def vae(**more: Any) -> Any:
     ).eval()
 
 
-def _unet(**more: Any) -> Any:
+def sd_unet(**more: Any) -> Any:
+    """Return the UNet of Stable Diffusion, narrow."""
     from diffusers import UNet2DConditionModel
 
     given: dict[str, Any] = {
@@ -81,7 +82,7 @@ _BETAS: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.0008
 def _sdxl(refiner: bool) -> Any:
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
 
-    unet = _unet(
+    unet = sd_unet(
         use_linear_projection=True,
         addition_embed_type="text_time",
         addition_time_embed_dim=8,
@@ -113,11 +114,27 @@ def _sdxl(refiner: bool) -> Any:
     )
 
 
-def _kandinsky22() -> Any:
-    from diffusers import DDPMScheduler, KandinskyV22CombinedPipeline, PriorTransformer, UnCLIPScheduler, VQModel
-    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+def movq() -> Any:
+    """Return Kandinsky's autoencoder; its norms have 32 groups, so no level is narrower."""
+    from diffusers import VQModel
 
-    unet = _unet(
+    return VQModel(
+        latent_channels=4,
+        vq_embed_dim=4,
+        num_vq_embeddings=32,
+        norm_type="spatial",
+        norm_num_groups=16,
+        block_out_channels=(32, 32, 32, 32),
+        layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 3 + ("AttnDownEncoderBlock2D",),
+        up_block_types=("AttnUpDecoderBlock2D",) + ("UpDecoderBlock2D",) * 3,
+    ).eval()
+
+
+def _kandinsky22() -> Any:
+    from diffusers import DDPMScheduler, KandinskyV22CombinedPipeline
+
+    unet = sd_unet(
         out_channels=8,
         norm_num_groups=8,
         down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
@@ -129,17 +146,21 @@ def _kandinsky22() -> Any:
         attention_head_dim=8,
         resnet_time_scale_shift="scale_shift",
     )
-    movq = VQModel(
-        latent_channels=4,
-        vq_embed_dim=4,
-        num_vq_embeddings=32,
-        norm_type="spatial",
-        norm_num_groups=16,
-        block_out_channels=(32, 32, 32, 32),
-        layers_per_block=1,
-        down_block_types=("DownEncoderBlock2D",) * 3 + ("AttnDownEncoderBlock2D",),
-        up_block_types=("AttnUpDecoderBlock2D",) + ("UpDecoderBlock2D",) * 3,
-    ).eval()
+    return KandinskyV22CombinedPipeline(
+        unet=unet,
+        scheduler=DDPMScheduler(
+            beta_schedule="linear", beta_start=0.00085, beta_end=0.012, variance_type="fixed_small", clip_sample=False
+        ),
+        movq=movq(),
+        **prior_of_kandinsky(),
+    )
+
+
+def prior_of_kandinsky() -> dict[str, Any]:
+    """Return the components of Kandinsky's prior, which draws the picture's embedding, for 2.1 and 2.2."""
+    from diffusers import PriorTransformer, UnCLIPScheduler
+    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+
     prior = PriorTransformer(
         num_attention_heads=2, attention_head_dim=16, num_layers=1, embedding_dim=32, num_embeddings=77, additional_embeddings=4
     ).eval()
@@ -155,27 +176,22 @@ def _kandinsky22() -> Any:
             projection_dim=32,
         )
     ).eval()
-    return KandinskyV22CombinedPipeline(
-        unet=unet,
-        scheduler=DDPMScheduler(
-            beta_schedule="linear", beta_start=0.00085, beta_end=0.012, variance_type="fixed_small", clip_sample=False
-        ),
-        movq=movq,
-        prior_prior=prior,
-        prior_image_encoder=vision,
-        prior_text_encoder=text_encoder(projected=True),
-        prior_tokenizer=tokenizer(),
-        prior_scheduler=UnCLIPScheduler(
+    return {
+        "prior_prior": prior,
+        "prior_image_encoder": vision,
+        "prior_text_encoder": text_encoder(projected=True),
+        "prior_tokenizer": tokenizer(),
+        "prior_scheduler": UnCLIPScheduler(
             variance_type="fixed_small_log", prediction_type="sample", num_train_timesteps=1000, clip_sample_range=5.0
         ),
-        prior_image_processor=CLIPImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}),
-    )
+        "prior_image_processor": CLIPImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}),
+    }
 
 
 def _x2_upscaler() -> Any:
     from diffusers import EulerDiscreteScheduler, StableDiffusionLatentUpscalePipeline
 
-    unet = _unet(
+    unet = sd_unet(
         in_channels=8,
         out_channels=5,
         block_out_channels=(32, 64, 64),
@@ -210,7 +226,7 @@ def _x4_upscaler() -> Any:
         vae=vae(block_out_channels=(8, 8, 16), scaling_factor=0.08333, mid_block_add_attention=False),
         text_encoder=text_encoder(),
         tokenizer=tokenizer(),
-        unet=_unet(in_channels=7, num_class_embeds=1000),
+        unet=sd_unet(in_channels=7, num_class_embeds=1000),
         low_res_scheduler=DDPMScheduler(**betas),
         scheduler=DDIMScheduler(
             clip_sample=False, set_alpha_to_one=False, steps_offset=1, prediction_type="v_prediction", **betas

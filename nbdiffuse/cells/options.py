@@ -15,7 +15,7 @@ from ..recipes import prompt_loras
 from ..recipes.fields import of_first
 from ..recipes.lora import JOINT
 from ..recipes.preset import SCHEDULERS
-from ..recipes.presets import EDIT, PRESETS, preset_of
+from ..recipes.presets import EDIT, PRESETS, model_names, preset_of
 from ..sweeps.axes import alternatives, values_of
 from .flags import Parser, fields_of, flag, named_option, parser_of, unknown_option, words_of
 from .variables import named_value, pictures_typed, template_notice, values_typed
@@ -228,14 +228,17 @@ def help_text(task: str) -> str:
         names = f"{param.short}, {flag(name)}" if param.short else flag(name)
         lines.append(f"  {names:<28} {param.help}; {param.rule}")
     lines += [f"  {flag(name):<28} {text}" for name, text in CELL_OPTIONS.items()]
-    lines += ["", "Models: " + ", ".join(models_of(task)) + "."]
+    named = models_of(task)
+    lines += ["", "Models: " + ", ".join(name for name in named if name in PRESETS)]
+    given = ", ".join(name for name in named if name not in PRESETS)
+    lines[-1] += f"; with weights given by --checkpoint also {given}." if given else "."
     lines += ["Schedulers: " + ", ".join(SCHEDULERS) + "."]
     return "\n".join(lines)
 
 
 def models_of(task: str) -> tuple[str, ...]:
     """Return the presets that are named for a magic: those that edit for `%%edit`, else all."""
-    return tuple(name for name, preset in PRESETS.items() if task != "edit" or preset.edits)
+    return tuple(name for name in model_names() if task != "edit" or preset_of(name).edits)
 
 
 def completions(task: str, text_before: str) -> list[str] | None:

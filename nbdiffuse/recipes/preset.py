@@ -84,6 +84,26 @@ class Preset:
         return self._family.takes_latents
 
     @property
+    def packed(self) -> bool:
+        """Whether a step's latents are a row of patches, see `Family`."""
+        return self._family.packed
+
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """Modes that diffusers cannot run, each with what is wrong."""
+        return self._family.broken
+
+    @property
+    def square(self) -> bool:
+        """Whether its img2img pipeline runs squares alone."""
+        return self._family.square
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        """Greatest values of arguments that its calls take, see `Family`."""
+        return self._family.limits
+
+    @property
     def scheduler_kind(self) -> str:
         """Kind of scheduler that it runs on: "noise" or "flow"."""
         return self._family.scheduler

@@ -89,6 +89,17 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     }
 )
 """Every preset, by name."""
+_WITH_PRESET = frozenset(preset.family for preset in PRESETS.values())
+
+
+def model_names() -> tuple[str, ...]:
+    """Return what `model` may be called: every preset, and every family whose weights are given by `checkpoint`."""
+    return (*PRESETS, *(key for key in FAMILIES if key not in _WITH_PRESET))
+
+
+def is_named(model: str) -> bool:
+    """Tell whether `model` is the name of a preset or of a family, and neither a hub id nor a directory."""
+    return model in PRESETS or model in FAMILIES
 
 
 def preset_of(model: str) -> Preset:
@@ -142,16 +153,25 @@ def runs_here() -> str:
     return f"This version redraws with: {', '.join(f'{name_for(key)} ({one.title})' for key, one in FAMILIES.items())}."
 
 
+def way_out_of(recognised: Recognised) -> str:
+    """Say what to give in place of weights that are not run: their family in another layout, or another family."""
+    for key, family in FAMILIES.items():
+        if f"a {family.title} checkpoint" in recognised.what:
+            line = "A single file of it is not read here: give its directory or hub id in diffusers' layout,"
+            return f"{line} such as `--model {name_for(key)} --checkpoint ORG/NAME`."
+    return runs_here()
+
+
 def _advice(model: str, found: Recognised | None) -> str:
     if found is not None:
         if not found.family:
-            return f"It is {found.what}. {runs_here()}"
+            return f"It is {found.what}. {way_out_of(found)}"
         return f"It is {named(found)}: write `--model {name_for(found.family)} --checkpoint {model}`."
     if "/" in model:
         first, second = PRESETS["sd15"], PRESETS["sdxl"]
         ways = f"`--model {first.name} --checkpoint {model}` for {first.title}, `--model {second.name}` for {second.title}"
         return f"Name the family of its weights too: {ways}; its page on the hub says which."
-    return did_you_mean(model, PRESETS)
+    return did_you_mean(model, model_names())
 
 
 def _recognised(model: str) -> Recognised | None:

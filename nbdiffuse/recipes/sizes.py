@@ -44,6 +44,9 @@ def result_size(recipe: Recipe, preset: Preset, origin: WeightsSource) -> Size:
         limit=origin.native_size,
         mode=recipe.resize_mode or "fit",
     )
+    if preset.square and width != height:
+        way_out = "Give `width` and `height` alike, and `resize_mode` crop, pad or stretch."
+        raise ParameterError(f"`image` must be square for {preset.name}, got {width}x{height}. {way_out}")
     return width * scale, height * scale
 
 

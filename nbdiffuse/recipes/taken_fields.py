@@ -21,6 +21,8 @@ def refuse_untaken(recipe: Recipe, preset: Preset) -> None:
     if preset.task(recipe) not in preset.pipelines:
         does, magic = ("edits", "%%edit") if preset.edits else ("redraws", "%%img2img")
         raise ParameterError(f"`image` must be given: {preset.title} only {does} pictures. Use {magic}.")
+    if preset.mode(recipe) in preset.broken:
+        raise ParameterError(f"`mask_image` must be left out for {preset.name}: {preset.broken[preset.mode(recipe)]}.")
     taken = _taken(preset)
     for name in recipe.values():
         if of_first(name) not in taken and not _is_taken_by_call(name, recipe, preset):

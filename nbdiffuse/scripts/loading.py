@@ -81,8 +81,11 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
     _schedule(listing, word, recipe.scheduler)
     if device != "cpu":
         listing.add(f"pipeline.to({literal(device)})")
+    transformer = "transformer" in index_of(word)
     for (optimization, position), line in OPTIMIZATIONS.items():
-        if machine.get(optimization) == position:
+        # A transformer keeps its own attention, see `optimizations.apply`.
+        if machine.get(optimization) == position and not (transformer and optimization == "attention"):
+            line = line.replace("pipeline.unet", "pipeline.transformer") if transformer else line
             if "AttnProcessor" in line:
                 listing.use("diffusers.models.attention_processor", "AttnProcessor")
             listing.add(line)

@@ -172,6 +172,10 @@ def _write_step(listing: Listing, step: Step, later: bool, to_latents: bool) -> 
     lines = calls.arguments(recipe, sources, embeddings=embeddings)
     if to_latents:
         calls.run(listing, [*lines, 'output_type="latent"'], literal(recipe.seed), "latents")
+        if preset_of(recipe.model).packed:
+            listing.add("# They come as a row of patches, and go on as a picture.")
+            laid_out = f"latents[None], {recipe.height}, {recipe.width}, pipeline.vae_scale_factor"
+            listing.add(f"latents = pipeline._unpack_latents({laid_out})")
     else:
         calls.run(listing, lines, literal(recipe.seed), overlay=calls.overlay_of(recipe, sources))
 

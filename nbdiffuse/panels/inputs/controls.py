@@ -11,7 +11,7 @@ from ...errors import NbdiffuseError, ParameterError, again
 from ...images.picture import Picture
 from ...recipes.defaults import default_values
 from ...recipes.fields import of_first
-from ...recipes.presets import PRESETS, preset_of
+from ...recipes.presets import model_names, preset_of
 from ...recipes.recipe import PARAMS, PROMPTS, Recipe
 from ...recipes.resolve import BLANK, resolve
 from ...recipes.taken_fields import settable
@@ -20,7 +20,7 @@ from ..runtime.closing import close
 from ..runtime.events import on_click, on_user_change
 from .image_input import PanelContext, PictureControl
 from .number_controls import NumberControl, StrengthControl
-from .text_controls import OPEN, ChoiceControl, SeedControl, SizeControl, TextControl
+from .text_controls import OPEN, ChoiceControl, SeedControl, SizeControl, SwitchControl, TextControl
 
 FIRST = (
     "image",
@@ -201,7 +201,7 @@ class Controls:
 
     def _choices(self, name: str) -> tuple[str, ...]:
         preset = preset_of(self.asked.model)
-        return {"model": tuple(PRESETS), "scheduler": preset.schedulers}.get(name, (OPEN, *preset.controlnets))
+        return {"model": model_names(), "scheduler": preset.schedulers}.get(name, (OPEN, *preset.controlnets))
 
     def _place(self, box: Any, names: list[str]) -> None:
         children = tuple(self._control(name).widget for name in names)
@@ -232,6 +232,8 @@ class Controls:
             return kinds[name](name, param, self._thread, take)
         if param.kind in (int, float):
             return NumberControl(name, param, self._thread, take)
+        if param.kind is bool:
+            return SwitchControl(name, param, self._thread, take)
         if name in OPENED:
             return ChoiceControl(name, param, self._thread, take, (OPEN, *(param.choices or ())))
         choice = param.choices or of_first(name) in CHOSEN
