@@ -53,7 +53,7 @@ LAYOUTS: dict[str, tuple[dict[str, str | None], dict[str, Any], str]] = {
     "FluxPipeline": (FLUX, {}, "flux"),
     "ChromaInpaintPipeline": ({**FLUX, "transformer": "ChromaTransformer2DModel"}, {}, "chroma"),
     "QwenImageImg2ImgPipeline": ({**FLUX, "transformer": "QwenImageTransformer2DModel"}, {}, "qwenimage"),
-    "FluxKontextPipeline": (FLUX, {}, ""),
+    "FluxKontextPipeline": (FLUX, {}, "flux-kontext"),
     "QwenImageEditPipeline": ({**FLUX, "transformer": "QwenImageTransformer2DModel"}, {}, ""),
     "ZImagePipeline": ({**FLUX, "transformer": "ZImageTransformer2DModel"}, {}, "z-image"),
     "PixArtSigmaPipeline": ({**FLUX, "transformer": "PixArtTransformer2DModel"}, {}, ""),

@@ -65,7 +65,7 @@ def _from_signatures() -> Mapping[str, Param]:
     return MappingProxyType(found)
 
 
-NOT_ARGUMENTS = frozenset({"output_type", "return_dict", "num_images_per_prompt"})
+NOT_ARGUMENTS = frozenset({"output_type", "return_dict", "num_images_per_prompt", "max_area"})
 """What a call takes and this package decides itself."""
 
 

@@ -61,6 +61,10 @@ class Family:
         Both sides of what its pipelines are given are multiples of this, in pixels, unless a checkpoint says more.
     size_arguments
         Arguments of the img2img call that take the size, each with the recipe's field; empty where the picture decides.
+    area_argument
+        Argument of its calls that takes the number of pixels, where height and width only give the proportions.
+    fixed
+        Arguments that its calls are always given.
     guidance_rows
         Rows of one model call with guidance: 2 for one with the prompt and one without.
     square
@@ -101,6 +105,8 @@ class Family:
     steps: str = "floor"
     size_multiple: int = 8
     size_arguments: Mapping[str, str] = field(default_factory=dict)
+    area_argument: str = ""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
     guidance_rows: int = 2
     square: bool = False
     scale: int = 1

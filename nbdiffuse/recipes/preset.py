@@ -123,6 +123,11 @@ class Preset:
         """Whether the same number of steps is the same picture, whatever the strength."""
         return self._family.strength_is_start
 
+    def constants(self, width: int, height: int) -> dict[str, Any]:
+        """Return the arguments of its calls that no field holds, for a result of a size in pixels."""
+        area = self._family.area_argument
+        return {**({area: width * height} if area else {}), **self._family.fixed}
+
     @property
     def guidance_rows(self) -> int:
         """Rows of one model call of a recipe with guidance."""
