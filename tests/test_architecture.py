@@ -43,7 +43,7 @@ ROOMS = {
     "sessions": "waiting remote executor_errors session runners history",
     "runs": (
         "notices consistency outcomes grid_display grid_metrics records heatmaps grid chain_step latent_transfer chain_run"
-        " loopback chain_grid sweep_api consent replay verify program"
+        " loopback editing chain_grid sweep_api consent replay verify program"
     ),
     "cells": "flags variables options chains loopbacks reference write from_file",
     "magics": "interrupts history_commands live_display commands notebook_variables completion magics extension",

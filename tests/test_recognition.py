@@ -44,7 +44,7 @@ LAYOUTS: dict[str, tuple[dict[str, str | None], dict[str, Any], str]] = {
     "KandinskyV22Pipeline": ({"unet": "UNet2DConditionModel", "movq": "VQModel"}, {"in_channels": 4}, "kandinsky22"),
     "StableDiffusionUpscalePipeline": (SD, {"in_channels": 7}, "x4-upscaler"),
     "StableDiffusionLatentUpscalePipeline": (SD, {"in_channels": 8}, "x2-upscaler"),
-    "StableDiffusionInstructPix2PixPipeline": (SD, {"in_channels": 8}, ""),
+    "StableDiffusionInstructPix2PixPipeline": (SD, {"in_channels": 8}, "edit"),
     "StableDiffusionXLInstructPix2PixPipeline": (XL, {"in_channels": 8}, ""),
     "StableDiffusionDepth2ImgPipeline": (SD, {"in_channels": 5}, ""),
     "StableDiffusionImageVariationPipeline": ({**SD, "text_encoder": None, "image_encoder": "CLIPVisionModel"}, {}, ""),
@@ -53,7 +53,7 @@ LAYOUTS: dict[str, tuple[dict[str, str | None], dict[str, Any], str]] = {
     "FluxPipeline": (FLUX, {}, "flux"),
     "ChromaInpaintPipeline": ({**FLUX, "transformer": "ChromaTransformer2DModel"}, {}, "chroma"),
     "QwenImageImg2ImgPipeline": ({**FLUX, "transformer": "QwenImageTransformer2DModel"}, {}, "qwenimage"),
-    "FluxKontextPipeline": (FLUX, {}, ""),
+    "FluxKontextPipeline": (FLUX, {}, "flux-kontext"),
     "QwenImageEditPipeline": ({**FLUX, "transformer": "QwenImageTransformer2DModel"}, {}, ""),
     "ZImagePipeline": ({**FLUX, "transformer": "ZImageTransformer2DModel"}, {}, "z-image"),
     "PixArtSigmaPipeline": ({**FLUX, "transformer": "PixArtTransformer2DModel"}, {}, ""),
@@ -114,9 +114,7 @@ def test_a_model_that_is_a_directory_is_its_family_or_says_what_it_is(name: str,
     assert "--model sd15 --checkpoint" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("channels", "purpose"), [(5, "depth-to-image"), (7, "upscaling"), (8, "InstructPix2Pix"), (13, "something else")]
-)
+@pytest.mark.parametrize(("channels", "purpose"), [(5, "depth-to-image"), (7, "upscaling"), (13, "something else")])
 def test_a_unet_with_other_inputs_is_told_by_its_channels(channels: int, purpose: str, tmp_path: Path, scene: Any) -> None:
     folder = write(tmp_path / "it", "StableDiffusionPipeline", SD, {"in_channels": channels})
     with pytest.raises(ParameterError, match=f"its UNet takes {channels} channels, for {purpose}"):
@@ -133,7 +131,7 @@ FILES: dict[str, tuple[dict[str, list[int]], str, str]] = {
     ),
     "InstructPix2Pix": (
         {f"{LDM}input_blocks.0.0.weight": [320, 8, 3, 3], "cond_stage_model.transformer.x": [1], **VAE},
-        "sd15",
+        "edit",
         "",
     ),
     "SD 2": ({f"{LDM}input_blocks.0.0.weight": [320, 4, 3, 3], "cond_stage_model.model.x": [1], **VAE}, "sd15", ""),

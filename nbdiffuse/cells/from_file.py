@@ -20,7 +20,6 @@ from ..prompts import dialects
 from ..recipes import prompt_loras
 from ..recipes.chain import Chain
 from ..recipes.fields import names_of
-from ..recipes.preset import mode_of
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
 from ..recipes.taken_fields import ALWAYS
@@ -183,7 +182,8 @@ def _step(values: dict[str, Any], left: list[str], *, redraws: bool, keeps_size:
         values.pop("model")
         preset = preset_of(Recipe().model)
     trial = Recipe(**{**values, "image": _MISSING if redraws else None})
-    taken = ALWAYS | set(preset.defaults_for(mode_of(trial))) | {*names_of("controlnets"), *names_of("mask"), *names_of("loras")}
+    taken = ALWAYS | set(preset.defaults_for(preset.mode(trial)))
+    taken |= {*names_of("controlnets"), *names_of("mask"), *names_of("loras")}
     for name in [name for name in values if name not in taken]:
         left.append(f"Not carried over: {name}: {str(values.pop(name))[:80]!r}, {preset.name} does not take it.")
     if values.get("scheduler") not in (None, *preset.schedulers):

@@ -220,6 +220,7 @@ class Engine:
         fields = call_fields(recipe, accepted)
         values = {name: [pictures.get(field, recipe.get(field)) for field in held] for name, held in fields.items()}
         arguments = {name: held if len(held) > 1 else held[0] for name, held in values.items()}
+        arguments |= preset_of(recipe.model).constants(recipe.width or 0, recipe.height or 0)
         if isinstance(recipe.image, Latents):
             arguments["image"] = self._accepted_latents(recipe, recipe.image)
         # Calls without one, such as those of latent consistency models, are not given one.

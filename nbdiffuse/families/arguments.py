@@ -16,6 +16,9 @@ ARGUMENTS: Mapping[str, Param] = MappingProxyType(
         "negative_prompt_2": Param(str, "negative prompt of the second text encoder"),
         "aesthetic_score": Param(float, "score the SDXL refiner aims at", 0, 10, 0.5),
         "negative_aesthetic_score": Param(float, "score the SDXL refiner keeps away from", 0, 10, 0.5),
+        "image_guidance_scale": Param(
+            float, "how strongly the picture holds while it is edited; higher stays closer", 1, 100, 0.1, usual=(1, 4)
+        ),
         "true_cfg_scale": Param(
             float, "pull away from the negative prompt, where there is one; 1 is none", 0, 100, 0.5, usual=(1, 10)
         ),
@@ -62,7 +65,7 @@ def _from_signatures() -> Mapping[str, Param]:
     return MappingProxyType(found)
 
 
-NOT_ARGUMENTS = frozenset({"output_type", "return_dict", "num_images_per_prompt"})
+NOT_ARGUMENTS = frozenset({"output_type", "return_dict", "num_images_per_prompt", "max_area"})
 """What a call takes and this package decides itself."""
 
 

@@ -140,6 +140,36 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 left_out=_WEIGHTING,
             ),
             Family(
+                key="flux-kontext",
+                title="Flux Kontext",
+                modes=("edit",),
+                steps="all",
+                size_multiple=16,
+                size_arguments=_HEIGHT_WIDTH,
+                area_argument="max_area",
+                # Else the picture is brought to one of the sizes near a megapixel that it was trained on.
+                fixed={"_auto_resize": False},
+                scheduler="flow",
+                scheduler_needs="shift",
+                packed=True,
+                left_out=_WEIGHTING,
+                limits=_T5_LENGTH,
+            ),
+            Family(
+                key="flux2-klein",
+                title="Flux 2 Klein",
+                modes=("txt2img", "edit"),
+                steps="all",
+                size_multiple=16,
+                size_arguments=_HEIGHT_WIDTH,
+                # Its latents are patches that its VAE's batch norm has scaled; its pipeline takes pictures alone.
+                takes_latents=False,
+                scheduler="flow",
+                scheduler_needs="shift",
+                left_out=_WEIGHTING,
+                limits=_T5_LENGTH,
+            ),
+            Family(
                 key="kandinsky22",
                 title="Kandinsky 2.2",
                 saved_as=("KandinskyV22",),
@@ -151,6 +181,17 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 # Its img2img pipeline encodes whatever it is given.
                 takes_latents=False,
                 scheduler_needs="generator",
+            ),
+            Family(
+                key="instruct-pix2pix",
+                title="InstructPix2Pix",
+                unet_channels=(8,),
+                modes=("edit",),
+                classes={"edit": "StableDiffusionInstructPix2PixPipeline"},
+                steps="all",
+                guidance_rows=3,
+                # Its pipeline takes latents of a picture as the VAE makes them, and those of a result are scaled.
+                takes_latents=False,
             ),
             Family(
                 key="x2-upscaler",

@@ -18,13 +18,23 @@ MODES = {
     "img2img+mask": ("inpaint", ""),
     "txt2img+controlnet": ("txt2img", "-controlnet"),
     "img2img+controlnet": ("img2img", "-controlnet"),
+    "edit": ("img2img", ""),
 }
 """Ways to run a family, each with the task and the ending of the key under which diffusers' automatic classes know it."""
 CALLED = ("strength", "guidance_scale", "num_inference_steps", "controlnet_conditioning_scale", *ARGUMENTS)
 """Fields of a recipe whose default is the pipeline call's own."""
 WHOLE_RUN = {"control_guidance_start": 0.0, "control_guidance_end": 1.0}
 ONLY_WITH_PICTURE = frozenset(
-    {"image", "strength", "resize_mode", "mask_image", "mask_overlay", "aesthetic_score", "negative_aesthetic_score"}
+    {
+        "image",
+        "strength",
+        "image_guidance_scale",
+        "resize_mode",
+        "mask_image",
+        "mask_overlay",
+        "aesthetic_score",
+        "negative_aesthetic_score",
+    }
 )
 """Fields that need an initial picture."""
 
@@ -51,6 +61,12 @@ class Family:
         Both sides of what its pipelines are given are multiples of this, in pixels, unless a checkpoint says more.
     size_arguments
         Arguments of the img2img call that take the size, each with the recipe's field; empty where the picture decides.
+    area_argument
+        Argument of its calls that takes the number of pixels, where height and width only give the proportions.
+    fixed
+        Arguments that its calls are always given.
+    guidance_rows
+        Rows of one model call with guidance: 2 for one with the prompt and one without.
     square
         Whether its img2img pipeline runs squares alone.
     scale
@@ -89,6 +105,9 @@ class Family:
     steps: str = "floor"
     size_multiple: int = 8
     size_arguments: Mapping[str, str] = field(default_factory=dict)
+    area_argument: str = ""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    guidance_rows: int = 2
     square: bool = False
     scale: int = 1
     takes_latents: bool = True

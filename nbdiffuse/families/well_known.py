@@ -34,7 +34,6 @@ WELL_KNOWN: Mapping[str, str] = MappingProxyType(
         "SimianLuo/LCM_Dreamshaper_v7": "LatentConsistencyModelPipeline",
         "stabilityai/stable-cascade": "StableCascadeDecoderPipeline",
         "DeepFloyd/IF-I-XL-v1.0": "IFPipeline",
-        "timbrooks/instruct-pix2pix": "StableDiffusionInstructPix2PixPipeline",
         "diffusers/sdxl-instructpix2pix-768": "StableDiffusionXLInstructPix2PixPipeline",
         **dict.fromkeys(
             ("stabilityai/stable-diffusion-2-depth", "sd2-community/stable-diffusion-2-depth"), "StableDiffusionDepth2ImgPipeline"

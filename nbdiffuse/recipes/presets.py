@@ -13,9 +13,13 @@ from ..families.hub_ids import MOVED as MOVED
 from ..families.recognition import Recognised, recognise
 from ..files.paths import here
 from .preset import Preset
+from .recipe import Recipe
 from .weights_source import WeightsSource
 
 OPEN_RAIL, OPEN_RAIL_XL = "CreativeML OpenRAIL-M", "CreativeML Open RAIL++-M"
+
+EDIT = "edit"
+"""The preset of `%%edit` and `nbdiffuse.edit` where none is named."""
 
 
 def _sd15(name: str, title: str, hub: str, trigger: str = "") -> Preset:
@@ -57,6 +61,13 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 scheduler="DDPM",
                 embedded=WeightsSource(checkpoint="kandinsky22", native_size=128, size_multiple=64),
                 hub=WeightsSource(checkpoint="kandinsky-community/kandinsky-2-2-decoder", native_size=512, size_multiple=64),
+            ),
+            Preset(
+                name=EDIT,
+                family="instruct-pix2pix",
+                scheduler="PNDM",
+                embedded=WeightsSource(checkpoint="edit", native_size=128),
+                hub=WeightsSource(checkpoint="timbrooks/instruct-pix2pix", native_size=512, licence="MIT"),
             ),
             Preset(
                 name="x2-upscaler",
@@ -119,6 +130,11 @@ def preset_of(model: str) -> Preset:
     if found is not None and found.family and directory is not None and directory.is_dir():
         return PRESETS.get(name_for(found.family)) or Preset(name=found.family, family=found.family)
     raise ParameterError(f"`model` must name a preset, got {model!r}. {_advice(model, found)}")
+
+
+def mode_of(recipe: Recipe) -> str:
+    """Return the key of `Preset.pipelines` that a recipe asks of its preset, such as "img2img+controlnet" or "edit"."""
+    return preset_of(recipe.model).mode(recipe)
 
 
 def name_for(family: str) -> str:

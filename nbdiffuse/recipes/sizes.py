@@ -10,7 +10,7 @@ from ..errors import ParameterError
 from ..images.fitting import Size, fit, fitted_size
 from ..images.latents import Latents
 from ..images.picture import Picture
-from .preset import Preset, mode_of
+from .preset import Preset
 from .presets import preset_of
 from .recipe import Recipe
 from .weights_source import WeightsSource
@@ -57,8 +57,9 @@ def leading_picture(recipe: Recipe) -> Picture | None:
 
 
 def _size_of_latents(recipe: Recipe, preset: Preset, latents: Latents) -> Size:
-    if not preset.takes_latents or mode_of(recipe) != "img2img":
-        what = preset.name if mode_of(recipe) == "img2img" else f"{preset.name} with a mask or a ControlNet"
+    plain = preset.mode(recipe) == preset.task(recipe)
+    if not preset.takes_latents or not plain:
+        what = preset.name if plain else f"{preset.name} with a mask or a ControlNet"
         raise ParameterError(f"`image` must be a picture for {what}, got latents. Give the decoded picture: `result.image`.")
     width, height = (side * preset.scale for side in latents.size)
     for name, side, own in (("width", recipe.width, width), ("height", recipe.height, height)):

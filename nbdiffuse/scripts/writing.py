@@ -19,8 +19,7 @@ from ..files.targets import check_file, made_folder
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..recipes.fields import of_first
-from ..recipes.preset import mode_of
-from ..recipes.presets import preset_of
+from ..recipes.presets import mode_of, preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import call_fields
 from ..recipes.sizes import initial_size
@@ -34,6 +33,7 @@ TITLES = {
     "img2img+mask": "Inpainting with diffusers.",
     "txt2img+controlnet": "Text-to-image with a ControlNet and diffusers.",
     "img2img+controlnet": "Image-to-image with a ControlNet and diffusers.",
+    "edit": "Editing by an instruction with diffusers.",
 }
 
 

@@ -22,7 +22,17 @@ from .image_input import PanelContext, PictureControl
 from .number_controls import NumberControl, StrengthControl
 from .text_controls import OPEN, ChoiceControl, SeedControl, SizeControl, SwitchControl, TextControl
 
-FIRST = ("image", "prompt", "negative_prompt", "model", "strength", "guidance_scale", "num_inference_steps", "seed")
+FIRST = (
+    "image",
+    "prompt",
+    "negative_prompt",
+    "model",
+    "strength",
+    "guidance_scale",
+    "image_guidance_scale",
+    "num_inference_steps",
+    "seed",
+)
 """Fields that are always in sight; the others stand below "More settings"."""
 KEPT = frozenset({"image", "prompt", "model", "mask_image", "control_image", "controlnet", "checkpoint"})
 """Fields that "Defaults" leaves alone."""
