@@ -22,7 +22,7 @@ ROOMS = {
     "images": "arrays stripping layers conversion reader fitting colors picture masks latents text "
     "contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel extras dialects alternatives tokens unknown_words",
-    "families": "aliases parameters diffusers_classes arguments step_rules family families hub_ids scheduler_names "
+    "families": "aliases parameters diffusers_classes arguments step_rules family families table hub_ids scheduler_names "
     "scheduler_classes schedulers model_calls contents single_file description well_known recognition",
     "recipes": "link call_arguments parts lora fields recipe_json values_by_name recipe chain format_1 weights_source "
     "controlnets preset presets other_family defaults steps "

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
+from ..families import table
 from ..recipes.preset import SCHEDULERS, Preset
 from ..recipes.presets import PRESETS
 from ..recipes.recipe import PARAMS
@@ -12,7 +14,7 @@ from .options import CELL_OPTIONS
 
 
 def reference() -> str:
-    """Compose the reference of options and models as Markdown tables."""
+    """Compose the reference of options, models and families as Markdown tables."""
     lines = ["| Option | What it is | What it takes |", "| --- | --- | --- |"]
     known = {**fields_of("txt2img"), **fields_of("img2img")}
     for name in (name for name in PARAMS if name in known):
@@ -23,6 +25,7 @@ def reference() -> str:
     lines += [f"| `{flag(name)}` | {text} | |" for name, text in CELL_OPTIONS.items()]
     lines += ["", "| Model | Strength | Guidance | Steps | Size here and on the hub | Trigger | On the hub |"]
     lines += ["| --- | --- | --- | --- | --- | --- | --- |", *(_row(preset) for preset in PRESETS.values())]
+    lines += ["", *(_line(cells) for cells in (table.HEAD, ("---",) * len(table.HEAD), *table.rows()))]
     return "\n".join([*lines, "", "Schedulers: " + ", ".join(SCHEDULERS) + "."])
 
 
@@ -33,6 +36,10 @@ def _row(preset: Preset) -> str:
     origins = [origin for origin in (preset.embedded, preset.hub) if origin]
     cells.append(", ".join(str(origin.native_size) for origin in origins))
     cells += [preset.trigger, f"{preset.hub.checkpoint} ({preset.hub.licence})" if preset.hub else ""]
+    return _line(cells)
+
+
+def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 

@@ -14,6 +14,7 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
 from ..errors import ParameterError, breaks_rule, did_you_mean
+from ..families import table
 from ..families.aliases import advice
 from ..recipes import weights_source
 from ..recipes.presets import PRESETS
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
 _TOKENS_OPTION = re.compile(r"""--(weighting|model|negative-prompt)(?:=|\s+)(?:"([^"]*)"|'([^']*)'|(\S+))\s*""")
 
 
-_LIMITS = {"pipelines": 0, "models": 0, "optimize": 2}
+_LIMITS = {"pipelines": 0, "models": 0, "families": 0, "optimize": 2}
 """Words that commands take at most, where it is not one."""
 _MEANINGS = {
     "pipelines": "loaded memory list ls status vram cache resident",
     "models": "presets checkpoints available",
+    "families": "family architectures architecture kinds",
     "unload": "free clear release drop purge empty offload delete remove rm close",
     "budget": "limit reserve",
     "panel": "gui ui widget open",
@@ -85,6 +87,7 @@ class DiffuseCommands(Magics):
         %diffuse budget 8GB      bound what weights take on the device; `auto` undoes it
         %diffuse panel [IMAGE]   sliders for a picture (a file, or the name of a variable), or for a variable that holds a chain
         %diffuse models          every preset: what it does, its weights, its defaults
+        %diffuse families        every kind of model that runs here: its modes, its steps, and what its calls take
         %diffuse optimize        how models are run; `optimize attention xformers` moves one optimization
         %diffuse use embedded|hub    what preset names stand for: the checkpoints in this package, or the originals
         %diffuse tokens [--weighting compel|a1111|none] [--model NAME] [--negative-prompt "..."] PROMPT
@@ -124,6 +127,7 @@ class DiffuseCommands(Magics):
             "unload": unload,
             "budget": set_budget,
             "models": models_table,
+            "families": lambda: _aligned([table.HEAD, *table.rows()]),
             "use": use,
             "optimize": optimize,
             "tokens": str,
