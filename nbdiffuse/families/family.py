@@ -24,7 +24,16 @@ CALLED = ("strength", "guidance_scale", "num_inference_steps", "controlnet_condi
 """Fields of a recipe whose default is the pipeline call's own."""
 WHOLE_RUN = {"control_guidance_start": 0.0, "control_guidance_end": 1.0}
 ONLY_WITH_PICTURE = frozenset(
-    {"image", "strength", "resize_mode", "mask_image", "mask_overlay", "aesthetic_score", "negative_aesthetic_score"}
+    {
+        "image",
+        "strength",
+        "resize_mode",
+        "mask_image",
+        "mask_overlay",
+        "mask_crop",
+        "aesthetic_score",
+        "negative_aesthetic_score",
+    }
 )
 """Fields that need an initial picture."""
 
@@ -117,6 +126,7 @@ class Family:
             values["resize_mode"] = "fit"
         if mode.endswith("+mask"):
             values["mask_overlay"] = "exact"
+            values |= {"mask_crop": None} if "padding_mask_crop" in call else {}
         if "safety_checker" in init_arguments(pipeline):
             values["safety_checker"] = None
         if "prompt_embeds" in call:

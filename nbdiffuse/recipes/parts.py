@@ -18,9 +18,21 @@ from ..images.masks import OVERLAYS
 from ..images.picture import Picture
 
 
-def declared_in_part(name: str, param: Param, default: Any = None) -> Any:
-    """Declare a field of a part; `name` is its option, and its name in diffusers' calls where there is one."""
-    return field(default=default, metadata={"name": name, "param": param})
+def declared_in_part(name: str, param: Param, default: Any = None, *, argument: str = "") -> Any:
+    """Declare a field of a part.
+
+    Parameters
+    ----------
+    name
+        Its option.
+    param
+        What it may hold.
+    default
+        Its value where none is given.
+    argument
+        The argument of diffusers' calls that gets it; the one called `name`, where there is one, when not given.
+    """
+    return field(default=default, metadata={"name": name, "param": param, "argument": argument or name})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +147,11 @@ class Mask(Part):
     overlay
         What becomes of the black part: "exact" puts the initial picture's own pixels back,
         "none" leaves what the pipeline made, which differs from them nearly everywhere.
+    crop
+        Only the masked part is given to the model: what lies around the mask and this many
+        pixels more, in [0, 4096] of the run's size, is enlarged to the whole size, redrawn
+        and put back; diffusers' `padding_mask_crop`, AUTOMATIC1111's "Only masked". The
+        pipeline then puts the initial picture's own pixels back itself, whatever `overlay` says.
 
     Raises
     ------
@@ -148,3 +165,21 @@ class Mask(Part):
     overlay: str | None = declared_in_part(
         "mask_overlay", Param(str, "what is black in the mask: the picture's exact pixels, or none of them", choices=OVERLAYS)
     )
+    crop: int | None = declared_in_part(
+        "mask_crop",
+        Param(
+            int,
+            "redraw only the masked part at the full size, with this much around it",
+            0,
+            4096,
+            1,
+            unit="of pixels",
+            usual=(0, 256),
+        ),
+        argument="padding_mask_crop",
+    )
+
+    @property
+    def is_laid_over(self) -> bool:
+        """Whether the initial picture's own pixels have to be put back after the call: with a crop the pipeline does it."""
+        return self.overlay == "exact" and self.crop is None

@@ -97,12 +97,14 @@ def resample_of(recipe: Recipe, field: str) -> Image.Resampling:
 
 def fitted_pictures(recipe: Recipe) -> dict[str, Image.Image]:
     """Return a complete recipe's pictures as the pipeline gets them, by field: RGB (the mask: L), all of one size."""
-    size, mode = initial_size(recipe), recipe.resize_mode or "fit"
-    fitted = {
-        name: fit(picture.image, size, mode, over=lies_over(recipe, name), resample=resample_of(recipe, name))
-        for name, picture in recipe.pictures.items()
-    }
-    return {name: picture.convert("L") if name == "mask_image" else picture for name, picture in fitted.items()}
+    return {name: fitted_picture(recipe, name) for name in recipe.pictures}
+
+
+def fitted_picture(recipe: Recipe, name: str) -> Image.Image:
+    """Return one of a complete recipe's pictures as the pipeline gets it; `name` is its field."""
+    size, mode, own = initial_size(recipe), recipe.resize_mode or "fit", recipe.pictures[name].image
+    fitted = fit(own, size, mode, over=lies_over(recipe, name), resample=resample_of(recipe, name))
+    return fitted.convert("L") if name == "mask_image" else fitted
 
 
 def told_of_sizes(asked: Recipe, complete: Recipe) -> Recipe:

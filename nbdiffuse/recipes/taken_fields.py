@@ -6,7 +6,7 @@ from ..errors import ParameterError
 from ..families.arguments import ARGUMENTS
 from ..families.diffusers_classes import call_defaults
 from ..families.family import ONLY_WITH_PICTURE
-from .fields import OF_PARTS, PARTS, SINGLE, names_of, numbered, of_first
+from .fields import CALLED_AS, OF_PARTS, PARTS, SINGLE, names_of, numbered, of_first
 from .preset import Preset, mode_of
 from .presets import preset_of
 from .recipe import PARAMS, Recipe
@@ -37,7 +37,8 @@ def _taken(preset: Preset) -> set[str]:
     if any("controlnet" in mode for mode in preset.pipelines):
         taken |= set(names_of("controlnets"))
     if "img2img+mask" in preset.pipelines:
-        taken |= set(names_of("mask"))
+        # What goes into the call is taken only where the call has it.
+        taken |= {name for name in names_of("mask") if name not in CALLED_AS or name in preset.fields}
     return taken
 
 

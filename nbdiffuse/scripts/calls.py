@@ -172,7 +172,7 @@ def run(
 
 def overlay_of(recipe: Recipe, sources: Mapping[str, str]) -> tuple[str, str] | None:
     """Return the variables that hold what a complete recipe's mask keeps and the mask; None where nothing is put back."""
-    return (sources["image"], sources["mask_image"]) if recipe.keeps_pixels else None
+    return (sources["image"], sources["mask_image"]) if recipe.mask and recipe.mask.is_laid_over else None
 
 
 def picture_sources(recipe: Recipe) -> dict[str, str]:

@@ -1,0 +1,28 @@
+"""Rules that the mask of a recipe must keep."""
+
+from __future__ import annotations
+
+from ..errors import ParameterError
+from ..images.picture import Picture
+from .fields import names_of
+from .recipe import Recipe
+from .sizes import fitted_picture
+
+
+def check_mask(recipe: Recipe) -> None:
+    """Raise `ParameterError` where something is said of a mask and there is none."""
+    if recipe.mask is None or recipe.mask.image is not None:
+        return
+    given = next(name for name in names_of("mask") if recipe.get(name) is not None)
+    raise ParameterError(f"`mask_image` must be given with `{given}`. Leave `{given}` out where nothing is masked.")
+
+
+def check_fitted_mask(complete: Recipe) -> None:
+    """Raise `ParameterError` where a complete recipe crops around a mask in which there is nothing."""
+    mask = complete.mask
+    if mask is None or mask.crop is None or not isinstance(mask.image, Picture) or not mask.image.at_hand:
+        return
+    if fitted_picture(complete, "mask_image").getbbox() is None:
+        raise ParameterError(
+            "`mask_crop` must be given with a mask that is not black everywhere. Leave it out, or paint a part white."
+        )
