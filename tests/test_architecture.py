@@ -19,7 +19,7 @@ ROOMS = {
     "version": "",
     "library_logging": "",
     "files": "paths atomic folders targets downloads hashes snapshots",
-    "images": "arrays stripping layers conversion reader fitting colors picture masks latents text "
+    "images": "arrays stripping layers conversion reader fitting colors picture mask_shapes masks latents text "
     "contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel extras dialects alternatives tokens unknown_words",
     "families": "aliases parameters diffusers_classes arguments step_rules family families hub_ids scheduler_names "
@@ -28,8 +28,8 @@ ROOMS = {
     "controlnets preset presets other_family defaults steps "
     "portable sizes notices summary prompt_loras taken_fields controlnet_rules mask_rules resolve",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
-    "metadata": "models resources infotext a1111 imported flat png_text exif xmp stealth texts fingerprints provenance "
-    "image_files comfy_graph comfy_pass comfyui fooocus invokeai tools",
+    "metadata": "models resources infotext a1111_masks a1111 imported flat png_text exif xmp stealth texts fingerprints "
+    "provenance image_files comfy_graph comfy_pass comfyui fooocus invokeai tools",
     "store": "entries store index lineage compare",
     "results": "",
     "devices": "memory offload optimizations failures worker coroutines steps",

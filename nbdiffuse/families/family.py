@@ -31,6 +31,9 @@ ONLY_WITH_PICTURE = frozenset(
         "mask_image",
         "mask_overlay",
         "mask_crop",
+        "mask_invert",
+        "mask_grow",
+        "mask_blur",
         "aesthetic_score",
         "negative_aesthetic_score",
     }

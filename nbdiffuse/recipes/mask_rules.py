@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ..errors import ParameterError
+from ..images.masks import DIM, EMPTY, FULL, extent_notices
 from ..images.picture import Picture
 from .fields import names_of
 from .recipe import Recipe
@@ -15,6 +18,17 @@ def check_mask(recipe: Recipe) -> None:
         return
     given = next(name for name in names_of("mask") if recipe.get(name) is not None)
     raise ParameterError(f"`mask_image` must be given with `{given}`. Leave `{given}` out where nothing is masked.")
+
+
+def told_of_mask(complete: Recipe) -> Recipe:
+    """Return a complete recipe whose mask says whether it redraws nothing or everything, as it is inverted, grown and blurred."""
+    mask = complete.mask
+    if mask is None or not mask.is_shaped or not isinstance(mask.image, Picture) or not mask.image.at_hand:
+        return complete
+    lines = tuple(line for line in mask.image.notices if line not in (EMPTY, DIM, FULL))
+    lines += extent_notices(mask.shaped(mask.image.image.convert("L")))
+    told = dataclasses.replace(mask.image, notices=lines)
+    return complete if lines == mask.image.notices else complete.replace(mask_image=told)
 
 
 def check_fitted_mask(complete: Recipe) -> None:

@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from PIL import Image
+
 from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..families.parameters import Param
 from ..images.latents import Latents
+from ..images.mask_shapes import MOST_PIXELS, shaped
 from ..images.masks import OVERLAYS
 from ..images.picture import Picture
 
@@ -134,6 +137,10 @@ class ControlNet(Part):
     )
 
 
+SHAPING = ("mask_invert", "mask_grow", "mask_blur")
+"""Fields that say what is done to a mask's picture."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mask(Part):
     """What inpainting redraws.
@@ -152,6 +159,16 @@ class Mask(Part):
         pixels more, in [0, 4096] of the run's size, is enlarged to the whole size, redrawn
         and put back; diffusers' `padding_mask_crop`, AUTOMATIC1111's "Only masked". The
         pipeline then puts the initial picture's own pixels back itself, whatever `overlay` says.
+    invert
+        Whether the other part is meant: black is redrawn, white stays.
+    grow
+        Pixels by which the redrawn part is grown to every side, in [-256, 256]; negative ones shrink it.
+    blur
+        Standard deviation of the blur that softens the edge, in [0, 256] pixels. Where
+        `overlay` is "exact", a soft edge blends the two pictures.
+
+    A mask is inverted, then grown, then blurred, in its own pixels and before it is brought to
+    the run's size, see `mask_shapes.shaped`.
 
     Raises
     ------
@@ -178,6 +195,32 @@ class Mask(Part):
         ),
         argument="padding_mask_crop",
     )
+    invert: bool | None = declared_in_part("mask_invert", Param(bool, "redraw what is black in the mask, and keep what is white"))
+    grow: int | None = declared_in_part(
+        "mask_grow",
+        Param(
+            int,
+            "grow what is redrawn to every side; a negative number shrinks it",
+            -MOST_PIXELS,
+            MOST_PIXELS,
+            1,
+            unit="of pixels",
+            usual=(-32, 32),
+        ),
+    )
+    blur: float | None = declared_in_part(
+        "mask_blur",
+        Param(float, "soften the edge of the mask; radius in its pixels", 0, MOST_PIXELS, 0.5, unit="of pixels", usual=(0, 32)),
+    )
+
+    def shaped(self, mask: Image.Image) -> Image.Image:
+        """Return an L picture as this mask has it inverted, grown and blurred."""
+        return shaped(mask, invert=bool(self.invert), grow=self.grow or 0, blur=self.blur or 0)
+
+    @property
+    def is_shaped(self) -> bool:
+        """Whether anything is done to its picture."""
+        return bool(self.invert or self.grow or self.blur)
 
     @property
     def is_laid_over(self) -> bool:

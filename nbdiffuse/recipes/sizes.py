@@ -103,6 +103,8 @@ def fitted_pictures(recipe: Recipe) -> dict[str, Image.Image]:
 def fitted_picture(recipe: Recipe, name: str) -> Image.Image:
     """Return one of a complete recipe's pictures as the pipeline gets it; `name` is its field."""
     size, mode, own = initial_size(recipe), recipe.resize_mode or "fit", recipe.pictures[name].image
+    if name == "mask_image" and recipe.mask is not None and recipe.mask.is_shaped:
+        own = recipe.mask.shaped(own.convert("L")).convert("RGB")
     fitted = fit(own, size, mode, over=lies_over(recipe, name), resample=resample_of(recipe, name))
     return fitted.convert("L") if name == "mask_image" else fitted
 

@@ -10,6 +10,7 @@ from ..families.diffusers_classes import call_defaults
 from ..images.fitting import crop_box, pad_place
 from ..images.picture import Picture
 from ..recipes.fields import of_first
+from ..recipes.parts import Mask
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PROMPTS, Recipe
 from ..recipes.resolve import call_fields
@@ -51,6 +52,9 @@ def bring_to_size(listing: Listing, recipe: Recipe, field: str, name: str, opene
         Source of the picture; the variable when empty.
     """
     size, own, over = initial_size(recipe), recipe.pictures[field].size, lies_over(recipe, field)
+    if field == "mask_image" and recipe.mask is not None and recipe.mask.is_shaped:
+        _shape_mask(listing, recipe.mask, name, opened or name)
+        opened = ""
     source = opened or name
     to_grey = '.convert("L")' if field == "mask_image" else ""
     resample = f"Image.Resampling.{resample_of(recipe, field).name}"
@@ -72,6 +76,21 @@ def bring_to_size(listing: Listing, recipe: Recipe, field: str, name: str, opene
         # A call with something behind it is one line, as the formatter wants it.
         listing.add(*([f"{name} = {source}"] if opened and to_grey else []))
         listing.add(*call(f"{name} = {name if to_grey else source}.resize", [literal(size), resample], to_grey))
+
+
+def _shape_mask(listing: Listing, mask: Mask, name: str, source: str) -> None:
+    """Write the lines that invert, grow and blur a mask, as `mask_shapes.shaped` does."""
+    listing.add(f'{name} = {source}.convert("L")')
+    if mask.invert:
+        listing.use("PIL", "ImageOps")
+        listing.add(f"{name} = ImageOps.invert({name})")
+    if mask.grow:
+        listing.use("PIL", "ImageFilter")
+        listing.add(f"for _ in range({abs(mask.grow)}):")
+        listing.add(f"    {name} = {name}.filter(ImageFilter.{'Max' if mask.grow > 0 else 'Min'}Filter(3))")
+    if mask.blur:
+        listing.use("PIL", "ImageFilter")
+        listing.add(f"{name} = {name}.filter(ImageFilter.GaussianBlur({literal(mask.blur)}))")
 
 
 def arguments(

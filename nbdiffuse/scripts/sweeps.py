@@ -8,6 +8,7 @@ from typing import Any
 
 from ..images.picture import Picture
 from ..recipes.fields import of_first
+from ..recipes.parts import SHAPING
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
 from ..sweeps.cell import SweepCell
 from ..sweeps.sweep import Sweep
@@ -16,7 +17,7 @@ from .listing import Listing
 from .statements import WIDTH, call, exploded, literal
 from .writing import SIZES, WEIGHTS, Script, Step, refuse_what_no_program_says, size_remark
 
-SET_UP = ("model", "checkpoint", "controlnet", "lora", "scheduler", "weighting", *SIZES, "mask_overlay")
+SET_UP = ("model", "checkpoint", "controlnet", "lora", "scheduler", "weighting", *SIZES, "mask_overlay", *SHAPING)
 """Fields that change more of a program than an argument of the call; pictures do too."""
 
 
@@ -50,7 +51,8 @@ class Block:
     def opened(self) -> tuple[Any, ...]:
         """What decides how its pictures are opened."""
         recipe = self.recipe
-        return tuple(recipe.pictures.values()), recipe.width, recipe.height, recipe.resize_mode, recipe.keeps_pixels
+        shape = tuple(recipe.get(name) for name in SHAPING)
+        return tuple(recipe.pictures.values()), recipe.width, recipe.height, recipe.resize_mode, recipe.keeps_pixels, shape
 
 
 def of_sweep(sweep: Sweep, machine: Mapping[str, str], *, own_folder: bool = False, name: str = "cell") -> Script:

@@ -19,6 +19,7 @@ from ..files.targets import check_file, made_folder
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..recipes.fields import of_first
+from ..recipes.parts import SHAPING
 from ..recipes.preset import mode_of
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
@@ -41,7 +42,19 @@ WEIGHTS = re.compile(r"checkpoint|controlnet(_[0-9]+)?")
 """Parts of a fingerprint that say whose weights were used."""
 SIZES = ("width", "height", "resize_mode")
 WRITTEN = frozenset(
-    {"model", "checkpoint", "controlnet", "lora", "safety_checker", "scheduler", "weighting", "seed", *SIZES, "mask_overlay"}
+    {
+        "model",
+        "checkpoint",
+        "controlnet",
+        "lora",
+        "safety_checker",
+        "scheduler",
+        "weighting",
+        "seed",
+        *SIZES,
+        "mask_overlay",
+        *SHAPING,
+    }
 )
 """Fields that a program says elsewhere than in the call."""
 

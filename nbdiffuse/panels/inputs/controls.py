@@ -20,7 +20,7 @@ from ..runtime.closing import close
 from ..runtime.events import on_click, on_user_change
 from .image_input import PanelContext, PictureControl
 from .number_controls import NumberControl, StrengthControl
-from .text_controls import OPEN, ChoiceControl, SeedControl, SizeControl, TextControl
+from .text_controls import OPEN, ChoiceControl, SeedControl, SizeControl, SwitchControl, TextControl
 
 FIRST = ("image", "prompt", "negative_prompt", "model", "strength", "guidance_scale", "num_inference_steps", "seed")
 """Fields that are always in sight; the others stand below "More settings"."""
@@ -220,6 +220,8 @@ class Controls:
         kinds: dict[str, Any] = {"strength": StrengthControl, "seed": SeedControl, "width": SizeControl, "height": SizeControl}
         if name in kinds:
             return kinds[name](name, param, self._thread, take)
+        if param.kind is bool:
+            return SwitchControl(name, param, self._thread, take)
         if param.kind in (int, float):
             return NumberControl(name, param, self._thread, take)
         if name in OPENED:

@@ -85,6 +85,18 @@ class ChoiceControl:
             self.widget.value = value
 
 
+class SwitchControl:
+    """A box that is ticked or not; one that is not leaves the field open."""
+
+    def __init__(self, name: str, param: Param, thread: CallbackThread, on_change: Callable[[Any], None]) -> None:
+        self.widget = widgets.Checkbox(description=label_of(name), tooltip=param.help)
+        on_user_change(self.widget, thread, lambda: on_change(self.widget.value or None))
+
+    def show(self, value: Any) -> None:
+        """Show whether it is ticked."""
+        self.widget.value = bool(value)
+
+
 class SizeControl(TextControl):
     """A side of the result in pixels, typed; what it will be stands there where nothing was typed."""
 
