@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..images.latents import Latents
+from ..images.mask_selection import checked, is_selection
 from ..images.masks import as_mask
 from ..images.picture import Picture
 
@@ -79,12 +80,19 @@ class Param:
     def check(self, name: str, value: Any) -> Any:
         """Return `value` in its canonical type, or raise `ParameterError`."""
         if self.kind is Picture:
-            return value if isinstance(value, str) and value == self.word else self._check_picture(name, value)
+            return self._checked_word(name, value) if self.is_word(value) else self._check_picture(name, value)
         if self.kind is str:
             return self._check_text(name, value)
         if self.kind is bool:
             return self._check_switch(name, value)
         return self._check_number(name, value)
+
+    def is_word(self, value: object) -> bool:
+        """Tell whether something stands in the place of a picture, and names none."""
+        return isinstance(value, str) and (value == self.word or (self.mask and is_selection(value)))
+
+    def _checked_word(self, name: str, value: str) -> str:
+        return checked(name, value) if self.mask else value
 
     def _check_picture(self, name: str, value: Any) -> Picture | Latents:
         if not self.mask:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from ..errors import ParameterError
+from ..images.latents import Latents
+from ..images.mask_selection import ALPHA, select
 from ..images.masks import DIM, EMPTY, FULL, extent_notices
 from ..images.picture import Picture
 from .fields import names_of
@@ -18,6 +21,33 @@ def check_mask(recipe: Recipe) -> None:
         return
     given = next(name for name in names_of("mask") if recipe.get(name) is not None)
     raise ParameterError(f"`mask_image` must be given with `{given}`. Leave `{given}` out where nothing is masked.")
+
+
+def with_selected_mask(recipe: Recipe, image: Any) -> Recipe:
+    """Return a recipe with its mask's own pixels where it says how to select them.
+
+    Parameters
+    ----------
+    recipe
+        Any recipe.
+    image
+        Its initial picture; None where a step before makes that, and the selection stays.
+
+    Raises
+    ------
+    ParameterError
+        Nothing can be selected.
+    """
+    text = recipe.get("mask_image")
+    if not isinstance(text, str):
+        return recipe
+    if image is None:
+        if text == ALPHA:
+            raise ParameterError(
+                f"`mask_image` must be a picture or a colour in a later step, got {ALPHA!r}. No step makes transparency."
+            )
+        return recipe
+    return recipe.replace(mask_image=select(image.view if isinstance(image, Latents) else image, text))
 
 
 def told_of_mask(complete: Recipe) -> Recipe:

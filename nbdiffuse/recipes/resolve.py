@@ -22,7 +22,7 @@ from .controlnet_rules import check_controlnets
 from .controlnets import AUTO, depth_of
 from .defaults import check_scheduler, default_values
 from .fields import CALLED_AS, numbered, of_first
-from .mask_rules import check_fitted_mask, check_mask, told_of_mask
+from .mask_rules import check_fitted_mask, check_mask, told_of_mask, with_selected_mask
 from .preset import Preset
 from .presets import PRESETS, preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
@@ -45,7 +45,8 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     recipe
         Any recipe; fields that are set stay as they are, except that a `model` given
         as a hub id or a directory becomes the preset's name and the `checkpoint`, and
-        that `<lora:name:0.8>` in a prompt becomes `lora`, see `prompt_loras.find`.
+        that `<lora:name:0.8>` in a prompt becomes `lora`, see `prompt_loras.find`, and a
+        mask that selects a part of the initial picture becomes its own pixels.
     estimate
         Whether a control picture that is "auto" is estimated, after all else is checked;
         `estimated` does it later.
@@ -67,6 +68,7 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     refuse_untaken(recipe, preset)
     check_controlnets(recipe, preset)
     check_mask(recipe)
+    recipe = with_selected_mask(recipe, None if recipe.image is BLANK else recipe.image)
     check_weights(recipe, preset, _recognised(str(recipe.checkpoint), preset))
     values: dict[str, Any] = {name: value for name, value in default_values(recipe, preset).items() if recipe.get(name) is None}
     if recipe.seed is None:
