@@ -71,6 +71,7 @@ def extent_notices(mask: Image.Image) -> tuple[str, ...]:
 def _is_coloured(image: Image.Image) -> bool:
     red, green, blue = image.split()
     apart = ImageChops.lighter(ImageChops.difference(red, green), ImageChops.difference(green, blue))
+    apart = ImageChops.lighter(apart, ImageChops.difference(red, blue))
     return sum(apart.histogram()[_COLOURED:]) > 0.01 * image.width * image.height
 
 

@@ -51,14 +51,22 @@ def with_selected_mask(recipe: Recipe, image: Any) -> Recipe:
 
 
 def told_of_mask(complete: Recipe) -> Recipe:
-    """Return a complete recipe whose mask says whether it redraws nothing or everything, as it is inverted, grown and blurred."""
+    """Return a complete recipe whose mask says whether it redraws nothing or everything, as the pipeline gets it.
+
+    What is inverted, grown or blurred redraws something else, a thin line may be gone in a
+    smaller size, and what lies outside of a picture that is cropped is not there.
+    """
     mask = complete.mask
-    if mask is None or not mask.is_shaped or not isinstance(mask.image, Picture) or not mask.image.at_hand:
+    if mask is None or not isinstance(mask.image, Picture) or not mask.image.at_hand or not _is_at_hand(complete.image):
         return complete
     lines = tuple(line for line in mask.image.notices if line not in (EMPTY, DIM, FULL))
-    lines += extent_notices(mask.shaped(mask.image.image.convert("L")))
+    lines += extent_notices(fitted_picture(complete, "mask_image"))
     told = dataclasses.replace(mask.image, notices=lines)
     return complete if lines == mask.image.notices else complete.replace(mask_image=told)
+
+
+def _is_at_hand(image: Any) -> bool:
+    return isinstance(image, Picture) and image.at_hand
 
 
 def check_fitted_mask(complete: Recipe) -> None:

@@ -8,7 +8,7 @@ from ..families.diffusers_classes import call_defaults
 from ..families.family import ONLY_WITH_PICTURE
 from .fields import CALLED_AS, OF_PARTS, PARTS, SINGLE, names_of, numbered, of_first
 from .preset import Preset, mode_of
-from .presets import preset_of
+from .presets import PRESETS, preset_of
 from .recipe import PARAMS, Recipe
 
 ALWAYS = frozenset({"prompt", "model", "checkpoint", "image", "seed", "width", "height"})
@@ -22,9 +22,17 @@ def refuse_untaken(recipe: Recipe, preset: Preset) -> None:
     taken = _taken(preset)
     for name in recipe.values():
         if of_first(name) not in taken and not _is_taken_by_call(name, recipe, preset):
-            raise ParameterError(f"`{name}` is not taken by {preset.name} ({preset.title}). Leave it out.")
+            raise ParameterError(f"`{name}` is not taken by {preset.name} ({preset.title}). {_way_out(name, preset)}")
         if recipe.task == "txt2img" and name in ONLY_WITH_PICTURE and not (name == "resize_mode" and _has_shape(recipe)):
             raise ParameterError(f"`{name}` needs an initial picture. Give `image`, or leave `{name}` out.")
+
+
+def _way_out(name: str, preset: Preset) -> str:
+    """Say what to do about a field that a preset does not take; of a mask, which presets take one."""
+    if name not in names_of("mask") or "img2img+mask" in preset.pipelines:
+        return "Leave it out."
+    others = [one.name for one in PRESETS.values() if "img2img+mask" in one.pipelines]
+    return f"Leave it out, or take a model that inpaints: {', '.join(others)}."
 
 
 def _has_shape(recipe: Recipe) -> bool:
