@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,9 @@ def program(what: Any, folder: Path) -> dict[str, bytes]:
     folder.mkdir()
     script = script_of(what)
     script.save(folder / "program.py")
+    for command in (["format", "--isolated", "--diff"], ["check", "--isolated", "--select", "I,E,F,W,B,UP", "--ignore", "E501"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *command, "program.py"], capture_output=True, text=True, cwd=folder)
+        assert done.returncode == 0, done.stdout + done.stderr
     before, home = set(folder.glob("*.png")), Path.cwd()
     os.chdir(folder)
     try:

@@ -19,7 +19,7 @@ ROOMS = {
     "version": "",
     "library_logging": "",
     "files": "paths atomic folders targets downloads hashes snapshots",
-    "images": "arrays stripping layers conversion reader fitting colors picture mask_shapes masks mask_selection "
+    "images": "arrays stripping layers conversion reader fitting colors picture mask_shapes mask_content masks mask_selection "
     "mask_arithmetic latents text contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel extras dialects alternatives tokens unknown_words",
     "families": "aliases parameters diffusers_classes arguments step_rules family families hub_ids scheduler_names "

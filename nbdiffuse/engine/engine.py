@@ -34,7 +34,7 @@ from ..recipes.preset import Preset
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import call_fields, check_weights, resolve, weights_word
-from ..recipes.sizes import fitted_pictures
+from ..recipes.sizes import called_pictures, fitted_pictures
 from ..recipes.steps import skipped_steps
 from ..results import Result
 from ..version import __version__
@@ -133,7 +133,7 @@ class Engine:
             ):
                 # A pipeline that crops around a mask gives PIL images and nothing else.
                 kind = "np" if recipe.mask is None or recipe.mask.crop is None else "pil"
-                output = pipeline(**self._arguments(recipe, pipeline, pictures), output_type=kind)
+                output = pipeline(**self._arguments(recipe, pipeline, called_pictures(recipe, pictures)), output_type=kind)
                 made = output.images
         except (RuntimeError, MemoryError) as error:
             failure = self._explained(error, recipe)

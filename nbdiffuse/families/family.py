@@ -34,6 +34,7 @@ ONLY_WITH_PICTURE = frozenset(
         "mask_invert",
         "mask_grow",
         "mask_blur",
+        "mask_content",
         "aesthetic_score",
         "negative_aesthetic_score",
     }

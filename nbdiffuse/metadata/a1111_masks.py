@@ -9,6 +9,8 @@ from ..recipes.recipe import Recipe
 
 PADDING = "32"
 """Pixels around the masked part that AUTOMATIC1111 takes where its text does not say how many."""
+CONTENTS = {"original": "original", "fill": "fill", "latent noise": "noise", "latent nothing": "nothing"}
+"""Its words for what is under a mask at the start. Its noise and its nothing are latents, ours are pixels."""
 _SAYS_NOTHING = {("Mask mode", "Inpaint masked"), ("Inpaint area", "Whole picture")}
 
 
@@ -34,6 +36,8 @@ def texts_of(key: str, value: str, entries: Mapping[str, str]) -> dict[str, str]
         return {"mask_invert": "true"}
     if (key, value) == ("Inpaint area", "Only masked"):
         return {"mask_crop": entries.get("Masked area padding", PADDING)}
+    if key == "Masked content" and value in CONTENTS:
+        return {"mask_content": CONTENTS[value]}
     if key == "Masked area padding" and entries.get("Inpaint area") == "Only masked":
         return {}
     return None
@@ -47,6 +51,7 @@ def entries_of(recipe: Recipe) -> dict[str, str | None]:
     return {
         "Mask blur": number_text(mask.blur) if mask.blur else None,
         "Mask mode": "Inpaint not masked" if mask.invert else None,
+        "Masked content": next((theirs for theirs, ours in CONTENTS.items() if ours == mask.content and mask.hides), None),
         "Inpaint area": None if mask.crop is None else "Only masked",
         "Masked area padding": None if mask.crop is None else number_text(mask.crop),
     }

@@ -16,6 +16,7 @@ from PIL import Image
 from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..families.parameters import Param
 from ..images.latents import Latents
+from ..images.mask_content import CONTENTS
 from ..images.mask_shapes import MOST_PIXELS, shaped
 from ..images.masks import OVERLAYS
 from ..images.picture import Picture
@@ -169,6 +170,11 @@ class Mask(Part):
         Standard deviation of the blur that softens the edge, in [0, 256] pixels. Where
         `overlay` is "exact", a soft edge blends the two pictures.
 
+    content
+        What is under the mask at the start: the "original" picture, a "fill" of the blurred
+        colours around it, "noise" from the seed, or "nothing", which is grey; AUTOMATIC1111's
+        "Masked content". With `strength` 1 most models start from noise alone and do not see it.
+
     A mask is inverted, then grown, then blurred, in its own pixels and before it is brought to
     the run's size, see `mask_shapes.shaped`.
 
@@ -220,6 +226,11 @@ class Mask(Part):
         Param(float, "soften the edge of the mask; radius in its pixels", 0, MOST_PIXELS, 0.5, unit="of pixels", usual=(0, 32)),
     )
 
+    content: str | None = declared_in_part(
+        "mask_content",
+        Param(str, "what is under the mask at the start: the picture, its surroundings, noise or grey", choices=CONTENTS),
+    )
+
     def shaped(self, mask: Image.Image) -> Image.Image:
         """Return an L picture as this mask has it inverted, grown and blurred."""
         return shaped(mask, invert=bool(self.invert), grow=self.grow or 0, blur=self.blur or 0)
@@ -228,6 +239,11 @@ class Mask(Part):
     def is_shaped(self) -> bool:
         """Whether anything is done to its picture."""
         return bool(self.invert or self.grow or self.blur)
+
+    @property
+    def hides(self) -> bool:
+        """Whether something else than the picture is under it at the start."""
+        return self.content not in (None, "original")
 
     @property
     def is_laid_over(self) -> bool:

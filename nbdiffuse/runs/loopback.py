@@ -152,7 +152,9 @@ class Loopback:
         moved = {name: picture for name, picture in others.items() if picture.size != fitted[name].size}
         lying = {name: _as_it_lies(picture, fitted[name]) for name, picture in moved.items() if isinstance(picture, Picture)}
         # What is done to a mask's picture is done in that one's own pixels, and it is done.
-        return {**lying, **(dict.fromkeys(SHAPING) if "mask_image" in lying else {})}
+        done = dict.fromkeys(SHAPING) if "mask_image" in lying else {}
+        # As in AUTOMATIC1111's own loopback, something else is under the mask in the first pass alone.
+        return {**lying, **done, **({"mask_content": None} if first.mask is not None and first.mask.hides else {})}
 
     def _corrected(self, image: Image.Image) -> Image.Image:
         corrected, first = toward(image, self._first()), self.recipes[0]

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..families.diffusers_classes import call_defaults
 from ..images.fitting import crop_box, pad_place
+from ..images.mask_content import GREY, filled
 from ..images.picture import Picture
 from ..recipes.fields import of_first
 from ..recipes.parts import Mask
@@ -91,6 +92,35 @@ def _shape_mask(listing: Listing, mask: Mask, name: str, source: str) -> None:
     if mask.blur:
         listing.use("PIL", "ImageFilter")
         listing.add(f"{name} = {name}.filter(ImageFilter.GaussianBlur({literal(mask.blur)}))")
+
+
+def put_content(listing: Listing, recipe: Recipe, sources: Mapping[str, str]) -> Mapping[str, str]:
+    """Write the lines that put something else under a complete recipe's mask, as `mask_content` does.
+
+    Returns
+    -------
+    Mapping of str to str
+        `sources` as the call gets them: the picture has another name there, since what the mask keeps is taken from it.
+    """
+    mask = recipe.mask
+    if mask is None or not mask.hides:
+        return sources
+    image, over = sources["image"], sources["mask_image"]
+    listing.use("PIL", "Image")
+    if mask.content == "fill":
+        listing.use("PIL", "ImageFilter", "ImageOps")
+        listing.define(filled)
+        listing.add(f"start = filled({image}, {over})")
+        return {**sources, "image": "start"}
+    if mask.content == "noise":
+        listing.use("numpy as np")
+        width, height = initial_size(recipe)
+        listing.add(f"pixels = np.random.RandomState({(recipe.seed or 0) % 2**32}).bytes({3 * width * height})")
+        listing.add(f'hidden = Image.frombytes("RGB", {image}.size, pixels)')
+    else:
+        listing.add(f'hidden = Image.new("RGB", {image}.size, {literal((GREY, GREY, GREY))})')
+    listing.add(f"start = Image.composite(hidden, {image}, {over})")
+    return {**sources, "image": "start"}
 
 
 def arguments(
