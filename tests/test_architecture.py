@@ -19,8 +19,8 @@ ROOMS = {
     "version": "",
     "library_logging": "",
     "files": "paths atomic folders targets downloads hashes snapshots",
-    "images": "arrays stripping layers conversion reader fitting colors picture mask_shapes mask_content masks mask_selection "
-    "mask_arithmetic latents text contact_sheets sheets gallery metrics",
+    "images": "arrays stripping layers conversion reader fitting outpainting colors picture mask_shapes mask_content masks "
+    "mask_selection mask_arithmetic latents text contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel extras dialects alternatives tokens unknown_words",
     "families": "aliases parameters diffusers_classes arguments step_rules family families hub_ids scheduler_names "
     "scheduler_classes schedulers model_calls contents single_file description well_known recognition",

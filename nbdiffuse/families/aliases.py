@@ -35,6 +35,7 @@ _NAMES = {
     "mask_invert": "invert_mask inpainting_mask_invert mask_inverted inverted_mask inpaint_not_masked mask_mode",
     "mask_grow": "grow_mask grow_mask_by mask_dilate mask_dilation mask_expand mask_offset dilate_mask expand_mask",
     "mask_blur": "mask_feather mask_feathering feather mask_softness mask_blur_radius blur_mask inpaint_blur",
+    "extend": "outpaint outpainting uncrop expand expand_canvas extend_canvas pixels_to_expand canvas",
     "mask_content": "masked_content inpainting_fill inpaint_fill mask_fill infill infill_method",
     "controlnet": "control control_net controlnet_model controlnet_name control_model control_net_name cnet",
     "control_image": "controlnet_image control_img conditioning_image controlnet_conditioning_image control_map control_hint "

@@ -35,6 +35,7 @@ ONLY_WITH_PICTURE = frozenset(
         "mask_grow",
         "mask_blur",
         "mask_content",
+        "extend",
         "aesthetic_score",
         "negative_aesthetic_score",
     }

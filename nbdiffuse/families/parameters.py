@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,10 @@ class Param:
         Whether a picture says where another is redrawn, so that it is read by `masks.as_mask`.
     word
         What may stand in the place of a picture, such as "auto" for one that is estimated.
+    checked
+        Gets the field's name and a text that has a form of its own; returns it as it is kept, or raises `ParameterError`.
+    bars
+        Whether a text may have commas, so that several stand between bars.
     """
 
     kind: type
@@ -55,6 +60,8 @@ class Param:
     usual: tuple[float, float] | None = None
     mask: bool = False
     word: str | None = None
+    checked: Callable[[str, str], str] | None = None
+    bars: bool = False
 
     @property
     def rule(self) -> str:
@@ -110,7 +117,7 @@ class Param:
             raise ParameterError(breaks_rule(name, "text in valid Unicode", value, "Remove the lone surrogate.")) from None
         if self.choices and value not in self.choices:
             raise ParameterError(breaks_rule(name, self.rule, value, did_you_mean(value, self.choices)))
-        return value
+        return self.checked(name, value) if self.checked else value
 
     def _check_switch(self, name: str, value: Any) -> bool:
         if type(value).__name__ not in ("bool", "bool_"):

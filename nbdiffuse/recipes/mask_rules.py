@@ -9,6 +9,7 @@ from ..errors import ParameterError
 from ..images.latents import Latents
 from ..images.mask_selection import ALPHA, select
 from ..images.masks import DIM, EMPTY, FULL, extent_notices
+from ..images.outpainting import SIDES, extended, margins
 from ..images.picture import Picture
 from .fields import names_of
 from .recipe import Recipe
@@ -17,7 +18,10 @@ from .sizes import fitted_picture
 
 def check_mask(recipe: Recipe) -> None:
     """Raise `ParameterError` where something is said of a mask and there is none."""
-    if recipe.mask is None or recipe.mask.image is not None:
+    mask = recipe.mask
+    if mask is not None and mask.extend is not None and mask.image is not None:
+        raise ParameterError("`mask_image` and `extend` cannot be combined: what is extended has its own mask. Leave one out.")
+    if mask is None or mask.image is not None or mask.extend is not None:
         return
     given = next(name for name in names_of("mask") if recipe.get(name) is not None)
     raise ParameterError(f"`mask_image` must be given with `{given}`. Leave `{given}` out where nothing is masked.")
@@ -48,6 +52,31 @@ def with_selected_mask(recipe: Recipe, image: Any) -> Recipe:
             )
         return recipe
     return recipe.replace(mask_image=select(image.view if isinstance(image, Latents) else image, text))
+
+
+def with_canvas(complete: Recipe, multiple: int) -> Recipe:
+    """Return a complete recipe whose picture is on the canvas that `extend` asks for, with the mask of what is new.
+
+    Raises
+    ------
+    ParameterError
+        Nothing would be added, too much, or what is no multiple of `multiple`.
+    """
+    text, image = complete.get("extend"), complete.image
+    if text is None:
+        return complete
+    if not isinstance(image, Picture):
+        raise ParameterError("`image` must be a picture with `extend`, got latents. Give the decoded picture: `result.image`.")
+    whole = fitted_picture(complete.replace(extend=None), "image")
+    added = margins(text, whole.size, multiple)
+    canvas, mask = extended(whole, added)
+    sides = ", ".join(f"{side} {pixels}" for side, pixels in zip(SIDES, added, strict=True) if pixels)
+    line = f"extended by {sides} pixels from {whole.width}x{whole.height}: {canvas.width}x{canvas.height} is made"
+    picture = Picture.of(canvas, image.label)
+    picture = dataclasses.replace(picture, notices=(*image.notices, line))
+    return complete.replace(
+        extend=None, image=picture, mask_image=Picture.of(mask, "what is new"), width=canvas.width, height=canvas.height
+    )
 
 
 def told_of_mask(complete: Recipe) -> Recipe:

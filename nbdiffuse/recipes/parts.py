@@ -15,6 +15,7 @@ from PIL import Image
 
 from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..families.parameters import Param
+from ..images import outpainting
 from ..images.latents import Latents
 from ..images.mask_content import CONTENTS
 from ..images.mask_shapes import MOST_PIXELS, shaped
@@ -170,6 +171,11 @@ class Mask(Part):
         Standard deviation of the blur that softens the edge, in [0, 256] pixels. Where
         `overlay` is "exact", a soft edge blends the two pictures.
 
+    extend
+        In the place of `image`: the picture is put on a larger canvas, and what is new there is
+        drawn, with a strip of the picture along it. "left:64,top:128" says the pixels that are
+        added, "1:1" the shape that is filled up, both in the run's pixels: `width` and `height`
+        are the picture's before. A complete recipe has the canvas and its mask, see `outpainting`.
     content
         What is under the mask at the start: the "original" picture, a "fill" of the blurred
         colours around it, "noise" from the seed, or "nothing", which is grey; AUTOMATIC1111's
@@ -226,6 +232,12 @@ class Mask(Part):
         Param(float, "soften the edge of the mask; radius in its pixels", 0, MOST_PIXELS, 0.5, unit="of pixels", usual=(0, 32)),
     )
 
+    extend: str | None = declared_in_part(
+        "extend",
+        Param(
+            str, "draw more around the picture: left:64,top:128, or 1:1 to fill a shape", checked=outpainting.checked, bars=True
+        ),
+    )
     content: str | None = declared_in_part(
         "mask_content",
         Param(str, "what is under the mask at the start: the picture, its surroundings, noise or grey", choices=CONTENTS),

@@ -22,7 +22,7 @@ from .controlnet_rules import check_controlnets
 from .controlnets import AUTO, depth_of
 from .defaults import check_scheduler, default_values
 from .fields import CALLED_AS, numbered, of_first
-from .mask_rules import check_fitted_mask, check_mask, told_of_mask, with_selected_mask
+from .mask_rules import check_fitted_mask, check_mask, told_of_mask, with_canvas, with_selected_mask
 from .preset import Preset
 from .presets import PRESETS, preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
@@ -77,7 +77,8 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     complete = recipe.replace(**values)
     check_scheduler(complete, preset)
     if recipe.image is not BLANK:
-        complete = told_of_mask(told_of_sizes(recipe, complete))
+        told = told_of_sizes(recipe, complete)
+        complete = told_of_mask(with_canvas(told, preset.origin_of(str(recipe.checkpoint)).size_multiple))
     check_fitted_mask(complete)
     _check_choices(complete, preset)
     _check_weighting(complete)

@@ -73,9 +73,9 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
         fits = {"resize_mode"} if _has_shape(recipe) else set()
         taken -= ONLY_WITH_PICTURE - fits - ({"image"} if "img2img" in preset.tasks else set())
     if recipe.mask is None:
-        taken -= set(names_of("mask")[1:])
+        taken -= {*names_of("mask")[1:]} - {"extend"}
     else:
-        taken -= set(names_of("controlnets"))
+        taken -= {*names_of("controlnets"), "extend" if recipe.mask.extend is None else "mask_image"}
     if recipe.controlnets:
         taken -= set(names_of("mask"))
     repeated = {names_of(part)[0]: part for part in PARTS.keys() - SINGLE}

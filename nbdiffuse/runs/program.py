@@ -207,6 +207,10 @@ def _steps_of_chain(
         for name, word in _words_for_pictures(step).items():
             way_out = "Run the chain, and write the program of that."
             raise ParameterError(f"Step {number + 2}: `{name}` must be a picture in a program, got {word!r}. {way_out}")
+        if step.get("extend") is not None:
+            raise ParameterError(
+                f"Step {number + 2}: `extend` must be left out in a program, which does not say it in later steps."
+            )
         before = steps[-1].recipe
         size = sizes[number] if number < len(sizes) else (before.width or 0, before.height or 0)
         reason = arrows[number] if number < len(arrows) else _why_decoded(step, before, size)

@@ -16,7 +16,7 @@ from .listing import Listing
 from .statements import WIDTH, call, exploded, literal
 from .writing import OF_MASKS, SIZES, WEIGHTS, Script, Step, refuse_what_no_program_says, size_remark
 
-SET_UP = ("model", "checkpoint", "controlnet", "lora", "scheduler", "weighting", *SIZES, *OF_MASKS)
+SET_UP = ("model", "checkpoint", "controlnet", "lora", "scheduler", "weighting", *SIZES, *OF_MASKS, "extend")
 """Fields that change more of a program than an argument of the call; pictures do too."""
 
 
