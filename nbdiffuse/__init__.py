@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .recipes.resolve import resolve
     from .results import Result
     from .runs.chain_run import ChainRun, run
+    from .runs.editing import edit
     from .runs.grid import Grid
     from .runs.program import program
     from .runs.replay import replay
@@ -47,6 +48,7 @@ _HOMES = {
     "Recipe": "recipes.recipe",
     "Result": "results",
     "Session": "sessions.session",
+    "edit": "runs.editing",
     "get_session": "sessions.session",
     "history": "sessions.history",
     "panel": "panels",
@@ -76,6 +78,7 @@ __all__ = [
     "Result",
     "Session",
     "__version__",
+    "edit",
     "embedded",
     "get_session",
     "history",

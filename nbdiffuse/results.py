@@ -20,6 +20,7 @@ from .metadata import image_files
 from .metadata.provenance import Provenance
 from .recipes.chain import Chain
 from .recipes.notices import before_run
+from .recipes.presets import preset_of
 from .recipes.recipe import Recipe
 from .recipes.sizes import fitted_pictures, initial_size
 from .recipes.summary import safety_line, weights_label
@@ -168,7 +169,7 @@ class Result:
 def summary(recipe: Recipe) -> str:
     """Name the kind of run, without anything that depends on the model or the machine."""
     given = "".join(f"{given_as(name)} | " for name in recipe.pictures)
-    return f"{recipe.task}: {given}result"
+    return f"{preset_of(recipe.model).task(recipe)}: {given}result"
 
 
 def given_cells(recipe: Recipe) -> list[Cell]:
@@ -193,4 +194,6 @@ def result_label(recipe: Recipe) -> str:
     """Label of a result: the values a person compares, then the weights that made it."""
     strength = f"strength {number_text(recipe.strength)}  " if recipe.strength is not None else ""
     guidance = "" if recipe.guidance_scale is None else f"guidance {number_text(recipe.guidance_scale)}  "
-    return f"{strength}{guidance}seed {recipe.seed}\n{weights_label(recipe)}"
+    kept = recipe.get("image_guidance_scale")
+    image = "" if kept is None else f"image guidance {number_text(kept)}  "
+    return f"{strength}{guidance}seed {recipe.seed}\n{image}{weights_label(recipe)}"

@@ -69,6 +69,18 @@ def guide_repos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return guide.write(tmp_path_factory.mktemp("guide"))
 
 
+@pytest.fixture(scope="session")
+def family_checkpoints(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `tiny_families` writes its checkpoints, kept between runs of the tests where pytest keeps anything."""
+    import tiny_families
+
+    cache = getattr(request.config, "cache", None)
+    if cache is None:
+        return tmp_path_factory.mktemp("families")
+    kept: Path = cache.mkdir(f"families-{tiny_families.version()}")
+    return kept
+
+
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """An empty hub on loopback that this process's client asks, with a cache of its own."""

@@ -37,13 +37,13 @@ ROOMS = {
         "layouts completeness failures single_file priors lora_families hub locate lora_layers lora_products lora_fusion adapters"
         " loading latent_space"
     ),
-    "pipelines": "loaded_model model_cache lookups assembly previews pipelines depth scorers",
+    "pipelines": "loaded_model model_cache lookups assembly previews packed_latents pipelines depth scorers",
     "engine": "model_calls embedding_cache conditioning tokenization progress notices engine batched_models batching",
     "scripts": "statements listing calls loading weighting writing checking loopbacks sweeps",
     "sessions": "waiting remote executor_errors session runners history",
     "runs": (
         "notices consistency outcomes grid_display grid_metrics records heatmaps grid chain_step latent_transfer chain_run"
-        " loopback chain_grid sweep_api consent replay verify program"
+        " loopback editing chain_grid sweep_api consent replay verify program"
     ),
     "cells": "flags variables options chains loopbacks reference write from_file",
     "magics": "interrupts history_commands live_display commands notebook_variables completion magics extension",

@@ -102,33 +102,34 @@ def test_the_examples_are_laid_out_as_the_house_is(edited: Path) -> None:
 
 
 FAMILY = """
-import diffusers, tiny, torch
-from PIL import Image
+import diffusers, tiny, tiny_families, torch
 from nbdiffuse import Recipe, run
 
 torch.manual_seed(0)
-diffusers.LatentConsistencyModelPipeline(
-    vae=tiny.vae(), text_encoder=tiny.text_encoder(), tokenizer=tiny.tokenizer(), unet=tiny._unet(time_cond_proj_dim=32),
-    scheduler=diffusers.LCMScheduler(**tiny._BETAS), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-).save_pretrained("lcm")
-picture = Image.linear_gradient("L").resize((80, 64)).convert("RGB")
-values = {"strength": 0.5, "original_inference_steps": 40}
-mine = run(Recipe(prompt="a red house", model="lcm", checkpoint="lcm", image=picture, seed=3, **values))
-assert run(Recipe(prompt="a red house", model="./lcm", image=picture, seed=3, **values)).image.tobytes() == mine.image.tobytes()
-raw = diffusers.AutoPipelineForImage2Image.from_pretrained("lcm")
-theirs = raw("a red house", image=picture, generator=torch.Generator("cpu").manual_seed(3), **values).images[0]
+transformer = diffusers.PixArtTransformer2DModel(
+    sample_size=32, num_layers=1, num_attention_heads=2, attention_head_dim=8, cross_attention_dim=16, caption_channels=32,
+    norm_num_groups=4,
+)
+diffusers.PixArtSigmaPipeline(
+    tokenizer=tiny_families._t5_tokenizer(), text_encoder=tiny_families._t5(), vae=tiny.vae(), transformer=transformer.eval(),
+    scheduler=diffusers.DPMSolverMultistepScheduler(**tiny._BETAS),
+).save_pretrained("sigma")
+values = {"width": 80, "height": 64, "use_resolution_binning": False}
+mine = run(Recipe(prompt="a red house", model="pixart-sigma", checkpoint="sigma", seed=3, **values))
+assert run(Recipe(prompt="a red house", model="./sigma", seed=3, **values)).image.tobytes() == mine.image.tobytes()
+raw = diffusers.AutoPipelineForText2Image.from_pretrained("sigma")
+theirs = raw("a red house", generator=torch.Generator("cpu").manual_seed(3), **values).images[0]
 assert mine.image.tobytes() == theirs.tobytes()
 print(mine.recipe.num_inference_steps, mine.recipe.guidance_scale, mine.recipe.scheduler)
 """
 
 
 def test_the_family_runs_with_the_pixels_and_defaults_of_the_raw_call(edited: Path) -> None:
-    assert run(edited, FAMILY, TESTS).split() == ["4", "8.5", "LCM"]
+    assert run(edited, FAMILY, TESTS).split() == ["20", "4.5", "DPMSolverMultistep"]
 
 
 PARAMETER = """
 import json
-from PIL import Image
 import nbdiffuse
 from nbdiffuse import Recipe, resolve
 from nbdiffuse.cells.options import completions, help_text, parse_cell
@@ -137,22 +138,21 @@ from nbdiffuse.errors import ParameterError
 from nbdiffuse.panels.recipe_panel import Panel
 from nbdiffuse.sweeps.sweep import Sweep
 
-name, flag = "original_inference_steps", "--original-inference-steps"
-start = Image.new("RGB", (64, 64))
-cell = parse_cell("img2img", f"start --model lcm --checkpoint somebody/lcm --seed 1 {flag} 40", "a cat", {"start": start})
-recipe = Recipe(**{**cell.values, "image": start})
-assert recipe == Recipe(prompt="a cat", image=start, model="lcm", checkpoint="somebody/lcm", seed=1, original_inference_steps=40)
-assert Recipe.from_json(recipe.to_json()) == recipe and json.loads(recipe.to_json())["arguments"] == {name: 40}
+name, flag = "use_resolution_binning", "--use-resolution-binning"
+cell = parse_cell("txt2img", f"--model pixart-sigma --checkpoint somebody/sigma --seed 1 {flag} false", "a cat", {})
+recipe = Recipe(**cell.values)
+assert recipe == Recipe(prompt="a cat", model="pixart-sigma", checkpoint="somebody/sigma", seed=1, use_resolution_binning=False)
+assert Recipe.from_json(recipe.to_json()) == recipe and json.loads(recipe.to_json())["arguments"] == {name: False}
 try:
     Recipe(**{name: 0})
     raise SystemExit("0 is taken")
 except ParameterError as error:
-    assert str(error) == "`original_inference_steps` must be a whole number of steps in [1, 1000], got 0."
-assert flag in help_text("img2img") and "steps of the schedule that was distilled" in help_text("img2img")
-assert flag in completions("img2img", "%%img2img start --orig")
+    assert str(error) == "`use_resolution_binning` must be true or false, got 0."
+assert flag in help_text("txt2img") and "draw at the nearest size" in help_text("txt2img")
+assert flag in completions("txt2img", "%%txt2img --use")
 assert f"`{flag}`" in reference()
-assert resolve(recipe).get(name) == 40 and f"{name}=40" in nbdiffuse.program(recipe)
-assert [cell.recipe.get(name) for cell in Sweep.of(recipe, **{name: (20, 40)}).cells()] == [20, 40]
+assert resolve(recipe).get(name) is False and f"{name}=False" in nbdiffuse.program(recipe)
+assert [cell.recipe.get(name) for cell in Sweep.of(recipe, **{name: (True, False)}).cells()] == [True, False]
 assert Panel(recipe, nbdiffuse.get_session())._controls._control(name) is not None
 """
 

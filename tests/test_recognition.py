@@ -37,27 +37,30 @@ LAYOUTS: dict[str, tuple[dict[str, str | None], dict[str, Any], str]] = {
     "StableDiffusionPipeline": (SD, {"in_channels": 4}, "sd15"),
     "StableDiffusionImg2ImgPipeline": (SD, {"in_channels": 4}, "sd15"),
     "StableDiffusionInpaintPipeline": (SD, {"in_channels": 9}, "sd15"),
-    "LatentConsistencyModelPipeline": (SD, {"in_channels": 4, "time_cond_proj_dim": 256}, "sd15"),
+    "LatentConsistencyModelPipeline": (SD, {"in_channels": 4}, "lcm"),
     "StableDiffusionXLPipeline": (XL, {"in_channels": 4, "addition_embed_type": "text_time"}, "sdxl"),
     "StableDiffusionXLInpaintPipeline": (XL, {"in_channels": 9, "addition_embed_type": "text_time"}, "sdxl"),
     "StableDiffusionXLImg2ImgPipeline": ({**XL, "text_encoder": None}, {"addition_embed_type": "text_time"}, "sdxl-refiner"),
     "KandinskyV22Pipeline": ({"unet": "UNet2DConditionModel", "movq": "VQModel"}, {"in_channels": 4}, "kandinsky22"),
     "StableDiffusionUpscalePipeline": (SD, {"in_channels": 7}, "x4-upscaler"),
     "StableDiffusionLatentUpscalePipeline": (SD, {"in_channels": 8}, "x2-upscaler"),
-    "StableDiffusionInstructPix2PixPipeline": (SD, {"in_channels": 8}, ""),
+    "StableDiffusionInstructPix2PixPipeline": (SD, {"in_channels": 8}, "edit"),
     "StableDiffusionXLInstructPix2PixPipeline": (XL, {"in_channels": 8}, ""),
     "StableDiffusionDepth2ImgPipeline": (SD, {"in_channels": 5}, ""),
     "StableDiffusionImageVariationPipeline": ({**SD, "text_encoder": None, "image_encoder": "CLIPVisionModel"}, {}, ""),
     "StableUnCLIPImg2ImgPipeline": (SD, {"class_embed_type": "projection"}, ""),
     "StableDiffusion3Pipeline": ({**FLUX, "transformer": "SD3Transformer2DModel"}, {}, "stable-diffusion-3"),
-    "FluxPipeline": (FLUX, {}, ""),
-    "FluxKontextPipeline": (FLUX, {}, ""),
+    "FluxPipeline": (FLUX, {}, "flux"),
+    "ChromaInpaintPipeline": ({**FLUX, "transformer": "ChromaTransformer2DModel"}, {}, "chroma"),
+    "QwenImageImg2ImgPipeline": ({**FLUX, "transformer": "QwenImageTransformer2DModel"}, {}, "qwenimage"),
+    "FluxKontextPipeline": (FLUX, {}, "flux-kontext"),
     "QwenImageEditPipeline": ({**FLUX, "transformer": "QwenImageTransformer2DModel"}, {}, ""),
-    "ZImagePipeline": ({**FLUX, "transformer": "ZImageTransformer2DModel"}, {}, ""),
+    "ZImagePipeline": ({**FLUX, "transformer": "ZImageTransformer2DModel"}, {}, "z-image"),
     "PixArtSigmaPipeline": ({**FLUX, "transformer": "PixArtTransformer2DModel"}, {}, ""),
     "IFPipeline": ({"unet": "UNet2DConditionModel", "text_encoder": "T5EncoderModel"}, {"in_channels": 3}, ""),
     "StableVideoDiffusionPipeline": ({**SD, "unet": "UNetSpatioTemporalConditionModel"}, {"in_channels": 8}, ""),
-    "KandinskyPipeline": ({"unet": "UNet2DConditionModel", "movq": "VQModel"}, {"in_channels": 4}, ""),
+    "KandinskyPipeline": ({"unet": "UNet2DConditionModel", "movq": "VQModel"}, {"in_channels": 4}, "kandinsky"),
+    "Kandinsky3Pipeline": ({"unet": "Kandinsky3UNet", "movq": "VQModel"}, {"in_channels": 4}, "kandinsky3"),
 }
 
 
@@ -111,9 +114,7 @@ def test_a_model_that_is_a_directory_is_its_family_or_says_what_it_is(name: str,
     assert "--model sd15 --checkpoint" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("channels", "purpose"), [(5, "depth-to-image"), (7, "upscaling"), (8, "InstructPix2Pix"), (13, "something else")]
-)
+@pytest.mark.parametrize(("channels", "purpose"), [(5, "depth-to-image"), (7, "upscaling"), (13, "something else")])
 def test_a_unet_with_other_inputs_is_told_by_its_channels(channels: int, purpose: str, tmp_path: Path, scene: Any) -> None:
     folder = write(tmp_path / "it", "StableDiffusionPipeline", SD, {"in_channels": channels})
     with pytest.raises(ParameterError, match=f"its UNet takes {channels} channels, for {purpose}"):
@@ -130,7 +131,7 @@ FILES: dict[str, tuple[dict[str, list[int]], str, str]] = {
     ),
     "InstructPix2Pix": (
         {f"{LDM}input_blocks.0.0.weight": [320, 8, 3, 3], "cond_stage_model.transformer.x": [1], **VAE},
-        "sd15",
+        "edit",
         "",
     ),
     "SD 2": ({f"{LDM}input_blocks.0.0.weight": [320, 4, 3, 3], "cond_stage_model.model.x": [1], **VAE}, "sd15", ""),
@@ -191,12 +192,27 @@ def test_what_is_no_weights_file_is_left_to_the_loader(content: bytes, tmp_path:
         assert recognise(word) is None
 
 
+@pytest.mark.parametrize(("key", "model"), [("double_blocks.0.a", "flux"), ("joint_blocks.0.a", "stable-diffusion-3")])
+def test_a_single_file_of_a_family_that_is_read_in_another_layout_says_so(key: str, model: str, tmp_path: Path) -> None:
+    file = tmp_path / "it.safetensors"
+    save_file({key: torch.zeros(1, 1)}, file)
+    asked = Recipe(prompt="a", model=model, checkpoint=str(file))
+    for ask in (lambda: preset_of(str(file)), lambda: resolve(asked)):
+        with pytest.raises(
+            ParameterError, match=f"A single file of it is not read here.*`--model {model} --checkpoint ORG/NAME`"
+        ) as caught:
+            ask()
+        assert "This version redraws" not in str(caught.value)
+
+
 def test_ids_that_are_known_by_heart_need_no_hub(scene: Any) -> None:
     for word, kind in WELL_KNOWN.items():
         with pytest.raises(ParameterError) as caught:
             preset_of(word)
-        runs = kind in FAMILIES or kind == "StableDiffusion3Pipeline"
-        family = kind if kind in FAMILIES else "stable-diffusion-3"
+        classes = {key: one.saved_as or tuple(one.pipelines.values()) for key, one in FAMILIES.items() if not one.known_by_parts}
+        by_class = (key for key, names in classes.items() if kind.startswith(names))
+        family = kind if kind in FAMILIES else next(by_class, "")
+        runs = bool(family)
         ran = f"write `--model {name_for(family)} --checkpoint {word}`" if runs else f"{kind}. This version redraws with"
         assert ran in str(caught.value)
         if not runs:
@@ -210,12 +226,12 @@ def test_ids_that_are_known_by_heart_need_no_hub(scene: Any) -> None:
 
 
 def test_another_family_on_the_hub_is_named_before_its_weights_are_fetched(hub: Hub, tmp_path: Path) -> None:
-    folder = write(tmp_path / "it", "FluxPipeline", FLUX, {})
+    folder = write(tmp_path / "it", "HiDreamImagePipeline", FLUX, {})
     (folder / "transformer").mkdir()
     (folder / "transformer" / "diffusion_pytorch_model.safetensors").write_bytes(b"x" * 1000)
-    hub.add("artist/flux", folder)
-    with pytest.raises(CheckpointError, match=r"^artist/flux is a FluxPipeline\. This version redraws with"):
-        locate("artist/flux")
+    hub.add("artist/hidream", folder)
+    with pytest.raises(CheckpointError, match=r"^artist/hidream is a HiDreamImagePipeline\. This version redraws with"):
+        locate("artist/hidream")
     assert hub.fetched(".safetensors") == []
 
 

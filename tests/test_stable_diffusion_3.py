@@ -17,6 +17,7 @@ from nbdiffuse import Recipe
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.families.families import FAMILIES
 from nbdiffuse.families.step_rules import RULES
+from nbdiffuse.metadata import image_files
 from nbdiffuse.recipes.presets import preset_of
 from nbdiffuse.recipes.resolve import resolve
 from nbdiffuse.recipes.steps import real_steps
@@ -107,3 +108,10 @@ def test_a_scheduler_of_noise_schedules_is_refused_and_weights_must_be_given(che
     with pytest.raises(ParameterError, match="`checkpoint` must be given for Stable Diffusion 3"):
         resolve(Recipe(prompt="a", model="stable-diffusion-3", image=START))
     assert preset_of(str(checkpoint)).name == "stable-diffusion-3"
+
+
+def test_a_saved_picture_says_what_was_run(checkpoint: Path, tmp_path: Path) -> None:
+    result = Session().run(Recipe(prompt="a red house", model=str(checkpoint), image=START, **CALL))
+    found = image_files.read(result.save(tmp_path / "it.png")).provenance
+    assert found is not None and (found.recipe.model, found.recipe.checkpoint) == ("stable-diffusion-3", checkpoint.name)
+    assert found.fingerprint["pipeline"] == "StableDiffusion3Img2ImgPipeline"

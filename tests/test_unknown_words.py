@@ -97,8 +97,11 @@ def written_prompts() -> list[str]:
         for source in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"):
             found += re.findall(r'prompt="([^"]+)"', source)
             head, _, body = source.partition("\n")
-            if head.startswith(("%%img2img", "%%txt2img")):
-                asked = parse_cell(head[2:9], head[9:], body)
+            if head.startswith(("%%img2img", "%%txt2img", "%%edit")):
+                task, _, line = head[2:].partition(" ")
+                asked = parse_cell(task, line, body)
+                if asked.out == "cannot":  # It shows what the lines are about.
+                    continue
                 found += [str(asked.values.get("prompt", ""))]
                 found += [str(one) for one in asked.axes.get("prompt", ())]
             elif head.startswith("%%"):

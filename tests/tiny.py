@@ -113,9 +113,25 @@ def _sdxl(refiner: bool) -> Any:
     )
 
 
+def movq() -> Any:
+    """Return Kandinsky's autoencoder; its norms have 32 groups, so no level is narrower."""
+    from diffusers import VQModel
+
+    return VQModel(
+        latent_channels=4,
+        vq_embed_dim=4,
+        num_vq_embeddings=32,
+        norm_type="spatial",
+        norm_num_groups=16,
+        block_out_channels=(32, 32, 32, 32),
+        layers_per_block=1,
+        down_block_types=("DownEncoderBlock2D",) * 3 + ("AttnDownEncoderBlock2D",),
+        up_block_types=("AttnUpDecoderBlock2D",) + ("UpDecoderBlock2D",) * 3,
+    ).eval()
+
+
 def _kandinsky22() -> Any:
-    from diffusers import DDPMScheduler, KandinskyV22CombinedPipeline, PriorTransformer, UnCLIPScheduler, VQModel
-    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+    from diffusers import DDPMScheduler, KandinskyV22CombinedPipeline
 
     unet = _unet(
         out_channels=8,
@@ -129,17 +145,21 @@ def _kandinsky22() -> Any:
         attention_head_dim=8,
         resnet_time_scale_shift="scale_shift",
     )
-    movq = VQModel(
-        latent_channels=4,
-        vq_embed_dim=4,
-        num_vq_embeddings=32,
-        norm_type="spatial",
-        norm_num_groups=16,
-        block_out_channels=(32, 32, 32, 32),
-        layers_per_block=1,
-        down_block_types=("DownEncoderBlock2D",) * 3 + ("AttnDownEncoderBlock2D",),
-        up_block_types=("AttnUpDecoderBlock2D",) + ("UpDecoderBlock2D",) * 3,
-    ).eval()
+    return KandinskyV22CombinedPipeline(
+        unet=unet,
+        scheduler=DDPMScheduler(
+            beta_schedule="linear", beta_start=0.00085, beta_end=0.012, variance_type="fixed_small", clip_sample=False
+        ),
+        movq=movq(),
+        **prior_of_kandinsky(),
+    )
+
+
+def prior_of_kandinsky() -> dict[str, Any]:
+    """Return the components of Kandinsky's prior, which draws the picture's embedding, for 2.1 and 2.2."""
+    from diffusers import PriorTransformer, UnCLIPScheduler
+    from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+
     prior = PriorTransformer(
         num_attention_heads=2, attention_head_dim=16, num_layers=1, embedding_dim=32, num_embeddings=77, additional_embeddings=4
     ).eval()
@@ -155,21 +175,16 @@ def _kandinsky22() -> Any:
             projection_dim=32,
         )
     ).eval()
-    return KandinskyV22CombinedPipeline(
-        unet=unet,
-        scheduler=DDPMScheduler(
-            beta_schedule="linear", beta_start=0.00085, beta_end=0.012, variance_type="fixed_small", clip_sample=False
-        ),
-        movq=movq,
-        prior_prior=prior,
-        prior_image_encoder=vision,
-        prior_text_encoder=text_encoder(projected=True),
-        prior_tokenizer=tokenizer(),
-        prior_scheduler=UnCLIPScheduler(
+    return {
+        "prior_prior": prior,
+        "prior_image_encoder": vision,
+        "prior_text_encoder": text_encoder(projected=True),
+        "prior_tokenizer": tokenizer(),
+        "prior_scheduler": UnCLIPScheduler(
             variance_type="fixed_small_log", prediction_type="sample", num_train_timesteps=1000, clip_sample_range=5.0
         ),
-        prior_image_processor=CLIPImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}),
-    )
+        "prior_image_processor": CLIPImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}),
+    }
 
 
 def _x2_upscaler() -> Any:

@@ -13,6 +13,7 @@ from ..families.aliases import advice, field_meant
 from ..families.parameters import Param
 from ..recipes.fields import OF_PARTS, SINGLE, names_of, numbered, of_first
 from ..recipes.recipe import PARAMS, shown_name
+from ..recipes.taken_fields import fields_for
 
 NOT_OPTIONS = ("prompt", "image")
 """Fields that stand elsewhere in a cell."""
@@ -109,7 +110,8 @@ def flag(name: str) -> str:
 def fields_of(task: str) -> dict[str, Param]:
     """Return the declarations that a task takes as options."""
     unwanted = {*NOT_OPTIONS} | ({"strength"} if task == "txt2img" else set())
-    return {name: param for name, param in PARAMS.items() if name not in unwanted}
+    taken = fields_for(task) if task == "edit" else PARAMS.keys()
+    return {name: param for name, param in PARAMS.items() if name in taken and name not in unwanted}
 
 
 def parser_of(task: str, words: Sequence[str] = ()) -> Parser:
@@ -118,7 +120,7 @@ def parser_of(task: str, words: Sequence[str] = ()) -> Parser:
     Parameters
     ----------
     task
-        "img2img" or "txt2img".
+        "img2img", "txt2img" or "edit".
     words
         Of the line; a field that is named there by its place, such as `--controlnets.2.scale`, or
         that only a family's call declares, is read as well.
@@ -127,7 +129,7 @@ def parser_of(task: str, words: Sequence[str] = ()) -> Parser:
     parser.set_defaults(fields={})
     known = fields_of(task)
     named = [word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")]
-    unwanted = {*NOT_OPTIONS, *(PARAMS if task == "txt2img" else ())}
+    unwanted = {*NOT_OPTIONS, *(() if task == "img2img" else PARAMS)}
     others = {name: PARAMS[name] for name in named if name not in known and name not in unwanted and name in PARAMS}
     for name, param in {**known, **others}.items():
         names = [flag(name)] + ([flag(name).replace("-", "_").replace("__", "--", 1)] if "_" in name else [])
@@ -163,10 +165,18 @@ def unknown_option(word: str, magic: str, names: Iterable[str]) -> ParameterErro
     of_loops = field_meant(name, LOOP_OPTIONS)
     if elsewhere == "prompt":
         way_out = "The prompt is the body of the cell, on the lines below."
+    elif (
+        magic == "%%edit"
+        and "strength" not in options
+        and (elsewhere == "strength" or word.split("=")[0] == PARAMS["strength"].short)
+    ):
+        way_out = f"Editing has no strength. Use `{flag('image_guidance_scale')}`: higher values stay closer to the picture."
     elif elsewhere == "image" and magic != "%%txt2img":
         way_out = f"The initial picture stands right after {magic}: a file, or the name of a variable."
     elif elsewhere and elsewhere in PARAMS and elsewhere not in options and magic == "%%chain":
         way_out = "The first step has no initial picture: write it in the later steps, or a picture right after %%chain."
+    elif elsewhere and elsewhere in PARAMS and elsewhere not in options and magic == "%%edit":
+        way_out = f"`%%img2img` takes it: `{flag(elsewhere)}`."
     elif elsewhere and elsewhere in PARAMS and elsewhere not in options:
         way_out = f"It needs an initial picture: use `%%img2img PICTURE{'' if elsewhere == 'image' else ' ' + flag(elsewhere)}`."
     elif of_loops and of_loops not in options:

@@ -20,7 +20,6 @@ from ..prompts import dialects
 from ..recipes import prompt_loras
 from ..recipes.chain import Chain
 from ..recipes.fields import names_of
-from ..recipes.preset import mode_of
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
 from ..recipes.taken_fields import ALWAYS
@@ -195,7 +194,7 @@ def _step(values: dict[str, Any], left: list[str], *, redraws: bool, keeps_size:
     trial = Recipe(
         **{name: value for name, value in values.items() if name not in of_masks} | {"image": _MISSING if redraws else None}
     )
-    taken = ALWAYS | set(preset.defaults_for(mode_of(trial))) | {*names_of("controlnets"), *names_of("loras")}
+    taken = ALWAYS | set(preset.defaults_for(preset.mode(trial))) | {*names_of("controlnets"), *names_of("loras")}
     if "img2img+mask" in preset.pipelines:
         taken |= of_masks
     for name in [name for name in values if name not in taken]:

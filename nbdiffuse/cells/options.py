@@ -15,11 +15,17 @@ from ..recipes import prompt_loras
 from ..recipes.fields import names_of, of_first
 from ..recipes.lora import JOINT
 from ..recipes.preset import SCHEDULERS
-from ..recipes.presets import PRESETS
+from ..recipes.presets import EDIT, PRESETS, model_names, preset_of
 from ..sweeps.axes import alternatives, values_of
 from .flags import Parser, fields_of, flag, named_option, parser_of, unknown_option, words_of
 from .variables import named_value, pictures_typed, template_notice, values_typed
 
+INTROS = {
+    "img2img": ("Redraw a picture after a prompt.", "the prompt"),
+    "txt2img": ("Draw a picture from a prompt.", "the prompt"),
+    "edit": ("Change what an instruction says in a picture, and keep the rest.", "the instruction"),
+}
+"""What each magic does, and what its cell holds."""
 CELL_OPTIONS = {
     "out": "variable that receives the result",
     "save": "file that receives it (.png, .jpg, .webp), recipe inside; a folder for a grid",
@@ -78,14 +84,14 @@ def parse_cell(
     magic: str | None = None,
     others: Sequence[str] = (),
 ) -> Cell:
-    """Read a cell of `%%img2img` or `%%txt2img`.
+    """Read a cell of `%%img2img`, `%%txt2img` or `%%edit`.
 
     Parameters
     ----------
     task
-        "img2img" or "txt2img".
+        "img2img", "txt2img" or "edit".
     line
-        The rest of the magic's line: for img2img one or several pictures, then
+        The rest of the magic's line: for img2img and edit one or several pictures, then
         options, each with one value or several (see `axes.values_of`), or with
         `=name` for the value of a variable (see `variables.values_typed`).
     body
@@ -127,8 +133,12 @@ def parse_cell(
             several.pop(name, None)  # what is typed later stands further in
             several[name] = typed
     several["prompt"] = several.pop("prompt")
-    if task == "txt2img":
+    if task != "img2img":
+        # Of a text that was pasted.
         several = {name: values for name, values in several.items() if name not in ("image", "strength")}
+    if task == "edit":
+        for model in several.setdefault("model", (EDIT,)):
+            _check_edits(model)
     if not all(str(value).strip() for value in several["prompt"]):
         raise ParameterError("`prompt` must be the body of the cell, got nothing. Write it on the line below the magic.")
     if known.out is not None and not known.out.isidentifier():
@@ -142,6 +152,12 @@ def parse_cell(
     measure, save = _metrics(known.measure, variables), file_typed(known.save, variables)
     executor = None if known.executor is None else known.executor.removeprefix("=")
     return Cell(single, axes, known.out, save, tuple(notices), executor, known.yes, measure, known.panel)
+
+
+def _check_edits(model: Any) -> None:
+    if not preset_of(str(model)).edits:
+        rule = f"one that edits after an instruction, such as {EDIT}, in %%edit"
+        raise ParameterError(breaks_rule("model", rule, model, "Use %%img2img, which redraws a picture after a prompt."))
 
 
 def _without_unknown_networks(values: dict[str, Any], typed: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
@@ -202,28 +218,37 @@ def _picture_words(
 
 def help_text(task: str) -> str:
     """Compose a magic's help from the declarations."""
-    picture = " PICTURE" if task == "img2img" else ""
-    intro = "Redraw a picture after a prompt." if task == "img2img" else "Draw a picture from a prompt."
-    lines = [intro, "", f"    %%{task}{picture} [options]", "    the prompt", "    Negative prompt: what to keep away from", ""]
-    if task == "img2img":
+    picture = "" if task == "txt2img" else " PICTURE"
+    intro, said = INTROS[task]
+    lines = [intro, "", f"    %%{task}{picture} [options]", f"    {said}", "    Negative prompt: what to keep away from", ""]
+    if picture:
         lines += ["PICTURE is a file, or the name of a variable that holds a picture or a result.", ""]
-    lines += ["Several values make a grid: --strength 0.4,0.6,0.8  --guidance-scale 1:10:3  --seed 1..4"]
-    lines += ["The value of a variable, or the values of a list: --strength =name", ""]
+    example = "--image-guidance-scale 1,1.5,2" if task == "edit" else "--strength 0.4,0.6,0.8"
+    lines += [f"Several values make a grid: {example}  --guidance-scale 1:10:3  --seed 1..4"]
+    lines += [f"The value of a variable, or the values of a list: {example.split()[0]} =name", ""]
     lines.append("Options (a value not given is the preset's default):")
     for name, param in fields_of(task).items():
         names = f"{param.short}, {flag(name)}" if param.short else flag(name)
         lines.append(f"  {names:<28} {param.help}; {param.rule}")
     lines += [f"  {flag(name):<28} {text}" for name, text in CELL_OPTIONS.items()]
-    lines += ["", "Models: " + ", ".join(PRESETS) + "."]
+    named = models_of(task)
+    lines += ["", "Models: " + ", ".join(name for name in named if name in PRESETS)]
+    given = ", ".join(name for name in named if name not in PRESETS)
+    lines[-1] += f"; with weights given by --checkpoint also {given}." if given else "."
     lines += ["Schedulers: " + ", ".join(SCHEDULERS) + "."]
     return "\n".join(lines)
+
+
+def models_of(task: str) -> tuple[str, ...]:
+    """Return the presets that are named for a magic: those that edit for `%%edit`, else all."""
+    return tuple(name for name in model_names() if task != "edit" or preset_of(name).edits)
 
 
 def completions(task: str, text_before: str) -> list[str] | None:
     """Return what may follow on a magic's line, or None where a picture may stand."""
     words = text_before.split(" ")
     current, previous = words[-1], words[-2] if len(words) > 1 else ""
-    choices = {"--model": tuple(PRESETS), "-m": tuple(PRESETS), "--scheduler": SCHEDULERS}
+    choices = {"--model": models_of(task), "-m": models_of(task), "--scheduler": SCHEDULERS}
     choices["--measure"] = tuple(METRICS)
     choices |= {flag(name): param.choices for name, param in fields_of(task).items() if param.choices}
     if previous in choices:

@@ -27,8 +27,7 @@ def reference() -> str:
 
 
 def _row(preset: Preset) -> str:
-    task = "img2img" if "img2img" in preset.tasks else "txt2img"
-    defaults = preset.defaults_for(task)
+    defaults = preset.defaults_for(preset.tasks[-1])
     numbers = [defaults.get(name) for name in ("strength", "guidance_scale", "num_inference_steps")]
     cells = [f"`{preset.name}`", *("" if number is None else f"{number:g}" for number in numbers)]
     origins = [origin for origin in (preset.embedded, preset.hub) if origin]

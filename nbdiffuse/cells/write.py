@@ -13,11 +13,13 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 from IPython.core.inputtransformer2 import TransformerManager
 
-from ..errors import NbdiffuseError
+from ..errors import NbdiffuseError, ParameterError
 from ..images.picture import Picture
 from ..prompts.alternatives import escaped
 from ..recipes.chain import Chain
 from ..recipes.fields import of_first
+from ..recipes.preset import TASKS
+from ..recipes.presets import EDIT, preset_of
 from ..recipes.recipe import PARAMS, Recipe
 from .chains import parse_chain
 from .flags import flag
@@ -43,7 +45,7 @@ def cell_text(recipe: Recipe, words: Mapping[str, str], expressions: Mapping[str
     Returns
     -------
     str
-        A cell of `%%img2img` or `%%txt2img` that `options.parse_cell` reads as this
+        A cell of `%%img2img`, `%%txt2img` or `%%edit` that `options.parse_cell` reads as this
         very recipe; where the magic has no way to say it, such as a prompt with tabs
         in it, a cell of Python that makes it.
     """
@@ -81,9 +83,17 @@ def chain_text(chain: Chain, words: Sequence[Mapping[str, str]], expressions: Se
 
 def _magic(recipe: Recipe, words: Mapping[str, str], negative_in_body: bool) -> str:
     start = [shlex.quote(words["image"])] if "image" in words else []
-    model = [] if recipe.model == Recipe().model else [_option("model", recipe.model)]
+    task = _task(recipe)
+    model = [] if recipe.model == (EDIT if task == "edit" else Recipe().model) else [_option("model", recipe.model)]
     options, body = _options_and_body(recipe, words, negative_in_body)
-    return " ".join([f"%%{recipe.task}", *start, *model, *options]) + "\n" + body
+    return " ".join([f"%%{task}", *start, *model, *options]) + "\n" + body
+
+
+def _task(recipe: Recipe) -> str:
+    try:
+        return preset_of(recipe.model).task(recipe)
+    except ParameterError:  # The cell itself says what is wrong with its model.
+        return recipe.task
 
 
 def _chain_magic(chain: Chain, words: Sequence[Mapping[str, str]], negative_in_body: bool) -> str:
@@ -128,7 +138,7 @@ def _typed(name: str, value: Any) -> str:
 def _round_trips(text: str, recipe: Recipe, words: Mapping[str, str]) -> bool:
     """Whether a cell is read as the recipe, and survives an editor and IPython."""
     heard = received(text)
-    if _NOT_TYPED.search(text) or heard is None or heard[0] not in ("img2img", "txt2img"):
+    if _NOT_TYPED.search(text) or heard is None or heard[0] not in TASKS:
         return False
     try:
         read = parse_cell(*heard)

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from ..errors import CheckpointError
 from .layouts import shapes
 from .lora_fusion import fuse_products, is_read_here, not_there, refuse_unknown_keys
-from .lora_layers import PARTS, layers_by_name
+from .lora_layers import layers_by_name
 from .lora_products import SPELLINGS
 
 # What goes wrong is said in one line; the loader's log has one for each tensor.
@@ -51,7 +51,11 @@ def fuse(pipeline: Any, file: Path, weight: float, name: str) -> None:
             fuse_products(pipeline, file, found, weight)
             return
         given = {"weight_name": file.name, "use_safetensors": True, "local_files_only": True}
-        state = pipeline.lora_state_dict(str(file.parent), unet_config=pipeline.unet.config, **given)[0]
+        if _has(pipeline, "unet"):
+            given["unet_config"] = pipeline.unet.config
+        read = pipeline.lora_state_dict(str(file.parent), **given)
+        state = read[0] if isinstance(read, tuple) else read
+        given.pop("unet_config", None)
         pipeline.load_lora_weights(str(file.parent), adapter_name="added", **given)
     except Exception as error:  # diffusers and peft raise unrelated classes, with a line for each tensor
         said = str(error).splitlines() or [type(error).__name__]
@@ -64,7 +68,7 @@ def fuse(pipeline: Any, file: Path, weight: float, name: str) -> None:
     if put < known or not put:
         reason = _missing(pipeline, found) or f"{known - put} of its {known} layers are not there"
         raise CheckpointError(f"The LoRA {file.name} does not fit {name}: {reason}. Choose one that was trained on its kind.")
-    pipeline.fuse_lora(components=[part for part in PARTS if _has(pipeline, part)], lora_scale=weight)
+    pipeline.fuse_lora(components=_parts(pipeline), lora_scale=weight)
     pipeline.unload_lora_weights()
 
 
@@ -89,7 +93,12 @@ def _has(pipeline: Any, part: str) -> bool:
     return isinstance(getattr(pipeline, part, None), torch.nn.Module)
 
 
+def _parts(pipeline: Any) -> list[str]:
+    """Return the components that diffusers' loader of a pipeline's family can change."""
+    return [part for part in pipeline._lora_loadable_modules if _has(pipeline, part)]
+
+
 def _layers(pipeline: Any) -> int:
     """Count the layers that a LoRA was put beside."""
-    modules = (module for part in PARTS if _has(pipeline, part) for module in getattr(pipeline, part).modules())
+    modules = (module for part in _parts(pipeline) for module in getattr(pipeline, part).modules())
     return sum("added" in getattr(module, "lora_A", ()) for module in modules)

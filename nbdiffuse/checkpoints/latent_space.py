@@ -39,5 +39,5 @@ def latent_space_id(components: Any) -> str:
     digest = hashlib.sha256(json.dumps([type(vae).__name__, scaling], sort_keys=True, default=str).encode())
     for name, tensor in sorted(vae.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}:".encode())
-        digest.update(tensor.detach().to("cpu").contiguous().view(torch.uint8).numpy().data)
+        digest.update(tensor.detach().to("cpu").contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

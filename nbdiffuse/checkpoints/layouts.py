@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from ..errors import CheckpointError, breaks_rule
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pt2", ".pkl")
-LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "kandinsky2_2", "stable_diffusion_xl")
+LIBRARIES = ("diffusers", "transformers", "stable_diffusion", "kandinsky", "kandinsky2_2", "stable_diffusion_xl")
 """Where a component's class may come from; the last ones are folders of `diffusers.pipelines`."""
 
 
@@ -122,8 +122,8 @@ def holdings(names: Iterable[str]) -> str:
     return (", ".join(found[:6]) + (f" and {len(found) - 6} more" if len(found) > 6 else "")) or "nothing"
 
 
-SMALL = (".json", ".txt", ".model")
-"""What configs and tokenizers are made of."""
+SMALL = (".json", ".txt", ".model", ".jinja")
+"""What configs, tokenizers and their chat templates are made of."""
 
 _WEIGHTS = re.compile(
     r"(diffusion_pytorch_model|pytorch_model|model)(\.(?P<before>[a-z]\w*))?(?P<part>-\d+-of-\d+)?(\.(?P<after>[a-z]\w*))?"

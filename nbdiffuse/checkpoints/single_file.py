@@ -18,7 +18,7 @@ PARTS = {
     "text encoder": ("cond_stage_model.", "conditioner."),
 }
 """How the keys of each part begin."""
-FAMILIES = ("v1", "inpainting", "v2", "inpainting_v2", "xl_base", "xl_refiner", "xl_inpaint", "upscale")
+FAMILIES = ("v1", "inpainting", "instruct-pix2pix", "v2", "inpainting_v2", "xl_base", "xl_refiner", "xl_inpaint", "upscale")
 """What diffusers calls the layouts that are taken here."""
 
 

@@ -102,8 +102,8 @@ _PROCESSORS = {"sdpa": AttnProcessor2_0, "plain": AttnProcessor}
 def apply(components: Mapping[str, Any], optimizations: Optimizations) -> None:
     """Bring a checkpoint's components into the positions of the optimizations; calling it again changes nothing.
 
-    Only attention of the usual kind is exchanged: special processors, as Kandinsky's
-    and LoRA's, stay.
+    Only attention of the usual kind is exchanged: special processors, as Kandinsky's,
+    LoRA's and those of transformers, stay.
     """
     layout = torch.channels_last if optimizations.channels_last == "on" else torch.contiguous_format
     models: dict[str, Any] = {name: one for name, one in components.items() if isinstance(one, torch.nn.Module)}
@@ -111,6 +111,7 @@ def apply(components: Mapping[str, Any], optimizations: Optimizations) -> None:
         component.to(memory_format=layout)
         if name in _DENOISERS or name == ".":
             _attend(component, optimizations.attention)
+        if name in (*_DENOISERS, "transformer", "."):
             _compile(component, optimizations.compile == "on")
         if hasattr(component, "enable_tiling") and hasattr(component, "disable_tiling"):
             (component.enable_tiling if optimizations.vae_tiling == "on" else component.disable_tiling)()

@@ -75,7 +75,8 @@ class StepHook:
             # On a GPU the check waits for the device, so there only the last step is checked.
             if (latents.device.type == "cpu" or self._calls >= self._total) and not torch.isfinite(latents).all():
                 raise not_numbers(f"The latents stopped being numbers at step {self._calls} of {self._total}", latents.dtype)
-            finished = result.get("pred_original_sample")
+            # Schedulers for latent consistency models have another name for it.
+            finished = result.get("pred_original_sample", result.get("denoised"))
             clean = functools.partial(self._clean_estimate, finished, model_output, timestep, sample)
             self._on_step(Step(self._calls, max(self._total, self._calls), latents, clean))
             return result if as_output else tuple(result.values())
@@ -98,9 +99,15 @@ class StepHook:
     def _clean_estimate(
         self, finished: torch.Tensor | None, model_output: torch.Tensor, timestep: Any, sample: torch.Tensor
     ) -> torch.Tensor | None:
-        """Return the scheduler's own estimate, else that of an epsilon prediction: x0 = (x - sqrt(1 - a) eps) / sqrt(a)."""
+        """Return the scheduler's own estimate, else that of a prediction of velocity or of noise.
+
+        Flow matching: x0 = x - sigma v, at t = sigma times the training steps. Noise: x0 = (x - sqrt(1 - a) eps) / sqrt(a).
+        """
         if finished is not None:
             return finished
+        if type(self._scheduler).__name__.startswith("FlowMatch"):
+            sigma = float(timestep) / self._scheduler.config.num_train_timesteps
+            return sample - sigma * model_output if model_output.shape == sample.shape else None
         cumulative = getattr(self._scheduler, "alphas_cumprod", None)
         epsilon = getattr(self._scheduler.config, "prediction_type", None) == "epsilon"
         if cumulative is None or not epsilon or model_output.shape != sample.shape or hasattr(self._scheduler, "sigmas"):

@@ -198,8 +198,8 @@ class ContinuousBatch:
 
 
 def _rows(recipe: Recipe) -> int:
-    """Return the rows of a recipe's calls: with guidance, one with the prompt and one without."""
-    return 2 if (recipe.guidance_scale or 0) > 1 else 1
+    """Return the rows of a recipe's calls: with guidance, one with the prompt and one or two without."""
+    return preset_of(recipe.model).guidance_rows if (recipe.guidance_scale or 0) > 1 else 1
 
 
 def _weights(recipe: Recipe) -> tuple[Any, ...]:

@@ -125,9 +125,16 @@ class EmbeddingCache:
             asked = {name: value for name, value in bound.arguments.items() if value is not None}
             device = asked.pop("device", None)
             if device is None or not all(_is_plain(value) for value in asked.values()):
-                return tuple(original(*args, **kwargs))
+                passed: tuple[torch.Tensor | None, ...] = original(*args, **kwargs)
+                return passed
             key = (scope, "prompts", repr(sorted(asked.items())))
-            return self.get_all(key, lambda: tuple(original(*args, **kwargs)), device)
+            if key in self._kept:
+                return self.get_all(key, tuple, device)
+            made: tuple[torch.Tensor | None, ...] = original(*args, **kwargs)
+            # Z-Image gives lists, one tensor for each prompt; they pass through.
+            if isinstance(made, tuple) and all(one is None or isinstance(one, torch.Tensor) for one in made):
+                self._keep(key, made)
+            return made
 
         return encode
 
@@ -198,7 +205,7 @@ def _text_calls(pipeline: Any) -> Iterator[tuple[Any, str]]:
     """Yield the methods that encode prompts, each with its owner."""
     for owner, name in ((pipeline, "encode_prompt"), (getattr(pipeline, "prior_pipe", None), "_encode_prompt")):
         # An adapter's weights are not part of the scope, so text seen through one is not kept.
-        encoders = (getattr(owner, f"text_encoder{suffix}", None) for suffix in ("", "_2"))
+        encoders = (getattr(owner, f"text_encoder{suffix}", None) for suffix in ("", "_2", "_3"))
         if hasattr(owner, name) and not any(getattr(one, "_hf_peft_config_loaded", False) for one in encoders):
             yield owner, name
 
@@ -211,7 +218,8 @@ def _takes_one_prompt(pipeline: Any) -> bool:
     """Tell whether `encode_prompt` is the one of the Stable Diffusion family: one text encoder, two results."""
     names = set(inspect.signature(getattr(pipeline, "encode_prompt", lambda: None)).parameters)
     wanted = {"prompt", "device", "num_images_per_prompt", "do_classifier_free_guidance", "negative_prompt", "prompt_embeds"}
-    return wanted <= names and not names & {"prompt_2", "pooled_prompt_embeds"}
+    # Those that give a mask, or the embeddings of a second encoder, give more than two.
+    return wanted <= names and not any("mask" in name or name in ("prompt_2", "pooled_prompt_embeds") for name in names)
 
 
 def _digest(tensor: torch.Tensor) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import threading
 import time
@@ -28,6 +29,7 @@ from ..families.recognition import recognise_directory
 from ..images.latents import Latents
 from ..images.masks import overlay
 from ..images.picture import Picture
+from ..pipelines.packed_latents import unpacked
 from ..pipelines.pipelines import Pipelines
 from ..recipes.controlnets import controlnet_of, extra_name
 from ..recipes.preset import Preset
@@ -121,7 +123,8 @@ class Engine:
         pipeline = self._acquired(recipe)
         prepare(pipeline)
         pictures = fitted_pictures(recipe)
-        watcher = StepWatcher(recipe, on_progress, stop, self.pipelines.latent_rgb(word))
+        unpack = functools.partial(_laid_out, pipeline, recipe)
+        watcher = StepWatcher(recipe, on_progress, stop, self.pipelines.latent_rgb(word), unpack)
         watcher.check_stop()
         started = time.perf_counter()
         guard = GuardedVae(vae_of(pipeline.components))
@@ -159,7 +162,7 @@ class Engine:
             seconds=time.perf_counter() - started,
             fingerprint=self.fingerprint(recipe),
             notices=(*self._said_of_files(recipe), *notices(pipeline, recipe, guard, flagged)),
-            latents=None if any(flagged) else self._latents(recipe, watcher.latents, images[0]),
+            latents=None if any(flagged) else self._latents(recipe, watcher.latents, unpack, images[0]),
             nsfw_content_detected=flagged,
         )
 
@@ -203,22 +206,28 @@ class Engine:
         line.details = "".join(traceback.format_exception(error))
         return line
 
-    def _latents(self, recipe: Recipe, latents: torch.Tensor | None, view: Image.Image) -> Latents | None:
+    def _latents(
+        self, recipe: Recipe, latents: torch.Tensor | None, unpack: Callable[[torch.Tensor], torch.Tensor], view: Image.Image
+    ) -> Latents | None:
         """Put the last step's latents into their envelope; inpainting changes them after its last step."""
-        if latents is None or recipe.mask is not None:
+        if latents is None or recipe.mask is not None or not preset_of(recipe.model).takes_latents:
             return None
-        first = latents[0].detach().to("cpu")
+        first = unpack(latents)[0].detach().to("cpu")
         array = (first if first.dtype == torch.float16 else first.float()).numpy()
         return Latents(array, self.pipelines.space(weights_word(recipe)), Picture.of(view, label="step before"))
 
     def _arguments(self, recipe: Recipe, pipeline: Any, pictures: Mapping[str, Image.Image]) -> dict[str, Any]:
         """Return the pipeline call's arguments: the recipe's fields that the call takes, under diffusers' names."""
-        fields = call_fields(recipe, inspect.signature(pipeline.__call__).parameters)
+        accepted = inspect.signature(pipeline.__call__).parameters
+        fields = call_fields(recipe, accepted)
         values = {name: [pictures.get(field, recipe.get(field)) for field in held] for name, held in fields.items()}
         arguments = {name: held if len(held) > 1 else held[0] for name, held in values.items()}
+        arguments |= preset_of(recipe.model).constants(recipe.width or 0, recipe.height or 0)
         if isinstance(recipe.image, Latents):
             arguments["image"] = self._accepted_latents(recipe, recipe.image)
-        prompts: dict[str, Any] = {"negative_prompt": recipe.negative_prompt or None}
+        # Calls without one, such as those of latent consistency models, are not given one.
+        negative = accepted.get("negative_prompt")
+        prompts: dict[str, Any] = {} if negative is None else {"negative_prompt": recipe.negative_prompt or negative.default}
         if recipe.weighs:
             scope, device = self.pipelines.scope(weights_word(recipe)), pipeline._execution_device
             prompts = conditioning.arguments(
@@ -256,6 +265,12 @@ class Engine:
             **extras,
             **({"compel": version("compel")} if recipe.weighs else {}),
         }
+
+
+def _laid_out(pipeline: Any, recipe: Recipe, latents: torch.Tensor) -> torch.Tensor:
+    """Return a step's latents with their channels, height and width apart."""
+    size = (recipe.width or 0, recipe.height or 0)
+    return unpacked(pipeline, latents, size) if preset_of(recipe.model).packed else latents
 
 
 def _threads(device: str) -> dict[str, str]:

@@ -46,13 +46,17 @@ def _unhonoured(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _unseen_words(pipeline: Any, recipe: Recipe) -> tuple[str, ...]:
-    """Say which words of a prompt lie past the text encoder's last token."""
-    held = (getattr(pipeline, name, None) for name in ("tokenizer", "tokenizer_2", "prior_tokenizer"))
-    tokenizer = next(one for one in held if one is not None)
+    """Say which words of a prompt lie past the text encoder's last token.
+
+    Where there are several, the last one reads the most: T5 stands behind CLIP in Flux and Stable Diffusion 3.
+    """
+    held = (getattr(pipeline, name, None) for name in ("prior_tokenizer", "tokenizer", "tokenizer_2", "tokenizer_3"))
+    tokenizer = [one for one in held if one is not None][-1]
+    longest = min(tokenizer.model_max_length, recipe.get("max_sequence_length") or tokenizer.model_max_length)
+    room = longest - tokenizer.num_special_tokens_to_add()
     notices = []
     for field in ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2"):
         ids = tokenizer(recipe.get(field) or "", add_special_tokens=False).input_ids
-        room = tokenizer.model_max_length - 2
         if len(ids) > room:
             lost = tokenizer.decode(ids[room:]).strip()
             notices.append(f"`{field}` has {len(ids)} tokens and {room} fit: this part is not seen: {lost!r}")

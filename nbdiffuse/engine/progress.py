@@ -57,15 +57,23 @@ class StepWatcher:
         When set, the run ends after the step under way.
     latent_rgb
         Maps a latent's channels and 1 to RGB, shape (channels + 1, 3), for previews; None makes none.
+    unpack
+        Lays out a step's latents as (n, channels, h, w).
     """
 
     def __init__(
-        self, recipe: Recipe, on_progress: Callable[[Progress], None], stop: threading.Event, latent_rgb: torch.Tensor | None
+        self,
+        recipe: Recipe,
+        on_progress: Callable[[Progress], None],
+        stop: threading.Event,
+        latent_rgb: torch.Tensor | None,
+        unpack: Callable[[torch.Tensor], torch.Tensor] = lambda latents: latents,
     ) -> None:
         self._steps = real_steps(recipe)
         self._on_progress = on_progress
         self._stop = stop
         self._latent_rgb = latent_rgb
+        self._unpack = unpack
         self._started = time.perf_counter()
         # The first step shows one, however soon it comes.
         self._previewed = self._started - PREVIEW_INTERVAL
@@ -84,13 +92,17 @@ class StepWatcher:
         preview = None
         if now - self._previewed >= PREVIEW_INTERVAL and self._latent_rgb is not None and step.index < step.total:
             clean = step.clean()
-            preview = _preview(step.latents if clean is None else clean, self._latent_rgb)
+            preview = _preview(self._unpack(step.latents if clean is None else clean), self._latent_rgb)
             self._previewed = now
         self._on_progress(Progress(done, self._steps, now - self._started, preview))
 
 
-def _preview(latents: torch.Tensor, latent_rgb: torch.Tensor) -> Image.Image:
+def _preview(latents: torch.Tensor, latent_rgb: torch.Tensor) -> Image.Image | None:
     """Map latents to RGB with one matrix: a picture as large as the latents, for a few microseconds."""
-    flat = latents[0].detach().to("cpu", torch.float32).permute(1, 2, 0)
+    # A VAE that is made for video has an axis of frames, one for a picture.
+    picture = latents[0, :, 0] if latents.ndim == 5 else latents[0]
+    if picture.ndim != 3 or len(picture) != len(latent_rgb) - 1:
+        return None
+    flat = picture.detach().to("cpu", torch.float32).permute(1, 2, 0)
     pixels = flat @ latent_rgb[:-1] + latent_rgb[-1]
     return Image.fromarray(pixels.clamp(0, 255).to(torch.uint8).numpy())

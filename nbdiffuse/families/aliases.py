@@ -48,6 +48,7 @@ _NAMES = {
     "lora": "loras lora_name lora_path lora_file lora_model lora_weights lora_weights_path load_lora adapter adapters",
     "weighting": "prompt_weighting prompt_syntax prompt_parser prompt_attention emphasis emphasis_mode",
     "prior_num_inference_steps": "prior_steps",
+    "image_guidance_scale": "image_cfg image_cfg_scale image_guidance",
     "prior_guidance_scale": "prior_cfg prior_cfg_scale prior_guidance",
     "passes": "loops loop loopbacks loopback",
     "final_strength": "final_denoising_strength final_denoise end_strength last_strength",
@@ -98,7 +99,7 @@ _ADVICE = {
     "restore_faces face_restoration face_restore face_enhance codeformer codeformer_weight gfpgan": _NO_OPTION,
     "subseed subseed_strength variation variations variation_amount variation_strength variation_seed seed_resize": _NO_OPTION,
     "threshold perlin": _NO_OPTION,
-    "guidance_rescale cfg_rescale rescale_cfg rescale_guidance true_cfg_scale image_guidance_scale image_cfg_scale "
+    "guidance_rescale cfg_rescale rescale_cfg rescale_guidance "
     "distilled_cfg distilled_guidance pag pag_scale freeu sag": _NO_OPTION,
     "inpaint_area": _NO_OPTION,
     "timesteps sigmas spacing noise_offset init_latent latents": _NO_OPTION,

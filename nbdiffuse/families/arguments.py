@@ -16,6 +16,18 @@ ARGUMENTS: Mapping[str, Param] = MappingProxyType(
         "negative_prompt_2": Param(str, "negative prompt of the second text encoder"),
         "aesthetic_score": Param(float, "score the SDXL refiner aims at", 0, 10, 0.5),
         "negative_aesthetic_score": Param(float, "score the SDXL refiner keeps away from", 0, 10, 0.5),
+        "image_guidance_scale": Param(
+            float, "how strongly the picture holds while it is edited; higher stays closer", 1, 100, 0.1, usual=(1, 4)
+        ),
+        "true_cfg_scale": Param(
+            float, "pull away from the negative prompt, where there is one; 1 is none", 0, 100, 0.5, usual=(1, 10)
+        ),
+        "max_sequence_length": Param(int, "longest prompt that the text encoder reads", 1, 1024, 1, unit="of tokens"),
+        "cfg_normalization": Param(bool, "keep the guided prediction no larger than the one that follows the prompt"),
+        "cfg_truncation": Param(float, "part of the schedule that is guided; above 1 all of it", 0, 2, 0.05, usual=(0, 1)),
+        "original_inference_steps": Param(
+            int, "steps of the distillation that the run's are chosen from; the scheduler's own", 1, 1000, 1, unit="of steps"
+        ),
         "prior_guidance_scale": Param(float, "guidance of Kandinsky's prior", 0, 100, 0.5, usual=(1, 20)),
         "prior_num_inference_steps": Param(int, "steps of Kandinsky's prior", 1, 1000, 1, unit="of steps", usual=(1, 100)),
         "noise_level": Param(int, "noise the x4 upscaler adds to its picture", 0, 350, 1),
@@ -53,7 +65,7 @@ def _from_signatures() -> Mapping[str, Param]:
     return MappingProxyType(found)
 
 
-NOT_ARGUMENTS = frozenset({"output_type", "return_dict", "num_images_per_prompt"})
+NOT_ARGUMENTS = frozenset({"output_type", "return_dict", "num_images_per_prompt", "max_area"})
 """What a call takes and this package decides itself."""
 
 

@@ -8,6 +8,11 @@ from types import MappingProxyType
 from .family import Family
 
 _REFINER_ONLY = frozenset({"aesthetic_score", "negative_aesthetic_score"})
+_WEIGHTING = frozenset({"weighting"})
+_T5_LENGTH = MappingProxyType({"max_sequence_length": 512})
+"""T5 is not asked for more than its tokenizer's own length."""
+_HEIGHT_WIDTH = MappingProxyType({"height": "height", "width": "width"})
+"""Without them every picture becomes a square of the checkpoint's own size."""
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
@@ -40,10 +45,129 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 title="Stable Diffusion 3",
                 steps="ceil",
                 size_multiple=16,
-                # Without them every picture becomes a square of the checkpoint's own size.
-                size_arguments={"height": "height", "width": "width"},
+                size_arguments=_HEIGHT_WIDTH,
                 scheduler="flow",
-                left_out=frozenset({"weighting"}),
+                left_out=_WEIGHTING,
+                limits=_T5_LENGTH,
+            ),
+            Family(
+                key="flux",
+                title="Flux",
+                steps="ceil",
+                size_multiple=16,
+                size_arguments=_HEIGHT_WIDTH,
+                scheduler="flow",
+                scheduler_needs="shift",
+                packed=True,
+                left_out=_WEIGHTING,
+                limits=_T5_LENGTH,
+            ),
+            Family(
+                key="qwenimage",
+                title="Qwen-Image",
+                steps="ceil",
+                size_multiple=16,
+                size_arguments=_HEIGHT_WIDTH,
+                # Its latents have an axis of frames, and its img2img pipeline takes none.
+                takes_latents=False,
+                scheduler="flow",
+                scheduler_needs="shift",
+                packed=True,
+                # Guidance is `true_cfg_scale`; no checkpoint has the embedding that `guidance_scale` goes to.
+                left_out=_WEIGHTING | {"guidance_scale"},
+            ),
+            Family(
+                key="z-image",
+                title="Z-Image",
+                steps="ceil",
+                size_multiple=16,
+                size_arguments=_HEIGHT_WIDTH,
+                scheduler="flow",
+                scheduler_needs="shift",
+                left_out=_WEIGHTING,
+            ),
+            Family(
+                key="chroma",
+                title="Chroma",
+                # diffusers' automatic class for img2img does not know it, and its inpainting pipeline cannot run at all:
+                # it reads `transformer.config.guidance_embeds`, which Chroma's transformer does not have.
+                modes=("txt2img", "img2img"),
+                classes={"img2img": "ChromaImg2ImgPipeline"},
+                broken={"img2img+mask": "diffusers' ChromaInpaintPipeline stops before its first step"},
+                saved_as=("Chroma",),
+                steps="ceil",
+                size_multiple=16,
+                size_arguments=_HEIGHT_WIDTH,
+                scheduler="flow",
+                scheduler_needs="shift",
+                packed=True,
+                left_out=_WEIGHTING,
+                limits=_T5_LENGTH,
+            ),
+            Family(
+                key="lcm",
+                title="a latent consistency model",
+                unet_channels=(4,),
+                modes=("txt2img", "img2img"),
+                steps="distilled",
+                strength_is_start=False,
+                scheduler_needs="denoised",
+                left_out=_WEIGHTING,
+            ),
+            Family(
+                key="kandinsky",
+                title="Kandinsky 2.1",
+                saved_as=("KandinskyPipeline", "KandinskyCombined", "KandinskyImg2Img"),
+                unet_channels=(4,),
+                modes=("txt2img", "img2img"),
+                size_multiple=64,
+                size_arguments=_HEIGHT_WIDTH,
+                # diffusers hands (width, height) to a function of (height, width), and then expects latents of the other shape.
+                square=True,
+                takes_latents=False,
+                # It adds as much noise as the strength says, not as the first step has.
+                strength_is_start=False,
+                scheduler_needs="generator",
+            ),
+            Family(
+                key="kandinsky3",
+                title="Kandinsky 3",
+                unet_channels=(4,),
+                modes=("txt2img", "img2img"),
+                size_multiple=64,
+                takes_latents=False,
+                scheduler_needs="generator",
+                left_out=_WEIGHTING,
+            ),
+            Family(
+                key="flux-kontext",
+                title="Flux Kontext",
+                modes=("edit",),
+                steps="all",
+                size_multiple=16,
+                size_arguments=_HEIGHT_WIDTH,
+                area_argument="max_area",
+                # Else the picture is brought to one of the sizes near a megapixel that it was trained on.
+                fixed={"_auto_resize": False},
+                scheduler="flow",
+                scheduler_needs="shift",
+                packed=True,
+                left_out=_WEIGHTING,
+                limits=_T5_LENGTH,
+            ),
+            Family(
+                key="flux2-klein",
+                title="Flux 2 Klein",
+                modes=("txt2img", "edit"),
+                steps="all",
+                size_multiple=16,
+                size_arguments=_HEIGHT_WIDTH,
+                # Its latents are patches that its VAE's batch norm has scaled; its pipeline takes pictures alone.
+                takes_latents=False,
+                scheduler="flow",
+                scheduler_needs="shift",
+                left_out=_WEIGHTING,
+                limits=_T5_LENGTH,
             ),
             Family(
                 key="kandinsky22",
@@ -57,6 +181,17 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 # Its img2img pipeline encodes whatever it is given.
                 takes_latents=False,
                 scheduler_needs="generator",
+            ),
+            Family(
+                key="instruct-pix2pix",
+                title="InstructPix2Pix",
+                unet_channels=(8,),
+                modes=("edit",),
+                classes={"edit": "StableDiffusionInstructPix2PixPipeline"},
+                steps="all",
+                guidance_rows=3,
+                # Its pipeline takes latents of a picture as the VAE makes them, and those of a result are scaled.
+                takes_latents=False,
             ),
             Family(
                 key="x2-upscaler",

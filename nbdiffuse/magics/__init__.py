@@ -1,1 +1,1 @@
-"""Magics: `%%img2img`, `%%txt2img`, `%%chain`, `%%loopback` and `%diffuse`."""
+"""Magics: `%%img2img`, `%%txt2img`, `%%edit`, `%%chain`, `%%loopback` and `%diffuse`."""

@@ -8,6 +8,7 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 
 from ..cells.options import completions
 from ..embedded.examples import EXAMPLES, MARK
+from ..recipes.preset import TASKS
 
 
 @context_matcher()
@@ -15,7 +16,7 @@ def complete_line(context: CompletionContext) -> SimpleMatcherResult:
     """Complete options, their choices, picture files and the package's own pictures on a magic's line."""
     nothing: SimpleMatcherResult = {"completions": []}
     before = context.line_with_cursor[: context.cursor_position]
-    task = next((name for name in ("img2img", "txt2img") if before.startswith(f"%%{name} ")), None)
+    task = next((name for name in TASKS if before.startswith(f"%%{name} ")), None)
     if task is None or context.cursor_line != 0:
         return nothing
     words = completions(task, before)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
     from IPython.core.interactiveshell import InteractiveShell
 
-CELL_MAGICS = ("img2img", "txt2img", "chain", "loopback")
+CELL_MAGICS = ("img2img", "txt2img", "edit", "chain", "loopback")
 LINE_MAGICS = ("diffuse",)
 
 

@@ -1,4 +1,4 @@
-"""The cell magics `%%img2img`, `%%txt2img`, `%%chain` and `%%loopback`."""
+"""The cell magics `%%img2img`, `%%txt2img`, `%%edit`, `%%chain` and `%%loopback`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _BETWEEN = "Stopped between two pictures. What is finished is kept: run the cell
 
 @magics_class
 class DiffusionMagics(Magics):
-    """Image-to-image and text-to-image in a cell.
+    """Image-to-image, text-to-image and editing in a cell.
 
     Parameters
     ----------
@@ -64,8 +64,15 @@ class DiffusionMagics(Magics):
     def txt2img(self, line: str, cell: str) -> None:
         self._run("txt2img", line, cell)
 
+    @no_var_expand
+    @cell_magic
+    @ends_as_interrupted
+    def edit(self, line: str, cell: str) -> None:
+        self._run("edit", line, cell)
+
     img2img.__doc__ = help_text("img2img")
     txt2img.__doc__ = help_text("txt2img")
+    edit.__doc__ = help_text("edit")
 
     @no_var_expand
     @cell_magic

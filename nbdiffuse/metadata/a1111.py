@@ -22,6 +22,7 @@ SAMPLERS = scheduler_names.A1111
 _FIELDS = {
     "Steps": "num_inference_steps",
     "CFG scale": "guidance_scale",
+    "Image CFG scale": "image_guidance_scale",
     "Seed": "seed",
     "Denoising strength": "strength",
     "Weighting": "weighting",
@@ -108,6 +109,7 @@ def generation_text(recipe: Recipe, version: str, *, model_hash: str | None = No
         "Steps": recipe.num_inference_steps,
         "Sampler": sampler,
         "CFG scale": _number(recipe.guidance_scale),
+        "Image CFG scale": _number(recipe.get("image_guidance_scale")),
         "Seed": recipe.seed,
         "Size": f"{recipe.width}x{recipe.height}" if recipe.width and recipe.height else None,
         "Model hash": model_hash,

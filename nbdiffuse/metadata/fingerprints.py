@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import ParameterError, breaks_rule
+from ..families.families import FAMILIES
 from ..recipes.portable import is_hub_id
-from ..recipes.presets import PRESETS
 
 DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "npu", "mlu", "mtia", "xla", "tpu")
@@ -52,8 +52,8 @@ _RULES: Mapping[str, tuple[str, Any]] = MappingProxyType(
         "threads": ("a whole number", _is_number),
         "batch": ("a number of rows", lambda value: _is_number(value.removesuffix(" rows").removesuffix(" row"))),
         "pipeline": (
-            "a pipeline class of a preset",
-            lambda value: any(value in preset.pipelines.values() for preset in PRESETS.values()),
+            "a pipeline class of a family",
+            lambda value: any(value in family.pipelines.values() for family in FAMILIES.values()),
         ),
         "scheduler": ("a scheduler class", lambda value: _SCHEDULER.fullmatch(value) is not None),
         **dict.fromkeys(("checkpoint", "controlnet"), ("hashes or hub ids with commits", _is_identity)),

@@ -10,6 +10,7 @@ from typing import Any
 DEFAULT = "sd15"
 _REFINER = re.compile(r"xl.*refiner", re.IGNORECASE)
 _XL = re.compile(r"XL|(?i:sdxl|xl(?![a-z])|pony|illustrious|noobai|animagine|playground-?v2)")
+_EDIT = re.compile(r"instruct.?pix.?2.?pix|\bip2p\b", re.IGNORECASE)
 _SD15 = re.compile(r"(?:sd|stable.?diffusion|\bv)[ ._-]?1[ ._-]?[45]|sd-1\b", re.IGNORECASE)
 _OTHERS: Mapping[str, re.Pattern[str]] = {
     "Flux": re.compile(r"flux|chroma", re.IGNORECASE),
@@ -47,6 +48,8 @@ def preset_for(name: str, width: Any = None, height: Any = None) -> tuple[str | 
         return "sdxl-refiner", "its name says SDXL's refiner"
     if _XL.search(name):
         return "sdxl", "its name says SDXL"
+    if _EDIT.search(name):
+        return "edit", "its name says InstructPix2Pix"
     if _SD15.search(name):
         return DEFAULT, "its name says Stable Diffusion 1"
     if isinstance(width, int) and isinstance(height, int) and width * height >= _LEAST_XL:

@@ -14,7 +14,7 @@ from ..images.latents import MARK
 from ..images.picture import Picture
 from ..recipes.chain import Chain
 from ..recipes.portable import portable
-from ..recipes.presets import PRESETS
+from ..recipes.presets import is_named
 from ..recipes.recipe import PARAMS, Recipe
 from ..recipes.recipe_json import named_values
 from .fingerprints import cleaned
@@ -111,7 +111,7 @@ class Provenance:
         """
         own = cls.from_own_json(text)
         for step in (own.recipe, *(own.chain or ())):
-            if step.model not in PRESETS:
+            if not is_named(step.model):
                 raise FileError(
                     f"The recipe in this file cannot be used: {breaks_rule('model', 'the name of a preset', step.model)}"
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, VQModel
+from diffusers import AutoencoderKL, AutoencoderKLQwenImage, VQModel
 from torch import Tensor
 
 from ..devices.failures import is_out_of_memory
@@ -21,7 +21,7 @@ def latent_rgb(vae: Any, images: Tensor) -> Tensor:
     Parameters
     ----------
     vae
-        An `AutoencoderKL` or a `VQModel`.
+        An `AutoencoderKL`, an `AutoencoderKLQwenImage` or a `VQModel`.
     images
         In [-1, 1], shape (n, 3, side, side), on the CPU; encoded where and as the VAE computes.
 
@@ -49,7 +49,7 @@ def measured(vae: Any) -> Tensor | None:
     See `latent_rgb`; None for a VAE of another kind, one that gives no numbers, or where
     memory is short: a run goes on without previews.
     """
-    if not isinstance(vae, (AutoencoderKL, VQModel)):
+    if not isinstance(vae, (AutoencoderKL, AutoencoderKLQwenImage, VQModel)):
         return None
     colors = torch.rand(1, 3, FIELDS, FIELDS, generator=torch.Generator().manual_seed(0))
     fields = torch.nn.functional.interpolate(colors * 2 - 1, (SIDE, SIDE), mode="nearest")
@@ -69,12 +69,20 @@ def measured(vae: Any) -> Tensor | None:
 
 
 def _encoded(vae: Any, images: Tensor) -> Tensor:
-    """Return latents as the denoiser sees them: scaled means, or a MoVQ's latents as they are."""
+    """Return latents as the denoiser sees them: shifted and scaled means, or a MoVQ's latents as they are."""
     hook = getattr(vae, "_hf_hook", None)
     device = hook.execution_device if hook is not None else vae.device
-    encoded = vae.encode(images.to(device, vae.dtype))
+    images = images.to(device, vae.dtype)
+    if isinstance(vae, AutoencoderKLQwenImage):
+        # It is made for video: a picture is one frame.
+        means = vae.encode(images[:, :, None]).latent_dist.mean[:, :, 0].to("cpu", torch.float32)
+        center, spread = (torch.tensor(vae.config[name])[:, None, None] for name in ("latents_mean", "latents_std"))
+        normalised: Tensor = (means - center) / spread
+        return normalised
+    encoded = vae.encode(images)
     if hasattr(encoded, "latents"):
         latents: Tensor = encoded.latents
     else:
-        latents = encoded.latent_dist.mean * vae.config["scaling_factor"]
+        shift = vae.config.get("shift_factor") or 0.0
+        latents = (encoded.latent_dist.mean - shift) * vae.config["scaling_factor"]
     return latents.to("cpu", torch.float32)

@@ -16,6 +16,7 @@ _GRAMMAR = _words(
     " and or but nor not no without with in on at by of to from into onto over under above below near next behind between"
     " beside before after around across through along against inside outside up down off out as like than for during is are"
     " was were be been being has have having do does very so too more most less least all each every other only just there"
+    " make makes turn put set change replace give add remove move take keep let should would could if instead"
     " here made making blend append swap using one two three four five six seven some several many another a an"
 )
 """Words that name nothing."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ..families.parameters import number_text
 from ..prompts import dialects
 from ..prompts.unknown_words import unknown_words
 from .presets import PRESETS, preset_of
 from .recipe import PROMPTS, Recipe
+from .steps import real_steps, strengths_by_steps
 
 
 def before_run(recipe: Recipe) -> tuple[str, ...]:
@@ -13,7 +15,8 @@ def before_run(recipe: Recipe) -> tuple[str, ...]:
 
     The lines are those that its results carry, so every surface can show them.
     """
-    return (*_trigger(recipe), *_weighting(recipe), *_unknown(recipe), *_unseen(recipe), *picture_notices(recipe))
+    of_prompts = (*_trigger(recipe), *_weighting(recipe), *_unknown(recipe), *_half_of_true_cfg(recipe))
+    return (*of_prompts, *_unused_picture(recipe), *_unseen(recipe), *picture_notices(recipe))
 
 
 def picture_notices(recipe: Recipe) -> tuple[str, ...]:
@@ -53,3 +56,24 @@ def _unknown(recipe: Recipe) -> list[str]:
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
     way_out = "Full-size models draw it: `%diffuse use hub`, or `--checkpoint` with a hub id or a directory."
     return [f"The small checkpoint {recipe.checkpoint} was never shown {shown}{more}, and draws something else. {way_out}"]
+
+
+def _half_of_true_cfg(recipe: Recipe) -> list[str]:
+    """Say that `true_cfg_scale` and a negative prompt do nothing without each other; diffusers only logs it."""
+    scale = recipe.get("true_cfg_scale")
+    if scale is None or (scale > 1) == bool(recipe.negative_prompt):
+        return []
+    if scale > 1:
+        return [f'`true_cfg_scale` {number_text(scale)} does nothing without `negative_prompt`; a blank, " ", is one.']
+    return [f"`negative_prompt` does nothing at `true_cfg_scale` {number_text(scale)}; give one above 1."]
+
+
+def _unused_picture(recipe: Recipe) -> list[str]:
+    """Say that a strength below 1 leaves nothing of the picture: a flow that runs every step starts from noise alone."""
+    preset, steps, strength = preset_of(recipe.model), recipe.num_inference_steps or 0, recipe.strength
+    redraws = recipe.image is not None and recipe.mask is None and strength is not None and strength < 1
+    if not redraws or strength is None or preset.scheduler_kind != "flow" or real_steps(recipe) < steps:
+        return []
+    lower = f"lower `strength` to {number_text(strengths_by_steps(steps, preset.step_rule)[-2])}, or " if steps > 1 else ""
+    line = f"strength {number_text(strength)} × {steps} runs all {steps} steps, which start from noise alone"
+    return [f"The initial picture is not used: {line}. To keep some of it, {lower}raise `num_inference_steps`."]

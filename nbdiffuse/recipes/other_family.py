@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import ParameterError, breaks_rule
 from ..families.families import FAMILIES
 from ..families.recognition import Recognised
-from .presets import name_for, named, runs_here
+from .presets import name_for, named, runs_here, way_out_of
 
 _OTHER_CHANNELS = {5: "depth-to-image", 7: "upscaling", 8: "InstructPix2Pix, which edits by instruction", 9: "inpainting"}
 
@@ -53,4 +53,4 @@ def _way_out(recognised: Recognised, word: str) -> str:
         return f"Give it as `--lora {word}`."
     if "a ControlNet" in recognised.what:
         return "It stands beside a checkpoint: give it in diffusers' layout as `--controlnet`."
-    return runs_here()
+    return way_out_of(recognised)

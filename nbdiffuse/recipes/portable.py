@@ -14,7 +14,7 @@ from ..files.paths import here, last_part
 from .controlnets import CONTROLNETS, extra_name
 from .fields import numbered
 from .lora import Lora
-from .presets import PRESETS
+from .presets import is_named
 from .recipe import Recipe
 
 UNNAMED = "local"
@@ -112,7 +112,7 @@ def portable(recipe: Recipe, fingerprint: Mapping[str, str] | None = None, local
         if net.checkpoint is not None:
             identity = named.get(extra_name(number))
             changes[numbered("controlnet", number)] = _portable_weights(net.checkpoint, identity, local)
-    if recipe.model not in PRESETS:
+    if not is_named(recipe.model):
         changes["model"] = portable_word(recipe.model, local)
     if recipe.scheduler is not None and not recipe.scheduler.isidentifier():
         changes["scheduler"] = None

@@ -15,6 +15,9 @@ from .fields import OF_PARTS, numbered
 from .recipe import Recipe
 from .weights_source import WeightsSource
 
+TASKS = ("txt2img", "img2img", "edit")
+"""What a preset may do: draw from a prompt, redraw a picture to a strength, edit one by an instruction."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
@@ -81,6 +84,26 @@ class Preset:
         return self._family.takes_latents
 
     @property
+    def packed(self) -> bool:
+        """Whether a step's latents are a row of patches, see `Family`."""
+        return self._family.packed
+
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """Modes that diffusers cannot run, each with what is wrong."""
+        return self._family.broken
+
+    @property
+    def square(self) -> bool:
+        """Whether its img2img pipeline runs squares alone."""
+        return self._family.square
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        """Greatest values of arguments that its calls take, see `Family`."""
+        return self._family.limits
+
+    @property
     def scheduler_kind(self) -> str:
         """Kind of scheduler that it runs on: "noise" or "flow"."""
         return self._family.scheduler
@@ -100,16 +123,31 @@ class Preset:
         """Whether the same number of steps is the same picture, whatever the strength."""
         return self._family.strength_is_start
 
+    def constants(self, width: int, height: int) -> dict[str, Any]:
+        """Return the arguments of its calls that no field holds, for a result of a size in pixels."""
+        area = self._family.area_argument
+        return {**({area: width * height} if area else {}), **self._family.fixed}
+
+    @property
+    def guidance_rows(self) -> int:
+        """Rows of one model call of a recipe with guidance."""
+        return self._family.guidance_rows
+
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What it can do: "txt2img", "img2img" or both."""
-        return tuple(task for task in ("txt2img", "img2img") if task in self.pipelines)
+        """What it can do: any of "txt2img", "img2img" and "edit"."""
+        return tuple(task for task in TASKS if task in self.pipelines)
 
     @property
     def schedulers(self) -> tuple[str, ...]:
         """Names that are offered for its `scheduler`; others may be typed."""
         offered = SCHEDULERS if self._family.scheduler == "noise" else FLOW_SCHEDULERS
         return tuple(name for name in offered if self.takes_scheduler(name)) if self.scheduler_needs else offered
+
+    @property
+    def edits(self) -> bool:
+        """Whether what it does to pictures is to edit them by an instruction, without a strength."""
+        return "edit" in self.pipelines
 
     def takes_scheduler(self, name: str) -> bool:
         """Tell whether its pipelines can be driven by a scheduler class of diffusers."""
@@ -141,7 +179,7 @@ class Preset:
 
     def values_for(self, recipe: Recipe) -> dict[str, Any]:
         """Return the values for what a recipe leaves open."""
-        values = self.defaults_for(mode_of(recipe))
+        values = self.defaults_for(self.mode(recipe))
         for number in range(2, len(recipe.controlnets) + 1):
             of_first = [name for name, place in OF_PARTS.items() if place.part == "controlnets" and name in values]
             values |= {numbered(name, number): values[name] for name in of_first}
@@ -149,10 +187,12 @@ class Preset:
 
     def pipeline(self, recipe: Recipe) -> str:
         """Return the diffusers pipeline class that runs a recipe."""
-        return self.pipelines[mode_of(recipe)]
+        return self.pipelines[self.mode(recipe)]
 
+    def task(self, recipe: Recipe) -> str:
+        """Return which of `TASKS` a recipe asks of it; with a picture an editing family edits."""
+        return "edit" if recipe.task == "img2img" and "edit" in self.pipelines else recipe.task
 
-def mode_of(recipe: Recipe) -> str:
-    """Return the key of `Preset.pipelines` that a recipe asks for, such as "img2img+controlnet"."""
-    extra = "+controlnet" if recipe.controlnets else "+mask" if recipe.mask is not None else ""
-    return recipe.task + extra
+    def mode(self, recipe: Recipe) -> str:
+        """Return the key of `pipelines` that a recipe asks for, such as "img2img+controlnet"."""
+        return self.task(recipe) + ("+controlnet" if recipe.controlnets else "+mask" if recipe.mask is not None else "")

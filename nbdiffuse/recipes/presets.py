@@ -13,9 +13,13 @@ from ..families.hub_ids import MOVED as MOVED
 from ..families.recognition import Recognised, recognise
 from ..files.paths import here
 from .preset import Preset
+from .recipe import Recipe
 from .weights_source import WeightsSource
 
 OPEN_RAIL, OPEN_RAIL_XL = "CreativeML OpenRAIL-M", "CreativeML Open RAIL++-M"
+
+EDIT = "edit"
+"""The preset of `%%edit` and `nbdiffuse.edit` where none is named."""
 
 
 def _sd15(name: str, title: str, hub: str, trigger: str = "") -> Preset:
@@ -59,6 +63,13 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 hub=WeightsSource(checkpoint="kandinsky-community/kandinsky-2-2-decoder", native_size=512, size_multiple=64),
             ),
             Preset(
+                name=EDIT,
+                family="instruct-pix2pix",
+                scheduler="PNDM",
+                embedded=WeightsSource(checkpoint="edit", native_size=128),
+                hub=WeightsSource(checkpoint="timbrooks/instruct-pix2pix", native_size=512, licence="MIT"),
+            ),
+            Preset(
                 name="x2-upscaler",
                 family="x2-upscaler",
                 scheduler="EulerDiscrete",
@@ -78,6 +89,17 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     }
 )
 """Every preset, by name."""
+_WITH_PRESET = frozenset(preset.family for preset in PRESETS.values())
+
+
+def model_names() -> tuple[str, ...]:
+    """Return what `model` may be called: every preset, and every family whose weights are given by `checkpoint`."""
+    return (*PRESETS, *(key for key in FAMILIES if key not in _WITH_PRESET))
+
+
+def is_named(model: str) -> bool:
+    """Tell whether `model` is the name of a preset or of a family, and neither a hub id nor a directory."""
+    return model in PRESETS or model in FAMILIES
 
 
 def preset_of(model: str) -> Preset:
@@ -110,6 +132,11 @@ def preset_of(model: str) -> Preset:
     raise ParameterError(f"`model` must name a preset, got {model!r}. {_advice(model, found)}")
 
 
+def mode_of(recipe: Recipe) -> str:
+    """Return the key of `Preset.pipelines` that a recipe asks of its preset, such as "img2img+controlnet" or "edit"."""
+    return preset_of(recipe.model).mode(recipe)
+
+
 def name_for(family: str) -> str:
     """Return the name by which `model` takes a family: its first preset's, else its own key."""
     return next((preset.name for preset in PRESETS.values() if preset.family == family), family)
@@ -126,16 +153,25 @@ def runs_here() -> str:
     return f"This version redraws with: {', '.join(f'{name_for(key)} ({one.title})' for key, one in FAMILIES.items())}."
 
 
+def way_out_of(recognised: Recognised) -> str:
+    """Say what to give in place of weights that are not run: their family in another layout, or another family."""
+    for key, family in FAMILIES.items():
+        if f"a {family.title} checkpoint" in recognised.what:
+            line = "A single file of it is not read here: give its directory or hub id in diffusers' layout,"
+            return f"{line} such as `--model {name_for(key)} --checkpoint ORG/NAME`."
+    return runs_here()
+
+
 def _advice(model: str, found: Recognised | None) -> str:
     if found is not None:
         if not found.family:
-            return f"It is {found.what}. {runs_here()}"
+            return f"It is {found.what}. {way_out_of(found)}"
         return f"It is {named(found)}: write `--model {name_for(found.family)} --checkpoint {model}`."
     if "/" in model:
         first, second = PRESETS["sd15"], PRESETS["sdxl"]
         ways = f"`--model {first.name} --checkpoint {model}` for {first.title}, `--model {second.name}` for {second.title}"
         return f"Name the family of its weights too: {ways}; its page on the hub says which."
-    return did_you_mean(model, PRESETS)
+    return did_you_mean(model, model_names())
 
 
 def _recognised(model: str) -> Recognised | None:

@@ -31,7 +31,7 @@ from .steps import no_steps, real_steps
 from .taken_fields import refuse_untaken
 from .weights_source import source
 
-_NEUTRAL = frozenset({"negative_prompt", "resize_mode", "weighting"})
+_NEUTRAL = frozenset({"negative_prompt", "resize_mode", "weighting", "max_sequence_length"})
 """Fields whose defaults change nothing of what a recipe without them ran."""
 BLANK = Picture.of(Image.new("RGB", (512, 512)))
 """Stands for a picture that is not there yet: what the step before makes."""
@@ -176,6 +176,9 @@ def _check_choices(complete: Recipe, preset: Preset) -> None:
         if net.start is not None and net.end is not None and net.start >= net.end:
             start, end = (numbered(name, number) for name in ("control_guidance_start", "control_guidance_end"))
             raise ParameterError(f"`{start}` must be below `{end}`, got {number_text(net.start)} and {number_text(net.end)}.")
+    for name, limit in preset.limits.items():
+        if (value := complete.get(name)) is not None and value > limit:
+            raise ParameterError(f"`{name}` must be at most {number_text(limit)} for {preset.name}, got {number_text(value)}.")
     if real_steps(complete) == 0:
         raise ParameterError(no_steps(complete))
 

@@ -12,7 +12,7 @@ from ..images.fitting import Size, fit, fitted_size
 from ..images.latents import Latents
 from ..images.mask_content import content_image
 from ..images.picture import Picture
-from .preset import Preset, mode_of
+from .preset import Preset
 from .presets import preset_of
 from .recipe import Recipe
 from .weights_source import WeightsSource
@@ -46,6 +46,9 @@ def result_size(recipe: Recipe, preset: Preset, origin: WeightsSource) -> Size:
         limit=origin.native_size,
         mode=recipe.resize_mode or "fit",
     )
+    if preset.square and width != height:
+        way_out = "Give `width` and `height` alike, and `resize_mode` crop, pad or stretch."
+        raise ParameterError(f"`image` must be square for {preset.name}, got {width}x{height}. {way_out}")
     return width * scale, height * scale
 
 
@@ -56,8 +59,9 @@ def leading_picture(recipe: Recipe) -> Picture | None:
 
 
 def _size_of_latents(recipe: Recipe, preset: Preset, latents: Latents) -> Size:
-    if not preset.takes_latents or mode_of(recipe) != "img2img":
-        what = preset.name if mode_of(recipe) == "img2img" else f"{preset.name} with a mask or a ControlNet"
+    plain = preset.mode(recipe) == preset.task(recipe)
+    if not preset.takes_latents or not plain:
+        what = preset.name if plain else f"{preset.name} with a mask or a ControlNet"
         raise ParameterError(f"`image` must be a picture for {what}, got latents. Give the decoded picture: `result.image`.")
     width, height = (side * preset.scale for side in latents.size)
     for name, side, own in (("width", recipe.width, width), ("height", recipe.height, height)):

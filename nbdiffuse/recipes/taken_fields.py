@@ -5,9 +5,10 @@ from __future__ import annotations
 from ..errors import ParameterError
 from ..families.arguments import ARGUMENTS
 from ..families.diffusers_classes import call_defaults
+from ..families.families import FAMILIES
 from ..families.family import ONLY_WITH_PICTURE
 from .fields import CALLED_AS, OF_PARTS, PARTS, SINGLE, names_of, numbered, of_first
-from .preset import Preset, mode_of
+from .preset import Preset
 from .presets import PRESETS, preset_of
 from .recipe import PARAMS, Recipe
 
@@ -17,27 +18,40 @@ ALWAYS = frozenset({"prompt", "model", "checkpoint", "image", "seed", "width", "
 
 def refuse_untaken(recipe: Recipe, preset: Preset) -> None:
     """Raise for the first field of a recipe that its preset does not take."""
-    if recipe.task not in preset.pipelines:
-        raise ParameterError(f"`image` must be given: {preset.title} only redraws pictures. Use %%img2img.")
+    if preset.task(recipe) not in preset.pipelines:
+        does, magic = ("edits", "%%edit") if preset.edits else ("redraws", "%%img2img")
+        raise ParameterError(f"`image` must be given: {preset.title} only {does} pictures. Use {magic}.")
+    if preset.mode(recipe) in preset.broken:
+        raise ParameterError(f"`mask_image` must be left out for {preset.name}: {preset.broken[preset.mode(recipe)]}.")
     taken = _taken(preset)
     for name in recipe.values():
         if of_first(name) not in taken and not _is_taken_by_call(name, recipe, preset):
-            raise ParameterError(f"`{name}` is not taken by {preset.name} ({preset.title}). {_way_out(name, preset)}")
+            raise ParameterError(_not_taken(name, preset))
         if recipe.task == "txt2img" and name in ONLY_WITH_PICTURE and not (name == "resize_mode" and _has_shape(recipe)):
             raise ParameterError(f"`{name}` needs an initial picture. Give `image`, or leave `{name}` out.")
 
 
-def _way_out(name: str, preset: Preset) -> str:
-    """Say what to do about a field that a preset does not take; of a mask, which presets take one."""
-    if name not in names_of("mask") or "img2img+mask" in preset.pipelines:
-        return "Leave it out."
-    others = [one.name for one in PRESETS.values() if "img2img+mask" in one.pipelines]
-    return f"Leave it out, or take a model that inpaints: {', '.join(others)}."
+def _not_taken(name: str, preset: Preset) -> str:
+    line = f"`{name}` is not taken by {preset.name} ({preset.title})"
+    if name in names_of("mask") and "img2img+mask" not in preset.pipelines:
+        others = [one.name for one in PRESETS.values() if "img2img+mask" in one.pipelines]
+        return f"{line}. Leave it out, or take a model that inpaints: {', '.join(others)}."
+    if name != "strength" or not preset.edits:
+        return f"{line}. Leave it out."
+    if "image_guidance_scale" in preset.fields:
+        return f"{line}: it edits and has none. Use `image_guidance_scale`: higher values stay closer to the picture."
+    return f"{line}: it edits and has none. Leave it out, and say in the prompt what is to stay."
 
 
 def _has_shape(recipe: Recipe) -> bool:
     """Tell whether a picture without an initial one gives the size its proportions."""
     return bool(recipe.controlnets) and recipe.get("control_image") is not None
+
+
+def fields_for(task: str) -> frozenset[str]:
+    """Return the fields that some family takes for a task, one of `preset.TASKS`."""
+    presets = (Preset(name=key, family=key) for key, family in FAMILIES.items() if task in family.pipelines)
+    return frozenset().union(*map(_taken, presets))
 
 
 def _taken(preset: Preset) -> set[str]:
@@ -52,7 +66,7 @@ def _taken(preset: Preset) -> set[str]:
 
 def _is_taken_by_call(name: str, recipe: Recipe, preset: Preset) -> bool:
     """Whether a field is an argument that no table declares, and the pipeline's call has it."""
-    known = name in recipe.arguments and name not in ARGUMENTS and mode_of(recipe) in preset.pipelines
+    known = name in recipe.arguments and name not in ARGUMENTS and preset.mode(recipe) in preset.pipelines
     return known and name in call_defaults(preset.pipeline(recipe))
 
 
@@ -71,7 +85,7 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
     taken = _taken(preset)
     if recipe.task == "txt2img":
         fits = {"resize_mode"} if _has_shape(recipe) else set()
-        taken -= ONLY_WITH_PICTURE - fits - ({"image"} if "img2img" in preset.tasks else set())
+        taken -= ONLY_WITH_PICTURE - fits - ({"image"} if {"img2img", "edit"} & set(preset.tasks) else set())
     if recipe.mask is None:
         taken -= {*names_of("mask")[1:]} - {"extend"}
     else:

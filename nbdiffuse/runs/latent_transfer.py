@@ -7,7 +7,6 @@ from collections.abc import Callable
 from PIL import Image
 
 from ..images.picture import Picture
-from ..recipes.preset import mode_of
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 
@@ -37,7 +36,8 @@ def why_decoded(step: Recipe, size: tuple[int, int], kept: bool, share: Callable
     preset = preset_of(step.model)
     if not preset.takes_latents:
         return f"{preset.name} takes pictures"
-    if mode_of(step.replace(image=Picture.of(Image.new("RGB", (1, 1))))) != "img2img":
+    redraws = step.replace(image=Picture.of(Image.new("RGB", (1, 1))))
+    if preset.mode(redraws) != preset.task(redraws):
         return "a mask or a ControlNet needs pictures"
     if not kept:
         return "the step before kept no latents"

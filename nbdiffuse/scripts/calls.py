@@ -141,6 +141,8 @@ def arguments(
     """
     varied = varied or {}
     defaults = call_defaults(preset_of(recipe.model).pipeline(recipe))
+    # The prompt stands by its place where it comes first, as in nearly every call.
+    by_place = "prompt" if next(iter(defaults)) == "prompt" else ""
     lines: list[str] = []
     for name, fields in _in_order(call_fields(recipe, defaults)).items():
         field, value = fields[0], recipe.get(fields[0])
@@ -151,13 +153,15 @@ def arguments(
         elif embeddings is not None and field in PROMPTS:
             continue
         elif field in varied:
-            lines.append(varied[field] if name == "prompt" else f"{name}={varied[field]}")
+            lines.append(varied[field] if name == by_place else f"{name}={varied[field]}")
         elif name == "prompt":
-            lines.append(literal(value))
+            lines.append(literal(value) if name == by_place else f"{name}={literal(value)}")
         elif field == "negative_prompt":
             lines += [f"{name}={literal(value)}"] if value else []
         elif value != defaults.get(name):
             lines.append(f"{name}={literal(value)}{_remark(recipe, name, varied)}")
+    constants = preset_of(recipe.model).constants(recipe.width or 0, recipe.height or 0)
+    lines += [f"{name}={literal(value)}" for name, value in constants.items() if value != defaults.get(name)]
     lines += [f"{name}={source}" for name, source in (embeddings or {}).items()]
     return lines
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .. import embedded
+from ..embedded.shared_weights import CHECKPOINTS
 from ..embedded.weight_deltas import NAME as CHANGE
 from ..errors import ParameterError, breaks_rule
 from ..families.description import content_of, describe, directory_of
@@ -80,8 +81,11 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
     _schedule(listing, word, recipe.scheduler)
     if device != "cpu":
         listing.add(f"pipeline.to({literal(device)})")
+    transformer = "transformer" in index_of(word)
     for (optimization, position), line in OPTIMIZATIONS.items():
-        if machine.get(optimization) == position:
+        # A transformer keeps its own attention, see `optimizations.apply`.
+        if machine.get(optimization) == position and not (transformer and optimization == "attention"):
+            line = line.replace("pipeline.unet", "pipeline.transformer") if transformer else line
             if "AttnProcessor" in line:
                 listing.use("diffusers.models.attention_processor", "AttnProcessor")
             listing.add(line)
@@ -173,9 +177,24 @@ def _lent(listing: Listing, word: str, typed: list[str]) -> list[str]:
             '        change = changes[f"{name}.diff"].double()',
             "    moved = weight.double() + change.reshape(weight.shape)",
             "    weight.data = moved.half().to(weight.dtype)",
+            *_widened(listing, word, component),
             *(f"{component}.to({dtype.removeprefix('dtype=')})" for dtype in typed),
         )
     return [f"{component}={component}" for component in lent]
+
+
+def _widened(listing: Listing, word: str, component: str) -> list[str]:
+    """Return the lines that give a component the further channels that an embedded checkpoint takes in."""
+    folder = embedded.path(word) / component
+    channels = content_of(folder / "config.json").get("in_channels")
+    with (CHECKPOINTS / word / component / CHANGE).open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    wide = [key.removesuffix(".weight.wide") for key in header if key.endswith(".weight.wide")]
+    if wide:
+        listing.use("torch")
+    joined = '.weight.data = torch.cat([{0}.weight.data, changes["{1}.weight.wide"]], dim=1)'
+    lines = [f"{component}.{layer}{joined.format(f'{component}.{layer}', layer)}" for layer in wide]
+    return [*lines, *([f"{component}.register_to_config(in_channels={channels})"] if wide else [])]
 
 
 def _cached(name: str, file: str, revision: str) -> Path | None:

@@ -20,8 +20,7 @@ from ..images.latents import Latents
 from ..images.picture import Picture
 from ..recipes.fields import of_first
 from ..recipes.parts import SHAPING
-from ..recipes.preset import mode_of
-from ..recipes.presets import preset_of
+from ..recipes.presets import mode_of, preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import call_fields
 from ..recipes.sizes import initial_size
@@ -35,6 +34,7 @@ TITLES = {
     "img2img+mask": "Inpainting with diffusers.",
     "txt2img+controlnet": "Text-to-image with a ControlNet and diffusers.",
     "img2img+controlnet": "Image-to-image with a ControlNet and diffusers.",
+    "edit": "Editing by an instruction with diffusers.",
 }
 
 
@@ -174,6 +174,10 @@ def _write_step(listing: Listing, step: Step, later: bool, to_latents: bool) -> 
     lines = calls.arguments(recipe, calls.put_content(listing, recipe, sources), embeddings=embeddings)
     if to_latents:
         calls.run(listing, [*lines, 'output_type="latent"'], literal(recipe.seed), "latents")
+        if preset_of(recipe.model).packed:
+            listing.add("# They come as a row of patches, and go on as a picture.")
+            laid_out = f"latents[None], {recipe.height}, {recipe.width}, pipeline.vae_scale_factor"
+            listing.add(f"latents = pipeline._unpack_latents({laid_out})")
     else:
         calls.run(listing, lines, literal(recipe.seed), overlay=calls.overlay_of(recipe, sources))
 

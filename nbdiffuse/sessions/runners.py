@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from ..files.snapshots import Snapshot
-from ..recipes.preset import mode_of
+from ..recipes.presets import mode_of
 from ..recipes.recipe import Recipe
 from ..results import Result
 from . import remote

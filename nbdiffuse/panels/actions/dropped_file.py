@@ -11,7 +11,7 @@ from ...images.latents import Latents
 from ...images.picture import Picture
 from ...metadata.image_files import ForeignTextError
 from ...metadata.provenance import Provenance
-from ...recipes.presets import PRESETS
+from ...recipes.presets import is_named
 from ...recipes.recipe import Recipe
 from ...recipes.resolve import open_fields
 from ...recipes.taken_fields import settable
@@ -66,7 +66,7 @@ def dropped_file(name: str, content: bytes) -> DroppedFile | None:
 def _theirs(name: str, content: bytes, reading: ParsedFile) -> DroppedFile:
     """Take over what another tool says; the file's picture is redrawn with it."""
     recipe = reading.recipe.replace(image=Picture.of(content, label=name))
-    if recipe.model not in PRESETS:
+    if not is_named(recipe.model):
         raise FileError(breaks_rule("model", f"the name of a preset in {name}", recipe.model, "Set it by hand."))
     can_be_set = settable(recipe)
     untaken = [field for field in reading.recipe.values() if field not in can_be_set]

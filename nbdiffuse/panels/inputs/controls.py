@@ -11,7 +11,7 @@ from ...errors import NbdiffuseError, ParameterError, again
 from ...images.picture import Picture
 from ...recipes.defaults import default_values
 from ...recipes.fields import of_first
-from ...recipes.presets import PRESETS, preset_of
+from ...recipes.presets import model_names, preset_of
 from ...recipes.recipe import PARAMS, PROMPTS, Recipe
 from ...recipes.resolve import BLANK, resolve
 from ...recipes.taken_fields import settable
@@ -22,7 +22,17 @@ from .image_input import PanelContext, PictureControl
 from .number_controls import NumberControl, StrengthControl
 from .text_controls import OPEN, ChoiceControl, SeedControl, SizeControl, SwitchControl, TextControl
 
-FIRST = ("image", "prompt", "negative_prompt", "model", "strength", "guidance_scale", "num_inference_steps", "seed")
+FIRST = (
+    "image",
+    "prompt",
+    "negative_prompt",
+    "model",
+    "strength",
+    "guidance_scale",
+    "image_guidance_scale",
+    "num_inference_steps",
+    "seed",
+)
 """Fields that are always in sight; the others stand below "More settings"."""
 KEPT = frozenset({"image", "prompt", "model", "mask_image", "control_image", "controlnet", "checkpoint"})
 """Fields that "Defaults" leaves alone."""
@@ -191,7 +201,7 @@ class Controls:
 
     def _choices(self, name: str) -> tuple[str, ...]:
         preset = preset_of(self.asked.model)
-        return {"model": tuple(PRESETS), "scheduler": preset.schedulers}.get(name, (OPEN, *preset.controlnets))
+        return {"model": model_names(), "scheduler": preset.schedulers}.get(name, (OPEN, *preset.controlnets))
 
     def _place(self, box: Any, names: list[str]) -> None:
         children = tuple(self._control(name).widget for name in names)
@@ -220,10 +230,10 @@ class Controls:
         kinds: dict[str, Any] = {"strength": StrengthControl, "seed": SeedControl, "width": SizeControl, "height": SizeControl}
         if name in kinds:
             return kinds[name](name, param, self._thread, take)
-        if param.kind is bool:
-            return SwitchControl(name, param, self._thread, take)
         if param.kind in (int, float):
             return NumberControl(name, param, self._thread, take)
+        if param.kind is bool:
+            return SwitchControl(name, param, self._thread, take)
         if name in OPENED:
             return ChoiceControl(name, param, self._thread, take, (OPEN, *(param.choices or ())))
         choice = param.choices or of_first(name) in CHOSEN

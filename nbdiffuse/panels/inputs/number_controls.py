@@ -9,6 +9,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from ...families.parameters import Param
+from ...families.step_rules import BY_STRENGTH
 from ...recipes.fields import of_first
 from ...recipes.steps import equivalent_strengths, run_steps, strengths_by_steps
 from ..output.html_lines import note
@@ -78,6 +79,9 @@ class NumberControl:
 class StrengthControl(NumberControl):
     """Strength: the slider counts the steps that really run, so it rests only where the image changes."""
 
+    _HUNDREDTHS = 100
+    """Places of the slider where all steps run, whatever the strength."""
+
     def _made_slider(self, name: str, param: Param, low: float, high: float) -> Any:
         self._steps, self._rule = 0, "floor"
         return widgets.IntSlider(min=1, max=1, readout=False, tooltip=param.help).add_class("nbd-slider-" + name)
@@ -95,20 +99,27 @@ class StrengthControl(NumberControl):
         if (num_inference_steps, rule) != (self._steps, self._rule):
             self._steps, self._rule = num_inference_steps, rule
             # One after the other: a browser that gets both at once holds the value to the old end and sends it back.
-            self._slider.max = max(self._slider.max, num_inference_steps)
+            places = num_inference_steps if rule in BY_STRENGTH else self._HUNDREDTHS
+            self._slider.max = max(self._slider.max, places)
             self._set_slider(self._box.value)
-            self._slider.max = num_inference_steps
+            self._slider.max = places
         self._describe()
 
     def _set_slider(self, value: Any) -> None:
         if self._steps:
-            self._slider.value = max(1, run_steps(self._steps, value, self._rule))
+            self._slider.value = max(1, self._place_of(value))
             self._describe()
 
+    def _place_of(self, strength: float) -> int:
+        counted = self._rule in BY_STRENGTH
+        return run_steps(self._steps, strength, self._rule) if counted else round(strength * self._HUNDREDTHS)
+
     def _slid(self) -> None:
-        strength = strengths_by_steps(self._steps, self._rule)[self._slider.value - 1]
-        if run_steps(self._steps, self._box.value, self._rule) == self._slider.value:
+        if self._place_of(self._box.value) == self._slider.value:
             return
+        counted = self._rule in BY_STRENGTH
+        places = strengths_by_steps(self._steps, self._rule) if counted else None
+        strength = places[self._slider.value - 1] if places else self._slider.value / self._HUNDREDTHS
         self._box.value = strength
         self._on_change(strength)
         self._describe()
@@ -116,6 +127,6 @@ class StrengthControl(NumberControl):
     def _describe(self) -> None:
         strength = self._box.value
         count = run_steps(self._steps, strength, self._rule)
-        low, high = equivalent_strengths(self._steps, strength, self._rule)
+        low, high = equivalent_strengths(self._steps, strength, self._rule) if self._rule in BY_STRENGTH else (strength, strength)
         same = f"; {low:g} to {high:g} draw the same image" if low < high and count else ""
         self._hint.value = note(f"runs {count} of {self._steps} steps{same}")

@@ -86,14 +86,14 @@ class ChoiceControl:
 
 
 class SwitchControl:
-    """A box that is ticked or not; one that is not leaves the field open."""
+    """A box to tick."""
 
     def __init__(self, name: str, param: Param, thread: CallbackThread, on_change: Callable[[Any], None]) -> None:
         self.widget = widgets.Checkbox(description=label_of(name), tooltip=param.help)
-        on_user_change(self.widget, thread, lambda: on_change(self.widget.value or None))
+        on_user_change(self.widget, thread, lambda: on_change(self.widget.value))
 
     def show(self, value: Any) -> None:
-        """Show whether it is ticked."""
+        """Show whether it is ticked; None is not."""
         self.widget.value = bool(value)
 
 

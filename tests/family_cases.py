@@ -1,0 +1,124 @@
+"""Calls of the families whose weights do not come with the package, as a person makes them and as a recipe says them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import tiny_families
+import torch
+from PIL import Image
+
+from nbdiffuse import Recipe
+
+PROMPT = "a red house"
+AUTOMATIC = {
+    "txt2img": "AutoPipelineForText2Image",
+    "img2img": "AutoPipelineForImage2Image",
+    "inpaint": "AutoPipelineForInpainting",
+}
+REDRAWN = {mode: AUTOMATIC[mode] for mode in ("txt2img", "img2img")}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A checkpoint of `tiny_families`, and how its family is called.
+
+    Parameters
+    ----------
+    family
+        Key of its family.
+    modes
+        Each with the class that loads it.
+    size
+        Width and height of the pictures; not square, so that a picture that is squeezed shows.
+    values
+        Arguments that its calls take, beside those that all take.
+    latents
+        Whether results keep their latents.
+    previews
+        Whether steps have a preview.
+    flow
+        Whether it is a family of flow matching.
+    """
+
+    family: str
+    modes: dict[str, str] = field(default_factory=lambda: AUTOMATIC)
+    size: tuple[int, int] = (80, 64)
+    values: dict[str, Any] = field(default_factory=dict)
+    latents: bool = True
+    previews: bool = True
+    flow: bool = True
+
+
+CASES = {
+    "flux-dev": Case(
+        "flux",
+        values={"true_cfg_scale": 2.0, "negative_prompt": "blue", "prompt_2": "a tree", "guidance_scale": 3.5},
+    ),
+    "flux-schnell": Case("flux", values={"max_sequence_length": 32}),
+    "qwenimage": Case("qwenimage", values={"negative_prompt": "blue", "true_cfg_scale": 3.0}, latents=False),
+    "z-image": Case("z-image", values={"negative_prompt": "blue", "cfg_normalization": True, "cfg_truncation": 0.5}),
+    "chroma": Case(
+        "chroma", {"txt2img": AUTOMATIC["txt2img"], "img2img": "ChromaImg2ImgPipeline"}, values={"negative_prompt": "blue"}
+    ),
+}
+CASES |= {
+    "lcm": Case("lcm", REDRAWN, values={"guidance_scale": 4.0, "original_inference_steps": 40}, flow=False),
+    "kandinsky21": Case(
+        "kandinsky",
+        REDRAWN,
+        size=(128, 128),
+        values={"negative_prompt": "blue", "prior_num_inference_steps": 3, "prior_guidance_scale": 2.0},
+        latents=False,
+        flow=False,
+    ),
+    "kandinsky3": Case("kandinsky3", REDRAWN, size=(128, 64), values={"negative_prompt": "blue"}, latents=False, flow=False),
+}
+MODES = [(name, mode) for name, case in CASES.items() for mode in case.modes]
+FLOWS = [name for name, case in CASES.items() if case.flow]
+
+
+def picture(size: tuple[int, int], turned: bool = False) -> Image.Image:
+    made = Image.linear_gradient("L").resize(size).convert("RGB")
+    return made.rotate(180) if turned else made
+
+
+def mask(size: tuple[int, int]) -> Image.Image:
+    made = Image.new("L", size, 0)
+    made.paste(255, (20, 10, 60, 50))
+    return made
+
+
+def given(name: str, mode: str) -> dict[str, Any]:
+    """Return the pictures of a mode, or the size where there are none."""
+    width, height = CASES[name].size
+    if mode == "txt2img":
+        return {"width": width, "height": height}
+    pictures: dict[str, Any] = {"image": picture((width, height))}
+    return pictures if mode == "img2img" else {**pictures, "mask_image": mask((width, height))}
+
+
+def recipe_of(name: str, mode: str, checkpoints: Path, **more: Any) -> Recipe:
+    directory = tiny_families.write(name, checkpoints)
+    values = {"num_inference_steps": 4, "seed": 3, **given(name, mode), **CASES[name].values, **more}
+    if mode == "inpaint":
+        values["mask_overlay"] = "none"
+    return Recipe(prompt=PROMPT, model=str(directory), **values)
+
+
+def by_hand(name: str, mode: str, checkpoints: Path, prepare: Callable[[Any], None] | None = None, **more: Any) -> Any:
+    """Make the call as a person would, and return the pipeline and what it gives."""
+    case = CASES[name]
+    pipeline = getattr(diffusers, case.modes[mode]).from_pretrained(tiny_families.write(name, checkpoints))
+    pipeline.set_progress_bar_config(disable=True)
+    if prepare is not None:
+        prepare(pipeline)
+    call = {"prompt": PROMPT, "num_inference_steps": 4, **given(name, mode), **case.values, **more}
+    if {"width", "height"} <= set(inspect.signature(pipeline.__call__).parameters):
+        call |= {"width": case.size[0], "height": case.size[1]}
+    return pipeline, pipeline(**call, generator=torch.Generator("cpu").manual_seed(3)).images
