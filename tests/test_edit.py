@@ -40,7 +40,7 @@ def tiny_instruct_pix2pix() -> Any:
         vae=tiny.vae(),
         text_encoder=tiny.text_encoder(),
         tokenizer=tiny.tokenizer(),
-        unet=tiny.sd_unet(in_channels=8),
+        unet=tiny._unet(in_channels=8),
         scheduler=diffusers.EulerAncestralDiscreteScheduler(**tiny._BETAS),
         safety_checker=None,
         feature_extractor=None,

@@ -32,6 +32,8 @@ def values_of(name: str, param: Param) -> st.SearchStrategy[object]:
         return st.booleans()
     if name == "lora":
         return st.builds("{}.safetensors:{:.3f}".format, st.sampled_from("ab"), st.floats(-4, 4))
+    if param.kind is bool:
+        return st.booleans()
     if param.choices:
         return st.sampled_from(param.choices)
     if param.kind is float:

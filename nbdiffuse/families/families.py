@@ -192,6 +192,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 guidance_rows=3,
                 # Its pipeline takes latents of a picture as the VAE makes them, and those of a result are scaled.
                 takes_latents=False,
+                gives_latents=True,
             ),
             Family(
                 key="x2-upscaler",

@@ -79,6 +79,8 @@ class Family:
         Sides of the result over sides of the initial picture.
     takes_latents
         Whether its img2img pipeline goes on from latents of its own VAE.
+    gives_latents
+        Whether a pipeline that takes latents of the same VAE goes on from those of its results; as `takes_latents` when None.
     packed
         Whether a step's latents are a row of 2x2 patches, which the pipeline's `_unpack_latents` lays out.
     strength_is_start
@@ -117,6 +119,7 @@ class Family:
     square: bool = False
     scale: int = 1
     takes_latents: bool = True
+    gives_latents: bool | None = None
     packed: bool = False
     strength_is_start: bool = True
     scheduler: str = "noise"

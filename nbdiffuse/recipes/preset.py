@@ -84,6 +84,12 @@ class Preset:
         return self._family.takes_latents
 
     @property
+    def gives_latents(self) -> bool:
+        """Whether a pipeline that takes latents of the same VAE goes on from those of its results."""
+        said = self._family.gives_latents
+        return self.takes_latents if said is None else said
+
+    @property
     def packed(self) -> bool:
         """Whether a step's latents are a row of patches, see `Family`."""
         return self._family.packed
