@@ -22,7 +22,14 @@ pytestmark = pytest.mark.quick
 
 def values_of(name: str, param: Param) -> st.SearchStrategy[object]:
     if PARAMS[name].kind is Picture:
-        return st.builds(lambda shade: Picture.of(Image.new("RGB", (64, 64), (shade, 0, 0))), st.integers(0, 255))
+        pictures = st.builds(lambda shade: Picture.of(Image.new("RGB", (64, 64), (shade, 0, 0))), st.integers(0, 255))
+        colors = st.builds("color:#{:06x}~{}".format, st.integers(0, 2**24 - 1), st.integers(0, 255))
+        return st.one_of(pictures, colors, st.just("auto:alpha")) if param.mask else pictures
+    if name == "extend":
+        sides = st.lists(st.integers(1, 512), min_size=4, max_size=4).map("left:{0[0]},top:{0[1]},right:{0[2]}".format)
+        return st.one_of(sides, st.builds("{}:{}".format, st.integers(1, 99), st.integers(1, 99)))
+    if param.kind is bool:
+        return st.booleans()
     if name == "lora":
         return st.builds("{}.safetensors:{:.3f}".format, st.sampled_from("ab"), st.floats(-4, 4))
     if param.kind is bool:
@@ -54,7 +61,7 @@ NONSENSE = [
     {},
     object(),
     1j,
-    -1,
+    -1000,
     10**400,
     np.float64("nan"),
     np.bool_(True),

@@ -47,7 +47,9 @@ def read_back(text: str, recipe: Recipe) -> Recipe:
     task, line, body = (argument.value for argument in call.value.args)
     cell = parse_cell(task, line, body)
     assert not cell.axes and not cell.notices
-    return Recipe(**{name: pictures[value] if PARAMS[name].kind is Picture else value for name, value in cell.values.items()})
+    return Recipe(
+        **{name: pictures.get(value, value) if PARAMS[name].kind is Picture else value for name, value in cell.values.items()}
+    )
 
 
 def words_of(recipe: Recipe) -> dict[str, str]:

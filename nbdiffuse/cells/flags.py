@@ -133,10 +133,15 @@ def parser_of(task: str, words: Sequence[str] = ()) -> Parser:
     others = {name: PARAMS[name] for name in named if name not in known and name not in unwanted and name in PARAMS}
     for name, param in {**known, **others}.items():
         names = [flag(name)] + ([flag(name).replace("-", "_").replace("__", "--", 1)] if "_" in name else [])
-        parser.add_argument(*names, *([param.short] if param.short else []), dest=name, action=_FieldAction)
+        parser.add_argument(*names, *([param.short] if param.short else []), dest=name, action=_FieldAction, **_value_of(param))
     parser.add_argument("--out")
     parser.add_argument("--save")
     return parser
+
+
+def _value_of(param: Param) -> dict[str, Any]:
+    """Say how many words follow an option: a switch may stand alone."""
+    return {"nargs": "?", "const": "true"} if param.kind is bool else {}
 
 
 def unknown_option(word: str, magic: str, names: Iterable[str]) -> ParameterError:

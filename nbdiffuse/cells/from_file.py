@@ -69,6 +69,7 @@ class ParsedFile:
         steps = [*self.earlier, self.recipe]
         if self.starts_from_picture and steps[0].image is None:
             steps[0] = steps[0].replace(image=_MISSING)
+        steps = [step.replace(mask_image=_MISSING) if _lacks_mask(step) else step for step in steps]
         named = [{name: words[name] for name in step.pictures} for step in steps]
         return chain_text(Chain(tuple(steps)), named) if self.earlier else cell_text(steps[0], named[0])
 
@@ -79,7 +80,8 @@ class ParsedFile:
     @property
     def missing(self) -> tuple[str, ...]:
         """Fields whose pictures are not in the file."""
-        return tuple(self.recipe.pictures) or (("image",) if self.starts_from_picture else ())
+        mask = ("mask_image",) if _lacks_mask(self.recipe) else ()
+        return tuple(self.recipe.pictures) or (*(("image",) if self.starts_from_picture else ()), *mask)
 
     def __repr__(self) -> str:
         """Show all of it; nothing in it can move a terminal's cursor or colour its text."""
@@ -161,16 +163,23 @@ def _theirs(tool: str, parsed: Parsed) -> ParsedFile:
     steps = []
     for number, said in enumerate(passes, start=1):
         values, told = prompt_loras.carried(said)
-        steps.append(_step(values, told, redraws="strength" in said or number > 1, keeps_size=number > 1))
+        redraws = number > 1 or any(name in said for name in ("strength", *names_of("mask")))
+        steps.append(_step(values, told, redraws=redraws, keeps_size=number > 1))
         left += [line if len(passes) == 1 else f"Pass {number}: {line}" for line in told]
-    recipe, starts = steps[-1], "strength" in passes[0]
+    recipe, starts = steps[-1], any(name in passes[0] for name in ("strength", *names_of("mask")))
     texts = [(step.weighting or dialects.NONE, step.get(name) or "") for step in steps for name in PROMPTS]
     notices = list(dict.fromkeys(line for dialect, text in texts for line in dialects.hints(dialect, text)))
     if recipe.seed is not None:
         notices.append(_OTHER_NOISE)
     if starts:
         notices.append(f"The file does not hold the initial picture: put it into `{WORDS['image']}` before the cell runs.")
+    if any(map(_lacks_mask, steps)):
+        notices.append(f"The file does not hold the mask: put it into `{WORDS['mask_image']}` before the cell runs.")
     return ParsedFile(tool, recipe, tuple(left), tuple(notices), None, starts, tuple(steps[:-1]))
+
+
+def _lacks_mask(step: Recipe) -> bool:
+    return step.mask is not None and step.mask.image is None
 
 
 def _step(values: dict[str, Any], left: list[str], *, redraws: bool, keeps_size: bool) -> Recipe:
@@ -181,9 +190,13 @@ def _step(values: dict[str, Any], left: list[str], *, redraws: bool, keeps_size:
         left.append(f"Not carried over: model. {str(error)[:200]}")
         values.pop("model")
         preset = preset_of(Recipe().model)
-    trial = Recipe(**{**values, "image": _MISSING if redraws else None})
-    taken = ALWAYS | set(preset.defaults_for(preset.mode(trial)))
-    taken |= {*names_of("controlnets"), *names_of("mask"), *names_of("loras")}
+    of_masks = set(names_of("mask"))
+    trial = Recipe(
+        **{name: value for name, value in values.items() if name not in of_masks} | {"image": _MISSING if redraws else None}
+    )
+    taken = ALWAYS | set(preset.defaults_for(preset.mode(trial))) | {*names_of("controlnets"), *names_of("loras")}
+    if "img2img+mask" in preset.pipelines:
+        taken |= of_masks
     for name in [name for name in values if name not in taken]:
         left.append(f"Not carried over: {name}: {str(values.pop(name))[:80]!r}, {preset.name} does not take it.")
     if values.get("scheduler") not in (None, *preset.schedulers):

@@ -12,7 +12,7 @@ from ..files.paths import here
 from ..images.metrics import METRICS
 from ..metadata import a1111
 from ..recipes import prompt_loras
-from ..recipes.fields import of_first
+from ..recipes.fields import names_of, of_first
 from ..recipes.lora import JOINT
 from ..recipes.preset import SCHEDULERS
 from ..recipes.presets import EDIT, PRESETS, model_names, preset_of
@@ -121,6 +121,9 @@ def parse_cell(
         raise unknown_option(options[0], magic, [*parser.names, *others])
     parsed = a1111.parse(body.strip("\n"))
     said, taken_out = _without_unknown_networks(parsed.values, known.fields)
+    # What a pasted text says of its mask is of use where there is one.
+    unmasked = [] if "mask_image" in known.fields else [name for name in said if name in names_of("mask")]
+    taken_out += [f"Not carried over: {name}: {said.pop(name)!r}, there is no `--mask-image`." for name in unmasked]
     several = {name: _alternatives(name, value) for name, value in said.items()}
     notices = [*parsed.left_out, *taken_out, *template_notice("prompt", body.strip(), variables)]
     for name, text in known.fields.items():

@@ -132,7 +132,7 @@ def _typed(name: str, value: Any) -> str:
         return str(value).lower()
     if name in ("prompt", "negative_prompt"):
         return escaped(value)
-    return '"' + value.replace('"', '""') + '"' if "," in value else str(value)
+    return '"' + value.replace('"', '""') + '"' if "," in value and not PARAMS[name].bars else str(value)
 
 
 def _round_trips(text: str, recipe: Recipe, words: Mapping[str, str]) -> bool:

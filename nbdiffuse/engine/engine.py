@@ -36,7 +36,7 @@ from ..recipes.preset import Preset
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import call_fields, check_weights, resolve, weights_word
-from ..recipes.sizes import fitted_pictures
+from ..recipes.sizes import called_pictures, fitted_pictures
 from ..recipes.steps import skipped_steps
 from ..results import Result
 from ..version import __version__
@@ -134,8 +134,10 @@ class Engine:
                 guard,
                 self.embedding_cache.reuse(pipeline, self.pipelines.scope(word)),
             ):
-                output = pipeline(**self._arguments(recipe, pipeline, pictures), output_type="np")
-                pixels = output.images
+                # A pipeline that crops around a mask gives PIL images and nothing else.
+                kind = "np" if recipe.mask is None or recipe.mask.crop is None else "pil"
+                output = pipeline(**self._arguments(recipe, pipeline, called_pictures(recipe, pictures)), output_type=kind)
+                made = output.images
         except (RuntimeError, MemoryError) as error:
             failure = self._explained(error, recipe)
         finally:
@@ -147,11 +149,11 @@ class Engine:
         if failure is not None:
             # Raised outside the `except`, so that the line does not hold the failed run's tensors.
             raise failure
-        if not np.isfinite(pixels).all():
+        if kind == "np" and not np.isfinite(made).all():
             raise not_numbers("The decoded pixels are not numbers", self.pipelines.dtype)
-        images = tuple(VaeImageProcessor.numpy_to_pil(pixels))
+        images = tuple(VaeImageProcessor.numpy_to_pil(made) if kind == "np" else made)
         flagged = tuple(map(bool, getattr(output, "nsfw_content_detected", None) or ()))
-        if recipe.keeps_pixels and not any(flagged):
+        if recipe.mask is not None and recipe.mask.is_laid_over and not any(flagged):
             images = tuple(overlay(image, pictures["image"], pictures["mask_image"]) for image in images)
         return Result(
             recipe=recipe,

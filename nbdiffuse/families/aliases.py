@@ -30,6 +30,13 @@ _NAMES = {
     "pretrained_model pretrained_model_name_or_path model_name_or_path base_model repo repo_id hub_id weights sd_model "
     "sd_model_name sd_model_checkpoint unet unet_name diffusion_model",
     "mask_image": "mask mask_img mask_path mask_file inpaint_mask inpainting_mask inpaint init_mask M",
+    "mask_crop": "padding_mask_crop inpaint_full_res inpaint_full_res_padding only_masked only_masked_padding mask_padding "
+    "masked_area_padding crop_padding",
+    "mask_invert": "invert_mask inpainting_mask_invert mask_inverted inverted_mask inpaint_not_masked mask_mode",
+    "mask_grow": "grow_mask grow_mask_by mask_dilate mask_dilation mask_expand mask_offset dilate_mask expand_mask",
+    "mask_blur": "mask_feather mask_feathering feather mask_softness mask_blur_radius blur_mask inpaint_blur",
+    "extend": "outpaint outpainting uncrop expand expand_canvas extend_canvas pixels_to_expand canvas",
+    "mask_content": "masked_content inpainting_fill inpaint_fill mask_fill infill infill_method",
     "controlnet": "control control_net controlnet_model controlnet_name control_model control_net_name cnet",
     "control_image": "controlnet_image control_img conditioning_image controlnet_conditioning_image control_map control_hint "
     "hint hint_image controlnet_input",
@@ -94,8 +101,7 @@ _ADVICE = {
     "threshold perlin": _NO_OPTION,
     "guidance_rescale cfg_rescale rescale_cfg rescale_guidance "
     "distilled_cfg distilled_guidance pag pag_scale freeu sag": _NO_OPTION,
-    "mask_blur mask_feather mask_content masked_content inpainting_fill inpaint_full_res inpaint_full_res_padding "
-    "inpaint_area only_masked padding_mask_crop invert_mask inpainting_mask_invert grow_mask_by": _NO_OPTION,
+    "inpaint_area": _NO_OPTION,
     "timesteps sigmas spacing noise_offset init_latent latents": _NO_OPTION,
     "output_type return_dict callback callback_steps callback_on_step_end": _NO_OPTION,
     "device fp16 fp32 bf16 half dtype precision torch_dtype variant xformers medvram lowvram attention_slicing vae_slicing "

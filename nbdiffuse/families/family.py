@@ -32,6 +32,12 @@ ONLY_WITH_PICTURE = frozenset(
         "resize_mode",
         "mask_image",
         "mask_overlay",
+        "mask_crop",
+        "mask_invert",
+        "mask_grow",
+        "mask_blur",
+        "mask_content",
+        "extend",
         "aesthetic_score",
         "negative_aesthetic_score",
     }
@@ -153,6 +159,7 @@ class Family:
             values["resize_mode"] = "fit"
         if mode.endswith("+mask"):
             values["mask_overlay"] = "exact"
+            values |= {"mask_crop": None} if "padding_mask_crop" in call else {}
         if "safety_checker" in init_arguments(pipeline):
             values["safety_checker"] = None
         if "prompt_embeds" in call:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..images.latents import Latents
+from ..images.mask_selection import checked, is_selection
 from ..images.masks import as_mask
 from ..images.picture import Picture
 
@@ -39,6 +41,10 @@ class Param:
         Whether a picture says where another is redrawn, so that it is read by `masks.as_mask`.
     word
         What may stand in the place of a picture, such as "auto" for one that is estimated.
+    checked
+        Gets the field's name and a text that has a form of its own; returns it as it is kept, or raises `ParameterError`.
+    bars
+        Whether a text may have commas, so that several stand between bars.
     """
 
     kind: type
@@ -54,6 +60,8 @@ class Param:
     usual: tuple[float, float] | None = None
     mask: bool = False
     word: str | None = None
+    checked: Callable[[str, str], str] | None = None
+    bars: bool = False
 
     @property
     def rule(self) -> str:
@@ -79,12 +87,19 @@ class Param:
     def check(self, name: str, value: Any) -> Any:
         """Return `value` in its canonical type, or raise `ParameterError`."""
         if self.kind is Picture:
-            return value if isinstance(value, str) and value == self.word else self._check_picture(name, value)
+            return self._checked_word(name, value) if self.is_word(value) else self._check_picture(name, value)
         if self.kind is str:
             return self._check_text(name, value)
         if self.kind is bool:
             return self._check_switch(name, value)
         return self._check_number(name, value)
+
+    def is_word(self, value: object) -> bool:
+        """Tell whether something stands in the place of a picture, and names none."""
+        return isinstance(value, str) and (value == self.word or (self.mask and is_selection(value)))
+
+    def _checked_word(self, name: str, value: str) -> str:
+        return checked(name, value) if self.mask else value
 
     def _check_picture(self, name: str, value: Any) -> Picture | Latents:
         if not self.mask:
@@ -102,7 +117,7 @@ class Param:
             raise ParameterError(breaks_rule(name, "text in valid Unicode", value, "Remove the lone surrogate.")) from None
         if self.choices and value not in self.choices:
             raise ParameterError(breaks_rule(name, self.rule, value, did_you_mean(value, self.choices)))
-        return value
+        return self.checked(name, value) if self.checked else value
 
     def _check_switch(self, name: str, value: Any) -> bool:
         if type(value).__name__ not in ("bool", "bool_"):

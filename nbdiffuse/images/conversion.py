@@ -43,6 +43,8 @@ class Conversion:
         self.background, self.refusal, self.notices = background, refusal, notices
         self.painted: tuple[Image.Image, str] | None = None
         """What a picture with transparent pixels says as a mask, see `layers.painted`."""
+        self.alpha: Image.Image | None = None
+        """Its opacity as L, where it has transparent pixels."""
 
     def of_image(self, image: Image.Image, owned: bool = False) -> Image.Image:
         """Convert a PIL image, of which nothing but the pixels remains; one that is `owned` may be written into."""
@@ -61,6 +63,7 @@ class Conversion:
         if upright is not None:
             rgb = rgb.transpose(upright)
             self.painted = self.painted and (self.painted[0].transpose(upright), self.painted[1])
+            self.alpha = self.alpha and self.alpha.transpose(upright)
         rgb.info = {}
         return rgb
 
@@ -121,7 +124,9 @@ class Conversion:
             return rgb
         name = "white" if self.background == WHITE else f"rgb{tuple(self.background)}"
         self.notices.append(f"{COMPOSITED} {name}")
-        self.painted = painted(rgb, alpha)
+        self.painted, self.alpha = painted(rgb, alpha), alpha.copy()
+        # It would be turned and converted once more where it is taken in as a picture.
+        self.alpha.info = {}
         canvas = Image.new("RGB", rgb.size, tuple(self.background))
         canvas.paste(rgb, mask=alpha)
         return canvas

@@ -58,14 +58,20 @@ def stands_for(found: object, meant: Picture) -> bool:
 
 
 def _notices(image: Image.Image) -> tuple[str, ...]:
-    low, high = (int(value) for value in image.convert("L").getextrema())  # type: ignore[arg-type]
+    return (*((COLOURED,) if _is_coloured(image) else ()), *extent_notices(image.convert("L")))
+
+
+def extent_notices(mask: Image.Image) -> tuple[str, ...]:
+    """Say of an L picture that as a mask it redraws nothing or everything, where it does."""
+    low, high = (int(value) for value in mask.getextrema())  # type: ignore[arg-type]
     extent = EMPTY if high == 0 else DIM if high < HALF else FULL if low >= HALF else ""
-    return tuple(filter(None, (COLOURED if _is_coloured(image) else "", extent)))
+    return (extent,) if extent else ()
 
 
 def _is_coloured(image: Image.Image) -> bool:
     red, green, blue = image.split()
     apart = ImageChops.lighter(ImageChops.difference(red, green), ImageChops.difference(green, blue))
+    apart = ImageChops.lighter(apart, ImageChops.difference(red, blue))
     return sum(apart.histogram()[_COLOURED:]) > 0.01 * image.width * image.height
 
 

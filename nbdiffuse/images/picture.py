@@ -64,6 +64,8 @@ class Picture:
     painted
         What a source with transparent pixels says as a mask, and a line about it, see
         `layers.painted`; not compared.
+    alpha
+        The opacity of a source with transparent pixels, an L picture of the same size; not compared.
     read_as_mask
         Whether `masks.as_mask` made it; not compared.
 
@@ -77,6 +79,7 @@ class Picture:
     label: str = field(default="", compare=False)
     notices: tuple[str, ...] = field(default=(), compare=False, kw_only=True)
     painted: tuple[Image.Image, str] | None = field(default=None, compare=False, kw_only=True)
+    alpha: Image.Image | None = field(default=None, compare=False, kw_only=True)
     read_as_mask: bool = field(default=False, compare=False, kw_only=True)
     _pixels: Image.Image | None = field(default=None, compare=False, kw_only=True)
 
@@ -137,7 +140,7 @@ class Picture:
         address = content_address(image)
         pixels = _registry.setdefault(address, image)
         shown = name if label is None else label
-        return cls(address, shown, notices=tuple(notices), painted=reader.painted, _pixels=pixels)
+        return cls(address, shown, notices=tuple(notices), painted=reader.painted, alpha=reader.alpha, _pixels=pixels)
 
     @property
     def image(self) -> Image.Image:
@@ -189,7 +192,7 @@ class Picture:
         made = _unpickled, (self.address, self.label, self.notices, self._repr_png_())
         if self.painted is None and not self.read_as_mask:
             return made
-        return *made, {"painted": self.painted, "read_as_mask": self.read_as_mask}
+        return *made, {"painted": self.painted, "alpha": self.alpha, "read_as_mask": self.read_as_mask}
 
 
 def _unpickled(address: str, label: str, notices: tuple[str, ...], png: bytes | None) -> Picture:

@@ -68,6 +68,11 @@ class ImageReader:
         """After `read`, what a picture with transparent pixels says as a mask."""
         return self._conversion.painted
 
+    @property
+    def alpha(self) -> Image.Image | None:
+        """The opacity of a picture that was read, upright, L; None where all of it is opaque."""
+        return self._conversion.alpha
+
     def read(self) -> tuple[Image.Image, str]:
         """Return the picture, RGB and free of metadata, and its name."""
         source = self.source

@@ -30,7 +30,7 @@ class NotebookVariables:
 
     def _value(self, name: str, value: Any) -> Any:
         param = PARAMS[name]
-        return find_picture(value, self._variables) if param.kind is Picture and value != param.word else value
+        return find_picture(value, self._variables) if param.kind is Picture and not param.is_word(value) else value
 
     def axes(self, words: Mapping[str, Any]) -> dict[str, Any]:
         """Return the axes of a sweep as typed, their pictures found; the axis of a chain's step is named "2.strength"."""

@@ -13,7 +13,7 @@ from ..families import scheduler_names
 from ..recipes.lora import text_of
 from ..recipes.portable import portable_loras
 from ..recipes.recipe import PARAMS, Recipe
-from . import models, resources
+from . import a1111_masks, models, resources
 from .infotext import are_parameters, pairs, taken_apart
 
 SAMPLERS = scheduler_names.A1111
@@ -115,6 +115,7 @@ def generation_text(recipe: Recipe, version: str, *, model_hash: str | None = No
         "Model hash": model_hash,
         "Model": resources.checkpoint_name(recipe),
         "Denoising strength": _number(recipe.strength),
+        **a1111_masks.entries_of(recipe),
         # The dialect that the prompts are written in, which the format itself takes to be its own.
         "Weighting": None if recipe.weighting == "none" else recipe.weighting,
         "RNG": "CPU",
@@ -195,6 +196,9 @@ def _carry_over(key: str, value: str, entries: dict[str, str], values: dict[str,
     if key == "Size":
         width, _, height = value.partition("x")
         return _checked({"width": width, "height": height}, key, values)
+    about_mask = a1111_masks.texts_of(key, value, entries)
+    if about_mask is not None:
+        return _checked(about_mask, key, values)
     if key == "Sampler":
         return _carry_over_sampler(value, _is_ours(entries), values)
     if key in _SAID_ELSEWHERE or (key, value) in _SAME or (key in _OF_OURS and _is_ours(entries)):

@@ -146,7 +146,10 @@ def _version(value: Any) -> str:
 def _recipe_of(values: Mapping[str, Any], form: int | None = None) -> Recipe:
     """Read a recipe whose pictures are content addresses: a path here would be opened, and a URL fetched."""
     for name, value in named_values(values):
-        if name in PARAMS and PARAMS[name].kind is Picture and value is not None and not _is_address(value):
+        if name not in PARAMS or PARAMS[name].kind is not Picture or value is None:
+            continue
+        # A later step of a chain says how its picture is made from what the step before makes.
+        if not _is_address(value) and not PARAMS[name].is_word(value):
             raise ParameterError(breaks_rule(name, "a content address", value))
     return _as_written(Recipe.from_dict(values) if form is None else Recipe.from_json(json.dumps(values)))
 

@@ -73,6 +73,16 @@ def _places_of_parts() -> Iterator[Place]:
 OF_PARTS: Mapping[str, Place] = MappingProxyType({place.name: place for place in _places_of_parts()})
 """The fields of the first part of each kind, by name."""
 
+CALLED_AS: Mapping[str, str] = MappingProxyType(
+    {
+        declaration.metadata["name"]: declaration.metadata["argument"]
+        for kind in PARTS.values()
+        for declaration in declarations(kind).values()
+        if declaration.metadata["argument"] != declaration.metadata["name"]
+    }
+)
+"""Arguments of diffusers' calls that get a part's field under another name, by the field's."""
+
 
 def numbered(name: str, number: int) -> str:
     """Return the name of a part's field for another part of its kind, such as "controlnets.2.image" for "control_image"."""

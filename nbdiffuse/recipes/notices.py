@@ -16,7 +16,7 @@ def before_run(recipe: Recipe) -> tuple[str, ...]:
     The lines are those that its results carry, so every surface can show them.
     """
     of_prompts = (*_trigger(recipe), *_weighting(recipe), *_unknown(recipe), *_half_of_true_cfg(recipe))
-    return (*of_prompts, *_unused_picture(recipe), *picture_notices(recipe))
+    return (*of_prompts, *_unused_picture(recipe), *_unseen(recipe), *picture_notices(recipe))
 
 
 def picture_notices(recipe: Recipe) -> tuple[str, ...]:
@@ -36,6 +36,13 @@ def _weighting(recipe: Recipe) -> list[str]:
         return []
     hints = (line for name in PROMPTS for line in dialects.hints(recipe.weighting, recipe.get(name) or ""))
     return list(dict.fromkeys(hints))
+
+
+def _unseen(recipe: Recipe) -> list[str]:
+    """Say that a run which begins with noise alone does not see what is under the mask."""
+    if recipe.mask is None or not recipe.mask.hides or recipe.strength != 1:
+        return []
+    return [f"`mask_content`: {recipe.mask.content} is not seen at `strength` 1, where the run starts from noise; 0.9 sees it."]
 
 
 def _unknown(recipe: Recipe) -> list[str]:

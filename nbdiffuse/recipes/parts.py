@@ -11,16 +11,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from PIL import Image
+
 from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..families.parameters import Param
+from ..images import outpainting
 from ..images.latents import Latents
+from ..images.mask_content import CONTENTS
+from ..images.mask_shapes import MOST_PIXELS, shaped
 from ..images.masks import OVERLAYS
 from ..images.picture import Picture
 
 
-def declared_in_part(name: str, param: Param, default: Any = None) -> Any:
-    """Declare a field of a part; `name` is its option, and its name in diffusers' calls where there is one."""
-    return field(default=default, metadata={"name": name, "param": param})
+def declared_in_part(name: str, param: Param, default: Any = None, *, argument: str = "") -> Any:
+    """Declare a field of a part.
+
+    Parameters
+    ----------
+    name
+        Its option.
+    param
+        What it may hold.
+    default
+        Its value where none is given.
+    argument
+        The argument of diffusers' calls that gets it; the one called `name`, where there is one, when not given.
+    """
+    return field(default=default, metadata={"name": name, "param": param, "argument": argument or name})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +139,10 @@ class ControlNet(Part):
     )
 
 
+SHAPING = ("mask_invert", "mask_grow", "mask_blur")
+"""Fields that say what is done to a mask's picture."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mask(Part):
     """What inpainting redraws.
@@ -131,10 +152,37 @@ class Mask(Part):
     image
         White is redrawn, black stays, grey mixes; any mode and size. Of a layer with
         transparent pixels the painted part is redrawn, see `masks.as_mask`; of a picture
-        that is padded the borders are redrawn.
+        that is padded the borders are redrawn. "auto:alpha" selects the transparent part of the
+        initial picture, "color:#87ceeb~40" the part where no channel is further than 40 from
+        that colour, see `mask_selection.select`; a complete recipe has the mask itself.
     overlay
         What becomes of the black part: "exact" puts the initial picture's own pixels back,
         "none" leaves what the pipeline made, which differs from them nearly everywhere.
+    crop
+        Only the masked part is given to the model: what lies around the mask and this many
+        pixels more, in [0, 4096] of the run's size, is enlarged to the whole size, redrawn
+        and put back; diffusers' `padding_mask_crop`, AUTOMATIC1111's "Only masked". The
+        pipeline then puts the initial picture's own pixels back itself, whatever `overlay` says.
+    invert
+        Whether the other part is meant: black is redrawn, white stays.
+    grow
+        Pixels by which the redrawn part is grown to every side, in [-256, 256]; negative ones shrink it.
+    blur
+        Standard deviation of the blur that softens the edge, in [0, 256] pixels. Where
+        `overlay` is "exact", a soft edge blends the two pictures.
+
+    extend
+        In the place of `image`: the picture is put on a larger canvas, and what is new there is
+        drawn, with a strip of the picture along it. "left:64,top:128" says the pixels that are
+        added, "1:1" the shape that is filled up, both in the run's pixels: `width` and `height`
+        are the picture's before. A complete recipe has the canvas and its mask, see `outpainting`.
+    content
+        What is under the mask at the start: the "original" picture, a "fill" of the blurred
+        colours around it, "noise" from the seed, or "nothing", which is grey; AUTOMATIC1111's
+        "Masked content". With `strength` 1 most models start from noise alone and do not see it.
+
+    A mask is inverted, then grown, then blurred, in its own pixels and before it is brought to
+    the run's size, see `mask_shapes.shaped`.
 
     Raises
     ------
@@ -144,7 +192,72 @@ class Mask(Part):
 
     TITLE: ClassVar[str] = "mask"
 
-    image: Any = declared_in_part("mask_image", Param(Picture, "inpainting mask: white or painted is redrawn", mask=True))
+    image: Any = declared_in_part(
+        "mask_image",
+        Param(
+            Picture, "inpainting mask: white or painted is redrawn; or auto:alpha, or color:#87ceeb~40 of the picture", mask=True
+        ),
+    )
     overlay: str | None = declared_in_part(
         "mask_overlay", Param(str, "what is black in the mask: the picture's exact pixels, or none of them", choices=OVERLAYS)
     )
+    crop: int | None = declared_in_part(
+        "mask_crop",
+        Param(
+            int,
+            "redraw only the masked part at the full size, with this much around it",
+            0,
+            4096,
+            1,
+            unit="of pixels",
+            usual=(0, 256),
+        ),
+        argument="padding_mask_crop",
+    )
+    invert: bool | None = declared_in_part("mask_invert", Param(bool, "redraw what is black in the mask, and keep what is white"))
+    grow: int | None = declared_in_part(
+        "mask_grow",
+        Param(
+            int,
+            "grow what is redrawn to every side; a negative number shrinks it",
+            -MOST_PIXELS,
+            MOST_PIXELS,
+            1,
+            unit="of pixels",
+            usual=(-32, 32),
+        ),
+    )
+    blur: float | None = declared_in_part(
+        "mask_blur",
+        Param(float, "soften the edge of the mask; radius in its pixels", 0, MOST_PIXELS, 0.5, unit="of pixels", usual=(0, 32)),
+    )
+
+    extend: str | None = declared_in_part(
+        "extend",
+        Param(
+            str, "draw more around the picture: left:64,top:128, or 1:1 to fill a shape", checked=outpainting.checked, bars=True
+        ),
+    )
+    content: str | None = declared_in_part(
+        "mask_content",
+        Param(str, "what is under the mask at the start: the picture, its surroundings, noise or grey", choices=CONTENTS),
+    )
+
+    def shaped(self, mask: Image.Image) -> Image.Image:
+        """Return an L picture as this mask has it inverted, grown and blurred."""
+        return shaped(mask, invert=bool(self.invert), grow=self.grow or 0, blur=self.blur or 0)
+
+    @property
+    def is_shaped(self) -> bool:
+        """Whether anything is done to its picture."""
+        return bool(self.invert or self.grow or self.blur)
+
+    @property
+    def hides(self) -> bool:
+        """Whether something else than the picture is under it at the start."""
+        return self.content not in (None, "original")
+
+    @property
+    def is_laid_over(self) -> bool:
+        """Whether the initial picture's own pixels have to be put back after the call: with a crop the pipeline does it."""
+        return self.overlay == "exact" and self.crop is None

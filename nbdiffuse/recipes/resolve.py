@@ -21,7 +21,8 @@ from .chain import Chain
 from .controlnet_rules import check_controlnets
 from .controlnets import AUTO, depth_of
 from .defaults import check_scheduler, default_values
-from .fields import numbered, of_first
+from .fields import CALLED_AS, numbered, of_first
+from .mask_rules import check_fitted_mask, check_mask, told_of_mask, with_canvas, with_selected_mask
 from .preset import Preset
 from .presets import PRESETS, preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
@@ -44,7 +45,8 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     recipe
         Any recipe; fields that are set stay as they are, except that a `model` given
         as a hub id or a directory becomes the preset's name and the `checkpoint`, and
-        that `<lora:name:0.8>` in a prompt becomes `lora`, see `prompt_loras.find`.
+        that `<lora:name:0.8>` in a prompt becomes `lora`, see `prompt_loras.find`, and a
+        mask that selects a part of the initial picture becomes its own pixels.
     estimate
         Whether a control picture that is "auto" is estimated, after all else is checked;
         `estimated` does it later.
@@ -65,8 +67,8 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     recipe = with_weights(recipe, preset)
     refuse_untaken(recipe, preset)
     check_controlnets(recipe, preset)
-    if recipe.mask is not None and recipe.mask.image is None:
-        raise ParameterError("`mask_image` must be given with `mask_overlay`. Leave `mask_overlay` out where nothing is masked.")
+    check_mask(recipe)
+    recipe = with_selected_mask(recipe, None if recipe.image is BLANK else recipe.image)
     check_weights(recipe, preset, _recognised(str(recipe.checkpoint), preset))
     values: dict[str, Any] = {name: value for name, value in default_values(recipe, preset).items() if recipe.get(name) is None}
     if recipe.seed is None:
@@ -75,7 +77,9 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     complete = recipe.replace(**values)
     check_scheduler(complete, preset)
     if recipe.image is not BLANK:
-        complete = told_of_sizes(recipe, complete)
+        told = told_of_sizes(recipe, complete)
+        complete = told_of_mask(with_canvas(told, preset.origin_of(str(recipe.checkpoint)).size_multiple))
+    check_fitted_mask(complete)
     _check_choices(complete, preset)
     _check_weighting(complete)
     if complete.loras:
@@ -229,7 +233,7 @@ def call_fields(recipe: Recipe, accepted: Iterable[str]) -> dict[str, tuple[str,
     accepted = frozenset(accepted)
     fields: dict[str, tuple[str, ...]] = {}
     for field in recipe.values():
-        name = of_first(field)
+        name = CALLED_AS.get(of_first(field), of_first(field))
         # Text-to-image with a ControlNet takes the control picture as `image`.
         name = "image" if PARAMS[field].kind is Picture and name not in accepted else name
         if name in accepted and name not in ("width", "height"):

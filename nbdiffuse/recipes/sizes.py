@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from PIL import Image
 
 from ..errors import ParameterError
 from ..images.fitting import Size, fit, fitted_size
 from ..images.latents import Latents
+from ..images.mask_content import content_image
 from ..images.picture import Picture
 from .preset import Preset
 from .presets import preset_of
@@ -101,12 +103,25 @@ def resample_of(recipe: Recipe, field: str) -> Image.Resampling:
 
 def fitted_pictures(recipe: Recipe) -> dict[str, Image.Image]:
     """Return a complete recipe's pictures as the pipeline gets them, by field: RGB (the mask: L), all of one size."""
-    size, mode = initial_size(recipe), recipe.resize_mode or "fit"
-    fitted = {
-        name: fit(picture.image, size, mode, over=lies_over(recipe, name), resample=resample_of(recipe, name))
-        for name, picture in recipe.pictures.items()
-    }
-    return {name: picture.convert("L") if name == "mask_image" else picture for name, picture in fitted.items()}
+    return {name: fitted_picture(recipe, name) for name in recipe.pictures}
+
+
+def fitted_picture(recipe: Recipe, name: str) -> Image.Image:
+    """Return one of a complete recipe's pictures as the pipeline gets it; `name` is its field."""
+    size, mode, own = initial_size(recipe), recipe.resize_mode or "fit", recipe.pictures[name].image
+    if name == "mask_image" and recipe.mask is not None and recipe.mask.is_shaped:
+        own = recipe.mask.shaped(own.convert("L")).convert("RGB")
+    fitted = fit(own, size, mode, over=lies_over(recipe, name), resample=resample_of(recipe, name))
+    return fitted.convert("L") if name == "mask_image" else fitted
+
+
+def called_pictures(recipe: Recipe, fitted: Mapping[str, Image.Image]) -> Mapping[str, Image.Image]:
+    """Return a complete recipe's fitted pictures as the call gets them: with what is under the mask at the start."""
+    mask = recipe.mask
+    if mask is None or not mask.hides:
+        return fitted
+    start = content_image(str(mask.content), fitted["image"], fitted["mask_image"], recipe.seed or 0)
+    return {**fitted, "image": start}
 
 
 def told_of_sizes(asked: Recipe, complete: Recipe) -> Recipe:

@@ -7,9 +7,9 @@ from ..families.arguments import ARGUMENTS
 from ..families.diffusers_classes import call_defaults
 from ..families.families import FAMILIES
 from ..families.family import ONLY_WITH_PICTURE
-from .fields import OF_PARTS, PARTS, SINGLE, names_of, numbered, of_first
+from .fields import CALLED_AS, OF_PARTS, PARTS, SINGLE, names_of, numbered, of_first
 from .preset import Preset
-from .presets import preset_of
+from .presets import PRESETS, preset_of
 from .recipe import PARAMS, Recipe
 
 ALWAYS = frozenset({"prompt", "model", "checkpoint", "image", "seed", "width", "height"})
@@ -33,6 +33,9 @@ def refuse_untaken(recipe: Recipe, preset: Preset) -> None:
 
 def _not_taken(name: str, preset: Preset) -> str:
     line = f"`{name}` is not taken by {preset.name} ({preset.title})"
+    if name in names_of("mask") and "img2img+mask" not in preset.pipelines:
+        others = [one.name for one in PRESETS.values() if "img2img+mask" in one.pipelines]
+        return f"{line}. Leave it out, or take a model that inpaints: {', '.join(others)}."
     if name != "strength" or not preset.edits:
         return f"{line}. Leave it out."
     if "image_guidance_scale" in preset.fields:
@@ -56,7 +59,8 @@ def _taken(preset: Preset) -> set[str]:
     if any("controlnet" in mode for mode in preset.pipelines):
         taken |= set(names_of("controlnets"))
     if "img2img+mask" in preset.pipelines:
-        taken |= set(names_of("mask"))
+        # What goes into the call is taken only where the call has it.
+        taken |= {name for name in names_of("mask") if name not in CALLED_AS or name in preset.fields}
     return taken
 
 
@@ -83,9 +87,9 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
         fits = {"resize_mode"} if _has_shape(recipe) else set()
         taken -= ONLY_WITH_PICTURE - fits - ({"image"} if {"img2img", "edit"} & set(preset.tasks) else set())
     if recipe.mask is None:
-        taken -= set(names_of("mask")[1:])
+        taken -= {*names_of("mask")[1:]} - {"extend"}
     else:
-        taken -= set(names_of("controlnets"))
+        taken -= {*names_of("controlnets"), "extend" if recipe.mask.extend is None else "mask_image"}
     if recipe.controlnets:
         taken -= set(names_of("mask"))
     repeated = {names_of(part)[0]: part for part in PARTS.keys() - SINGLE}

@@ -22,6 +22,7 @@ from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, noted, png_byt
 from ..images.masks import overlay
 from ..images.picture import Picture
 from ..recipes.notices import before_run
+from ..recipes.parts import SHAPING
 from ..recipes.recipe import PARAMS, Recipe
 from ..recipes.resolve import resolve
 from ..recipes.sizes import SHAPE, fitted_pictures
@@ -143,13 +144,17 @@ class Loopback:
         # Raised outside the `except`, so that no traceback keeps the stopped run's frames.
         raise Interrupted(f"Stopped in pass {len(self.results) + 1} of {len(self.recipes)}. Run it again for the rest.")
 
-    def _over_first(self) -> dict[str, Picture]:
+    def _over_first(self) -> dict[str, Any]:
         """Return mask and control pictures as they lie over the first pass's picture: later ones have another size."""
         first = self.recipes[0]
         fitted = fitted_pictures(first)
         others = {name: picture for name, picture in first.pictures.items() if name != "image"}
         moved = {name: picture for name, picture in others.items() if picture.size != fitted[name].size}
-        return {name: _as_it_lies(picture, fitted[name]) for name, picture in moved.items() if isinstance(picture, Picture)}
+        lying = {name: _as_it_lies(picture, fitted[name]) for name, picture in moved.items() if isinstance(picture, Picture)}
+        # What is done to a mask's picture is done in that one's own pixels, and it is done.
+        done = dict.fromkeys(SHAPING) if "mask_image" in lying else {}
+        # As in AUTOMATIC1111's own loopback, something else is under the mask in the first pass alone.
+        return {**lying, **done, **({"mask_content": None} if first.mask is not None and first.mask.hides else {})}
 
     def _corrected(self, image: Image.Image) -> Image.Image:
         corrected, first = toward(image, self._first()), self.recipes[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ..errors import ParameterError, Words, breaks_rule
 from ..files.targets import check_file
 from ..images.picture import Picture
 from ..recipes.chain import Chain
-from ..recipes.recipe import Recipe
+from ..recipes.recipe import PARAMS, Recipe
 from ..recipes.resolve import resolve, resolve_chain, weights_word
 from ..recipes.weights_source import has_gpu
 from ..results import Result
@@ -152,7 +153,8 @@ def _steps(what: Any) -> list[Step]:
         machines = [result.fingerprint for result in what.results]
         machines += [dict(_machine_of(machines))] * (len(what.chain) - len(machines))
         arrows = [arrow.removeprefix("pixels: ") for arrow in what.arrows]
-        return _steps_of_chain(what.chain, machines, arrows, [result.image.size for result in what.results])
+        chain = Chain(tuple(_with_made_pictures(step, results) for step, results in zip_longest(what.chain, what.results)))
+        return _steps_of_chain(chain, machines, arrows, [result.image.size for result in what.results])
     if isinstance(what, Chain):
         return _steps_of_chain(resolve_chain(what), [_machine_of([])] * len(what))
     if isinstance(what, Result):
@@ -165,6 +167,16 @@ def _steps(what: Any) -> list[Step]:
     if isinstance(what, Recipe):
         return [Step(resolve(what), _machine_of([]))]
     raise ParameterError(breaks_rule("program", "asked for a recipe, a result, a chain, a sweep, a grid or a loopback", what))
+
+
+def _with_made_pictures(step: Recipe, made: Result | None) -> Recipe:
+    """Return a chain's step with the pictures that were made for it in the place of the words that asked for them."""
+    words = _words_for_pictures(step)
+    return step if made is None else step.replace(**{name: made.recipe.get(name) for name in words})
+
+
+def _words_for_pictures(step: Recipe) -> dict[str, str]:
+    return {name: value for name, value in step.values().items() if PARAMS[name].kind is Picture and isinstance(value, str)}
 
 
 def _machine_of(fingerprints: Sequence[Mapping[str, str]]) -> dict[str, str]:
@@ -192,6 +204,13 @@ def _steps_of_chain(
     """
     steps = [Step(resolve(chain[0]), machines[0])]
     for number, (step, machine) in enumerate(zip(chain.steps[1:], machines[1:], strict=True)):
+        for name, word in _words_for_pictures(step).items():
+            way_out = "Run the chain, and write the program of that."
+            raise ParameterError(f"Step {number + 2}: `{name}` must be a picture in a program, got {word!r}. {way_out}")
+        if step.get("extend") is not None:
+            raise ParameterError(
+                f"Step {number + 2}: `extend` must be left out in a program, which does not say it in later steps."
+            )
         before = steps[-1].recipe
         size = sizes[number] if number < len(sizes) else (before.width or 0, before.height or 0)
         reason = arrows[number] if number < len(arrows) else _why_decoded(step, before, size)

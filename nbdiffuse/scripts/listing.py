@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from PIL import Image
 
@@ -28,6 +30,7 @@ class Listing:
         self._modules: set[str] = set()
         self._names: defaultdict[str, set[str]] = defaultdict(set)
         self._constants: dict[str, str] = {}
+        self._functions: set[str] = set()
         self._lines: list[str] = []
 
     def use(self, module: str, *names: str) -> None:
@@ -43,6 +46,14 @@ class Listing:
     def constant(self, line: str, comment: str = "") -> None:
         """Put a line above all others, once."""
         self._constants[line] = comment
+
+    def define(self, function: Callable[..., Any]) -> None:
+        """Add a function of this package, once; its imports are the caller's to name."""
+        if function.__name__ not in self._functions:
+            self._functions.add(function.__name__)
+            while self._lines and not self._lines[-1]:
+                self._lines.pop()
+            self.add("", "", *inspect.getsource(function).rstrip().splitlines(), "", "")
 
     def add(self, *lines: str) -> None:
         """Add lines."""

@@ -49,15 +49,19 @@ def of_loopback(loop: Loopback, machine: Mapping[str, str], *, own_folder: bool 
     _add_values(listing, "strengths", [recipe.strength for recipe in loop.recipes])
     seed = first.seed or 0
     listing.add(f"image = {calls.VARIABLES['image']}")
-    listing.add("for number, strength in enumerate(strengths):")
     sources = {**calls.picture_sources(first), "image": "image"}
-    lines = calls.arguments(first, sources, {"strength": "strength"}, embeddings)
+    called = calls.put_content(listing, first, sources)
+    listing.add("for number, strength in enumerate(strengths):")
+    lines = calls.arguments(first, called, {"strength": "strength"}, embeddings)
     calls.run(listing, lines, f"{seed} + number", indent="    ", overlay=calls.overlay_of(first, sources))
     if corrected:
         listing.add(f"    image = toward(image, {calls.VARIABLES['image']})")
         if first.keeps_pixels:
             kept = calls.VARIABLES["image"], calls.VARIABLES["mask_image"]
             listing.add(*call("image = Image.composite", ["image", *kept], indent="    "))
+    if called is not sources:
+        listing.add("    # Only the first pass has something else under its mask.")
+        listing.add(f"    {called['image']} = image")
     stem = literal(name.replace("{", "{{").replace("}", "}}"))
     listing.add(f"    image.save(f{stem[:-1]}-{{number:02d}}.png{stem[-1]})")
     results = tuple(f"{name}-{number:02d}.png" for number in range(len(loop.recipes)))

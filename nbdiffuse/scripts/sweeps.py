@@ -14,9 +14,9 @@ from ..sweeps.sweep import Sweep
 from . import calls, loading, weighting
 from .listing import Listing
 from .statements import WIDTH, call, exploded, literal
-from .writing import SIZES, WEIGHTS, Script, Step, refuse_what_no_program_says, size_remark
+from .writing import OF_MASKS, SIZES, WEIGHTS, Script, Step, refuse_what_no_program_says, size_remark
 
-SET_UP = ("model", "checkpoint", "controlnet", "lora", "scheduler", "weighting", *SIZES, "mask_overlay")
+SET_UP = ("model", "checkpoint", "controlnet", "lora", "scheduler", "weighting", *SIZES, *OF_MASKS, "extend")
 """Fields that change more of a program than an argument of the call; pictures do too."""
 
 
@@ -50,7 +50,8 @@ class Block:
     def opened(self) -> tuple[Any, ...]:
         """What decides how its pictures are opened."""
         recipe = self.recipe
-        return tuple(recipe.pictures.values()), recipe.width, recipe.height, recipe.resize_mode, recipe.keeps_pixels
+        mask = tuple(recipe.get(name) for name in OF_MASKS)
+        return tuple(recipe.pictures.values()), recipe.width, recipe.height, recipe.resize_mode, mask
 
 
 def of_sweep(sweep: Sweep, machine: Mapping[str, str], *, own_folder: bool = False, name: str = "cell") -> Script:
@@ -105,6 +106,9 @@ def _blocks(sweep: Sweep) -> list[Block]:
     if any(cell.recipe.weighs for cell in sweep.cells()):
         # Weighted prompts are encoded before the call, and a guidance up to 1 leaves the negative one out.
         fixed |= {*PROMPTS, "guidance_scale"}
+    if any(cell.recipe.get("mask_content") == "noise" for cell in sweep.cells()):
+        # The noise under the mask is the seed's.
+        fixed.add("seed")
     looped = tuple(name for name in names if name not in fixed)
     held: dict[tuple[Any, ...], list[SweepCell]] = {}
     for cell in sweep.cells():
@@ -118,7 +122,7 @@ def _write_calls(listing: Listing, block: Block, name: str, embeddings: Mapping[
     sources, numbers = calls.picture_sources(block.recipe), [cell.index for cell in block.cells]
     varied = {axis: calls.variable_of(axis) for axis in block.looped}
     variables = list(varied.values())
-    lines = calls.arguments(block.recipe, sources, varied, embeddings)
+    lines = calls.arguments(block.recipe, calls.put_content(listing, block.recipe, sources), varied, embeddings)
     overlay = calls.overlay_of(block.recipe, sources)
     if not block.looped:
         calls.run(listing, lines, literal(block.recipe.seed), overlay=overlay)

@@ -19,6 +19,7 @@ from ..files.targets import check_file, made_folder
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..recipes.fields import of_first
+from ..recipes.parts import SHAPING
 from ..recipes.presets import mode_of, preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import call_fields
@@ -40,8 +41,9 @@ TITLES = {
 WEIGHTS = re.compile(r"checkpoint|controlnet(_[0-9]+)?")
 """Parts of a fingerprint that say whose weights were used."""
 SIZES = ("width", "height", "resize_mode")
+OF_MASKS = ("mask_overlay", "mask_content", *SHAPING)
 WRITTEN = frozenset(
-    {"model", "checkpoint", "controlnet", "lora", "safety_checker", "scheduler", "weighting", "seed", *SIZES, "mask_overlay"}
+    {"model", "checkpoint", "controlnet", "lora", "safety_checker", "scheduler", "weighting", "seed", *SIZES, *OF_MASKS}
 )
 """Fields that a program says elsewhere than in the call."""
 
@@ -169,7 +171,7 @@ def _write_step(listing: Listing, step: Step, later: bool, to_latents: bool) -> 
     embeddings = weighting.embed(listing, recipe) if recipe.weighs else None
     if not later or opened or embeddings:
         listing.section()
-    lines = calls.arguments(recipe, sources, embeddings=embeddings)
+    lines = calls.arguments(recipe, calls.put_content(listing, recipe, sources), embeddings=embeddings)
     if to_latents:
         calls.run(listing, [*lines, 'output_type="latent"'], literal(recipe.seed), "latents")
         if preset_of(recipe.model).packed:

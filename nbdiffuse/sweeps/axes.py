@@ -64,6 +64,8 @@ def values_of(name: str, text: str) -> tuple[Any, ...]:
     if param.kind is Picture:
         return _names(name, text)
     if param.kind is str:
+        if param.bars:
+            return tuple(param.check(name, value.strip()) for value in text.split("|"))
         texts = expanded(name, text, bars=True) if name in ("prompt", "negative_prompt") else _names(name, text)
         return tuple(param.check(name, value) for value in texts)
     if param.kind is bool:

@@ -50,7 +50,7 @@ class PictureControl:
         self, name: str, param: Param, thread: CallbackThread, on_change: Callable[[Any], None], context: PanelContext
     ) -> None:
         self._name, self._on_change, self._context = name, on_change, context
-        self._word = param.word
+        self._param = param
         self.word: str | None = None
         self._well = ImageInput(label_of(name), name == "image", thread, self._file)
         self._named = widgets.Combobox(
@@ -71,9 +71,12 @@ class PictureControl:
         on_click(self._clear, thread, lambda: self._take(None, None))
         self.show(None)
 
-    def show(self, value: Picture | None) -> None:
-        """Show a picture, or that there is none."""
-        if value is None:
+    def show(self, value: Picture | str | None) -> None:
+        """Show a picture, a word that stands for one, or that there is none."""
+        if isinstance(value, str):
+            self.word = value
+            self._well.show(b"", value, "selected from the initial picture")
+        elif value is None:
             self.word = None
             self._well.show(b"", "no picture", HINT)
         else:
@@ -92,8 +95,11 @@ class PictureControl:
 
     def _typed(self) -> None:
         word = self._named.value.strip()
-        if word == self._word and self._name == "control_image":
+        if word == self._param.word and self._name == "control_image":
             self._context.estimate()
+            return
+        if self._param.is_word(word):
+            self._take(word, word)
             return
         self._take((lambda: find_picture(word, self._context.names)) if word else None, word or None)
 

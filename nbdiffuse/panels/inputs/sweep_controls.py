@@ -29,6 +29,10 @@ SUGGESTED = {
     "num_inference_steps": "10,20,50",
     "seed": "1..4",
     "controlnet_conditioning_scale": "0:1:0.25",
+    "mask_crop": "0,32,64",
+    "mask_invert": "false,true",
+    "mask_grow": "0,8,16",
+    "mask_blur": "0,4,8",
 }
 """Values that a person may begin with."""
 

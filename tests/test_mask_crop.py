@@ -1,0 +1,91 @@
+"""Only the masked part is redrawn at the full size, as diffusers' `padding_mask_crop` does it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import tiny_sd3
+import torch
+from mask_surfaces import QUICK, changed, on_every_surface, square, swept
+from PIL import Image, ImageFilter
+
+from nbdiffuse import Recipe, Session, embedded, resolve
+from nbdiffuse.errors import ParameterError
+from nbdiffuse.families.family import Family
+from nbdiffuse.recipes import preset as presets
+from nbdiffuse.recipes.parts import Mask
+
+
+def raw_call(checkpoint: Path, pipeline: str, image: Image.Image, mask: Image.Image, **call: Any) -> Image.Image:
+    """Make the call as a person would by hand."""
+    import diffusers
+
+    made = getattr(diffusers, pipeline).from_pretrained(checkpoint)
+    made.set_progress_bar_config(disable=True)
+    size = {"width": image.width, "height": image.height, "num_inference_steps": 3, "strength": 0.9, "guidance_scale": 2.0}
+    seed = torch.Generator("cpu").manual_seed(7)
+    result: Image.Image = made("a red cat", image=image, mask_image=mask, generator=seed, **size, **call).images[0]
+    return result
+
+
+@pytest.mark.parametrize("crop", [0, 16])
+def test_a_crop_is_diffusers_own_and_what_is_black_stays(crop: int, session: Session, scene: Any) -> None:
+    recipe = Recipe(**QUICK, image=scene.image, mask=Mask(image=square(), crop=crop))
+    made = session.run(recipe)
+    theirs = raw_call(embedded.path("sd15"), "StableDiffusionInpaintPipeline", scene.image, square(), padding_mask_crop=crop)
+    assert made.image.tobytes() == theirs.tobytes()
+    black = np.asarray(square()) == 0
+    assert changed(made.image, scene.image, black) == 0 < changed(made.image, scene.image, ~black)
+    # It is another picture than the one that is redrawn as a whole, and the pipeline keeps what is black by itself.
+    assert made.image.tobytes() != session.run(recipe.replace(mask_crop=None)).image.tobytes()
+    assert made.image.tobytes() == session.run(recipe.replace(mask_overlay="none")).image.tobytes()
+
+
+def test_a_soft_mask_with_a_crop_is_blended_once(session: Session, scene: Any) -> None:
+    soft = square().filter(ImageFilter.GaussianBlur(4))
+    made = session.run(Recipe(**QUICK, image=scene.image, mask_image=soft, mask_crop=8))
+    theirs = raw_call(embedded.path("sd15"), "StableDiffusionInpaintPipeline", scene.image, soft, padding_mask_crop=8)
+    assert made.image.tobytes() == theirs.tobytes()
+    assert changed(made.image, scene.image, np.asarray(soft) == 0) == 0
+
+
+@pytest.mark.parametrize("family", ["sdxl", "sd3"])
+def test_every_family_whose_call_has_it_takes_a_crop(family: str, session: Session, scene: Any, tmp_path: Path) -> None:
+    if family == "sdxl":
+        checkpoint, pipeline, model = tiny.write("sdxl", tmp_path), "StableDiffusionXLInpaintPipeline", "sdxl"
+    else:
+        checkpoint, pipeline, model = tiny_sd3.build(tmp_path / "sd3"), "StableDiffusion3InpaintPipeline", str(tmp_path / "sd3")
+    given = {"model": model} if family == "sd3" else {"model": model, "checkpoint": str(checkpoint)}
+    image, mask = scene.image.resize((64, 64)), square(64, (20, 20, 39, 39))
+    made = session.run(Recipe(**QUICK, **given, image=image, mask_image=mask, mask_crop=4))
+    assert made.image.tobytes() == raw_call(checkpoint, pipeline, image, mask, padding_mask_crop=4).tobytes()
+
+
+def test_a_family_whose_call_has_no_crop_says_so(monkeypatch: pytest.MonkeyPatch, scene: Any) -> None:
+    # Kandinsky's inpainting call has no `padding_mask_crop`.
+    inpainting = Family(key="kandinsky22", title="Kandinsky 2.2", modes=("img2img", "img2img+mask"))
+    monkeypatch.setattr(presets, "FAMILIES", {**presets.FAMILIES, "kandinsky22": inpainting})
+    recipe = Recipe(prompt="a", model="kandinsky22", image=scene.image, mask_image=square(), seed=1)
+    assert resolve(recipe).mask is not None
+    with pytest.raises(ParameterError, match=r"^`mask_crop` is not taken by kandinsky22 \(Kandinsky 2\.2\)\. Leave it out\.$"):
+        resolve(recipe.replace(mask_crop=8))
+
+
+def test_a_crop_is_the_same_on_every_surface(session: Session, scene: Any, tmp_path: Path) -> None:
+    recipe = Recipe(**QUICK, image=scene.image, mask_image=square(), mask_crop=8)
+    made = on_every_surface(recipe, session, tmp_path)
+    tight, wide = swept(recipe, session, tmp_path, mask_crop=(0, 8))
+    assert wide.tobytes() == made.tobytes() != tight.tobytes()
+
+
+def test_bad_crops_are_one_line(scene: Any) -> None:
+    with pytest.raises(ParameterError, match=r"`mask_crop` must be a whole number of pixels in \[0, 4096\], got -1"):
+        Mask(crop=-1)
+    with pytest.raises(ParameterError, match="`mask_image` must be given with `mask_crop`"):
+        resolve(Recipe(prompt="a", image=scene.image, mask_crop=8))
+    with pytest.raises(ParameterError, match="`mask_crop` must be given with a mask that is not black everywhere"):
+        resolve(Recipe(prompt="a", image=scene.image, mask_image=Image.new("L", (128, 128)), mask_crop=8))
