@@ -162,14 +162,14 @@ def test_a_path_that_exists_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert lora.read("x.safetensors + y.safetensors:0.5") == (lora.Lora(file="x.safetensors + y.safetensors", scale=0.5),)
     assert lora.read("styles:0.5") == (lora.Lora(file="styles", scale=0.5),)
     (tmp_path / "real + vision.safetensors").touch()
-    assert lora.parted("real + vision.safetensors") == ("real + vision.safetensors", ())
+    assert lora.split_text("real + vision.safetensors") == ("real + vision.safetensors", ())
 
 
 @pytest.mark.parametrize("checkpoint", ["sd15", "a + b.safetensors", "C:/a + b/c + d"])
 @pytest.mark.parametrize("added", [None, "x.safetensors:0.5", "a/b + c.safetensors"])
 def test_a_word_comes_apart_into_what_it_was_made_of(checkpoint: str, added: str | None) -> None:
     loras = lora.read(added) if added else ()
-    assert lora.parted(lora.word(checkpoint, loras)) == (checkpoint, loras)
+    assert lora.split_text(lora.joined_text(checkpoint, loras)) == (checkpoint, loras)
 
 
 @pytest.mark.parametrize(
@@ -244,9 +244,9 @@ def test_a_folder_with_one_lora_is_that_lora_and_says_so(files: Path, recipe: Re
     assert made.image.tobytes() == session.run(recipe.replace(lora=f"{files}/ink.safetensors:0.5")).image.tobytes()
     (folder / "b.safetensors").touch()
     with pytest.raises(CheckpointError, match=r"holds 2 files: b\.safetensors, ink\.safetensors\. Name the LoRA's file"):
-        locate.locate(lora.word("sd15", lora.read(str(folder))))
+        locate.locate(lora.joined_text("sd15", lora.read(str(folder))))
     (folder / "ink.safetensors").rename(folder / "pytorch_lora_weights.safetensors")
-    assert locate.locate(lora.word("sd15", lora.read(str(folder)))).lora[0][0].name == "pytorch_lora_weights.safetensors"
+    assert locate.locate(lora.joined_text("sd15", lora.read(str(folder)))).lora[0][0].name == "pytorch_lora_weights.safetensors"
 
 
 @pytest.mark.parametrize("names", [["ink.safetensors"], ["ink.safetensors", "fog.safetensors"], []])
@@ -272,8 +272,8 @@ def test_a_hub_lora_without_a_file_is_the_one_that_the_repository_holds(
 
 def test_a_checkpoint_with_a_joint_in_its_path_is_found_with_a_lora_and_without(files: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(embedded.path("sd15"), tmp_path / "real + vision"))
-    plain = locate.locate(lora.word(str(folder), ()))
-    added = locate.locate(lora.word(str(folder), lora.read(f"{files}/ink.safetensors:0.5")))
+    plain = locate.locate(lora.joined_text(str(folder), ()))
+    added = locate.locate(lora.joined_text(str(folder), lora.read(f"{files}/ink.safetensors:0.5")))
     assert plain.directory == added.directory == folder and plain.lora == ()
     assert added.lora == ((files / "ink.safetensors", 0.5),)
 

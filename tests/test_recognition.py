@@ -258,9 +258,9 @@ def test_a_lora_of_another_family_is_named_before_the_checkpoint_is_loaded(width
     save_file({f"lora_unet_{key}.{end}": tensor for end, tensor in tensors.items()}, file)
     base = tiny.write("sdxl", tmp_path)
     with pytest.raises(CheckpointError, match=line):
-        locate(lora.word(str(base), lora.read(str(file))))
+        locate(lora.joined_text(str(base), lora.read(str(file))))
     with pytest.raises(CheckpointError, match=r"sd15 is the small checkpoint in this package\. Give full-size weights"):
-        locate(lora.word("sd15", lora.read(str(file))))
+        locate(lora.joined_text("sd15", lora.read(str(file))))
 
 
 def test_a_controlnet_of_another_base_is_named_before_either_is_loaded(tmp_path: Path, scene: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from ..errors import ParameterError, nearest
 from ..families.aliases import advice, field_meant
 from ..families.parameters import Param
-from ..recipes.fields import OF_PARTS, SINGLE, names_of, numbered, of_first
+from ..recipes.fields import OF_PARTS, SINGLE, first_name, names_of, numbered
 from ..recipes.recipe import PARAMS, shown_name
 from ..recipes.taken_fields import fields_for
 
@@ -68,7 +68,7 @@ class _FieldAction(argparse.Action):
 
 def _once(name: str, before: str | None, value: Any) -> str:
     """Return an option's value, joined to one that was given before; or refuse the second one."""
-    option = flag(of_first(name))
+    option = flag(first_name(name))
     if not isinstance(value, str):
         # argparse takes `--` out of what it is given.
         raise ParameterError(f"`{option}` must be followed by a value, got '--'.")

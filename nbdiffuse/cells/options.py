@@ -12,7 +12,7 @@ from ..files.paths import here
 from ..images.metrics import METRICS
 from ..metadata import a1111
 from ..recipes import prompt_loras
-from ..recipes.fields import names_of, of_first
+from ..recipes.fields import first_name, names_of
 from ..recipes.lora import JOINT
 from ..recipes.preset import SCHEDULERS
 from ..recipes.presets import EDIT, PRESETS, model_names, preset_of
@@ -162,7 +162,7 @@ def _check_edits(model: Any) -> None:
 
 def _without_unknown_networks(values: dict[str, Any], typed: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     """Take out of the prompts what names a network that is not here; those that are here wait for `resolve`."""
-    written = [text for name, text in typed.items() if of_first(name) == "lora" and not text.startswith("=")]
+    written = [text for name, text in typed.items() if first_name(name) == "lora" and not text.startswith("=")]
     given = {"lora": JOINT.join(values_of("lora", text)[0] for text in written)} if written else {}
     kept, lines = prompt_loras.carried({**values, **given}, move=False)
     return {name: kept[name] for name in values}, lines

@@ -17,7 +17,7 @@ from ..errors import NbdiffuseError, ParameterError
 from ..images.picture import Picture
 from ..prompts.alternatives import escaped
 from ..recipes.chain import Chain
-from ..recipes.fields import of_first
+from ..recipes.fields import first_name
 from ..recipes.preset import TASKS
 from ..recipes.presets import EDIT, preset_of
 from ..recipes.recipe import PARAMS, Recipe
@@ -120,7 +120,7 @@ def _options_and_body(recipe: Recipe, words: Mapping[str, str], negative_in_body
 
 
 def _option(name: str, value: Any) -> str:
-    typed, option = _typed(name, value), flag(of_first(name))
+    typed, option = _typed(name, value), flag(first_name(name))
     # An option's value that begins with a dash would be read as an option.
     return f"{option}={shlex.quote(typed)}" if typed.startswith("-") else f"{option} {shlex.quote(typed)}"
 

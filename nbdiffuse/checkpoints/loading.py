@@ -49,7 +49,7 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
         with _ONE_AT_A_TIME:
             loaded = _load(checkpoint, dtype)
             for file, weight in checkpoint.lora:
-                adapters.fuse(loaded, file, weight, lora.parted(checkpoint.name)[0])
+                adapters.fuse(loaded, file, weight, lora.split_text(checkpoint.name)[0])
         return loaded
     except (CheckpointError, torch.OutOfMemoryError, MemoryError):
         raise

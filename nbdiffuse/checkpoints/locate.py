@@ -19,7 +19,7 @@ from diffusers.utils import dynamic_modules_utils
 
 from .. import embedded
 from ..errors import CheckpointError, breaks_rule, did_you_mean
-from ..families.hub_ids import HUB_WORD, MOVED, parted
+from ..families.hub_ids import HUB_WORD, MOVED, parse_hub_id
 from ..families.parameters import number_text
 from ..families.single_file import single_file
 from ..files.hashes import sha256_of
@@ -93,7 +93,7 @@ def locate(word: str, half: bool = False, base: Checkpoint | None = None) -> Che
     word
         A name of the embedded family, a local directory or .safetensors file, a hub id,
         or a file in a hub repository such as "id/model.safetensors"; with "@revision"
-        behind the last two where one is meant, and with LoRA as in `lora.word`.
+        behind the last two where one is meant, and with LoRA as in `lora.joined_text`.
     half
         Prefer files with half-precision weights where there are both.
     base
@@ -104,7 +104,7 @@ def locate(word: str, half: bool = False, base: Checkpoint | None = None) -> Che
     CheckpointError
         There is none, it cannot be fetched, or its files are damaged or refused.
     """
-    plain, added = lora.parted(word)
+    plain, added = lora.split_text(word)
     found = base or _located(plain, half)
     found = found if base or found.file else _joined(found, half)
     return replace(_with_lora(found, added), name=word) if added else found
@@ -118,7 +118,7 @@ def fetch_description(word: str) -> None:
     CheckpointError
         There is no such checkpoint, or they cannot be fetched.
     """
-    asked = None if word in embedded.names() or here(word) is not None else parted(word)
+    asked = None if word in embedded.names() or here(word) is not None else parse_hub_id(word)
     if asked is None or asked[2]:
         _located(word, half=False)  # the file itself tells which configs it goes with
     else:

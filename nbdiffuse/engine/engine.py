@@ -35,7 +35,7 @@ from ..recipes.controlnets import controlnet_of, extra_name
 from ..recipes.preset import Preset
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
-from ..recipes.resolve import call_fields, check_weights, resolve, weights_word
+from ..recipes.resolve import call_fields, check_weights, checkpoint_text, resolve
 from ..recipes.sizes import called_pictures, fitted_pictures
 from ..recipes.steps import skipped_steps
 from ..results import Result
@@ -95,7 +95,7 @@ class Engine:
         if self._dead:
             raise RunError(DEAD_LINE)
         recipe = self._completed(recipe)
-        word, extras = weights_word(recipe), _extras(recipe, preset_of(recipe.model))
+        word, extras = checkpoint_text(recipe), _extras(recipe, preset_of(recipe.model))
         made_room: list[str] = []
         while True:
             try:
@@ -119,7 +119,7 @@ class Engine:
         prepare: Callable[[Any], None],
     ) -> Result:
         failure: Exception | None = None
-        word = weights_word(recipe)
+        word = checkpoint_text(recipe)
         pipeline = self._acquired(recipe)
         prepare(pipeline)
         pictures = fitted_pictures(recipe)
@@ -179,9 +179,9 @@ class Engine:
         preset = preset_of(recipe.model)
         pipeline, extras = preset.pipeline(recipe), _extras(recipe, preset)
         # What came from the hub a moment ago is looked at before any of it is loaded.
-        check_weights(recipe, preset, recognise_directory(self.pipelines.directory(weights_word(recipe))))
+        check_weights(recipe, preset, recognise_directory(self.pipelines.directory(checkpoint_text(recipe))))
         try:
-            made = self.pipelines.acquire(weights_word(recipe), pipeline, str(recipe.scheduler), extras)
+            made = self.pipelines.acquire(checkpoint_text(recipe), pipeline, str(recipe.scheduler), extras)
             if recipe.safety_checker is not None and hasattr(made, "safety_checker"):
                 # As `from_pretrained(..., safety_checker=None)` leaves it.
                 made.safety_checker = None
@@ -192,7 +192,7 @@ class Engine:
 
     def _said_of_files(self, recipe: Recipe) -> tuple[str, ...]:
         """Return what a person should know of the files that a recipe runs on, such as one that was taken for another."""
-        words = (weights_word(recipe), *_extras(recipe, preset_of(recipe.model)).values())
+        words = (checkpoint_text(recipe), *_extras(recipe, preset_of(recipe.model)).values())
         return tuple(dict.fromkeys(line for word in words for line in self.pipelines.notices(word)))
 
     def _explained(self, error: Exception, recipe: Recipe) -> Exception:
@@ -214,7 +214,7 @@ class Engine:
             return None
         first = unpack(latents)[0].detach().to("cpu")
         array = (first if first.dtype == torch.float16 else first.float()).numpy()
-        return Latents(array, self.pipelines.space(weights_word(recipe)), Picture.of(view, label="step before"))
+        return Latents(array, self.pipelines.space(checkpoint_text(recipe)), Picture.of(view, label="step before"))
 
     def _arguments(self, recipe: Recipe, pipeline: Any, pictures: Mapping[str, Image.Image]) -> dict[str, Any]:
         """Return the pipeline call's arguments: the recipe's fields that the call takes, under diffusers' names."""
@@ -229,7 +229,7 @@ class Engine:
         negative = accepted.get("negative_prompt")
         prompts: dict[str, Any] = {} if negative is None else {"negative_prompt": recipe.negative_prompt or negative.default}
         if recipe.weighs:
-            scope, device = self.pipelines.scope(weights_word(recipe)), pipeline._execution_device
+            scope, device = self.pipelines.scope(checkpoint_text(recipe)), pipeline._execution_device
             prompts = conditioning.arguments(
                 pipeline, recipe, lambda key, make: self.embedding_cache.get((scope, *key), make, device)
             )
@@ -240,7 +240,7 @@ class Engine:
         }
 
     def _accepted_latents(self, recipe: Recipe, latents: Latents) -> torch.Tensor:
-        if latents.space != self.pipelines.space(weights_word(recipe)):
+        if latents.space != self.pipelines.space(checkpoint_text(recipe)):
             rule = f"`image` must be latents of the VAE that {recipe.model} has, got another's."
             raise ParameterError(f"{rule} Give the decoded picture: `result.image`.")
         return torch.from_numpy(latents.array.copy())[None].to(self.pipelines.device, self.pipelines.dtype)
@@ -260,7 +260,7 @@ class Engine:
             **_threads(self.pipelines.device.type),
             "pipeline": preset.pipeline(recipe),
             "scheduler": f"{recipe.scheduler}Scheduler",
-            "checkpoint": self.pipelines.identity(weights_word(recipe)),
+            "checkpoint": self.pipelines.identity(checkpoint_text(recipe)),
             **self.pipelines.optimizations.fingerprint(),
             **extras,
             **({"compel": version("compel")} if recipe.weighs else {}),

@@ -13,7 +13,7 @@ from typing import Any
 from .. import embedded
 from ..embedded.shared_weights import CHECKPOINTS
 from ..files.paths import here
-from .hub_ids import cached, parted
+from .hub_ids import cached, parse_hub_id
 from .scheduler_classes import SUFFIX
 from .single_file import CONFIGS, single_file
 
@@ -84,7 +84,7 @@ def file_of(checkpoint: str) -> Path | None:
     path = here(checkpoint)
     if path is not None and path.is_file():
         return path
-    asked = parted(checkpoint)
+    asked = parse_hub_id(checkpoint)
     return cached(asked[0], asked[2], asked[1]) if asked and asked[2] else None
 
 
@@ -104,7 +104,7 @@ def directory_of(checkpoint: str) -> Path | None:
         single = single_file(file) if file is not None else None
         index = cached(CONFIGS[single.family], "model_index.json") if single is not None else None
         return index.parent if index else None
-    asked = parted(checkpoint)
+    asked = parse_hub_id(checkpoint)
     index = cached(asked[0], "model_index.json", asked[1]) if asked and not asked[2] else None
     return index.parent if index else None
 

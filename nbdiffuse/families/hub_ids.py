@@ -30,7 +30,7 @@ HUB_WORD = re.compile(
 """A hub id, with a file in it or a revision behind it, or an address on huggingface.co."""
 
 
-def parted(word: str) -> tuple[str, str | None, str | None] | None:
+def parse_hub_id(word: str) -> tuple[str, str | None, str | None] | None:
     """Return the repository, the revision and the file that a hub id names; None where it is no hub id.
 
     Parameters

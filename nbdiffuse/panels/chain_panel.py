@@ -100,7 +100,7 @@ class ChainPanel(BasePanel):
             check_steps(steps)
             self._steps.show(steps)
             self._standing = None
-            self._told()
+            self._describe_plan()
             if result is not None and result.results:
                 self._adopt(result)
 
@@ -163,7 +163,7 @@ class ChainPanel(BasePanel):
 
     # What a person does, on the callback thread.
 
-    def _told(self) -> None:
+    def _describe_plan(self) -> None:
         self._steps.describe()
         if self._runner.busy:
             return
@@ -211,7 +211,7 @@ class ChainPanel(BasePanel):
             return False
         self._steps.show([dropped.recipe, *self._steps.chain.steps[1:]])
         self._standing = None
-        self._told()
+        self._describe_plan()
         self._output.say(" ".join(dropped.lines))
         return True
 

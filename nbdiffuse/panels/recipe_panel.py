@@ -107,7 +107,7 @@ class Panel(BasePanel):
         def move() -> None:
             self._controls.show(without_latents(recipe))
             self._standing = None
-            self._told()
+            self._describe_plan()
             if result is not None and result.problem is None:
                 self._adopt(result)
 
@@ -143,7 +143,7 @@ class Panel(BasePanel):
 
     # What a person does, on the callback thread.
 
-    def _told(self) -> None:
+    def _describe_plan(self) -> None:
         if not self._runner.busy:
             self._output.plan(self._controls.outlook)
         self._sweep.refresh()
@@ -211,7 +211,7 @@ class Panel(BasePanel):
             return False
         self._controls.show(dropped.recipe)
         self._standing = None
-        self._told()
+        self._describe_plan()
         if dropped.result is not None:
             self._adopt(dropped.result)
         self._output.say(" ".join(dropped.lines))

@@ -116,7 +116,7 @@ class Lookups:
         return found
 
     def _find(self, word: str) -> Checkpoint:
-        base, added = lora.parted(word)
+        base, added = lora.split_text(word)
         # The base is found by itself: it stays when only a LoRA over it changes.
         known = self._look(base, _key(base)) if added else None
         return locate.locate(word, half=self._half(), base=known)
@@ -130,9 +130,9 @@ class Lookups:
 
 def _key(word: str) -> str:
     """Return what a word stands for as long as the process lives: of paths on this disk, the whole paths."""
-    base, added = lora.parted(word)
+    base, added = lora.split_text(word)
     whole = _whole_path(base) if base not in embedded.names() else base
-    return lora.word(whole, [replace(one, file=_whole_path(one.file)) for one in added])
+    return lora.joined_text(whole, [replace(one, file=_whole_path(one.file)) for one in added])
 
 
 def _whole_path(word: str) -> str:

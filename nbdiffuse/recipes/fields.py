@@ -92,7 +92,7 @@ def numbered(name: str, number: int) -> str:
     return f"{place.part}.{number}" + (f".{place.attribute}" if place.attribute else "")
 
 
-def of_first(name: str) -> str:
+def first_name(name: str) -> str:
     """Return the name of the same field of the first part of its kind; any other name as it is."""
     asked = _numbered(name)
     if asked is None:

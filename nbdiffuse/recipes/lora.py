@@ -170,13 +170,13 @@ def text_of(loras: Sequence[Lora]) -> str:
     return JOINT.join(map(str, loras))
 
 
-def word(checkpoint: str, loras: Sequence[Lora]) -> str:
-    """Return one text that names a checkpoint with its LoRA; `parted` splits it again."""
+def joined_text(checkpoint: str, loras: Sequence[Lora]) -> str:
+    """Return one text that names a checkpoint with its LoRA; `split_text` splits it again."""
     shown = f'"{checkpoint}"' if JOINT in checkpoint else checkpoint
     return JOINT.join([shown, *map(str, loras)])
 
 
-def parted(text: str) -> tuple[str, tuple[Lora, ...]]:
+def split_text(text: str) -> tuple[str, tuple[Lora, ...]]:
     """Split such a text into the checkpoint's name and its LoRA; a path that exists is a checkpoint as it is."""
     quoted = re.match(r'"([^"]+)"(?: \+ |$)', text)
     if quoted:

@@ -187,8 +187,8 @@ class Preset:
         """Return the values for what a recipe leaves open."""
         values = self.defaults_for(self.mode(recipe))
         for number in range(2, len(recipe.controlnets) + 1):
-            of_first = [name for name, place in OF_PARTS.items() if place.part == "controlnets" and name in values]
-            values |= {numbered(name, number): values[name] for name in of_first}
+            first_name = [name for name, place in OF_PARTS.items() if place.part == "controlnets" and name in values]
+            values |= {numbered(name, number): values[name] for name in first_name}
         return values
 
     def pipeline(self, recipe: Recipe) -> str:

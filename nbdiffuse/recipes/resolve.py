@@ -21,12 +21,12 @@ from .chain import Chain
 from .controlnet_rules import check_controlnets
 from .controlnets import AUTO, depth_of
 from .defaults import check_scheduler, default_values
-from .fields import CALLED_AS, numbered, of_first
+from .fields import CALLED_AS, first_name, numbered
 from .mask_rules import check_fitted_mask, check_mask, told_of_mask, with_canvas, with_selected_mask
 from .preset import Preset
 from .presets import PRESETS, preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
-from .sizes import result_size, told_of_sizes
+from .sizes import result_size, with_size_notices
 from .steps import no_steps, real_steps
 from .taken_fields import refuse_untaken
 from .weights_source import source
@@ -77,7 +77,7 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     complete = recipe.replace(**values)
     check_scheduler(complete, preset)
     if recipe.image is not BLANK:
-        told = told_of_sizes(recipe, complete)
+        told = with_size_notices(recipe, complete)
         complete = told_of_mask(with_canvas(told, preset.origin_of(str(recipe.checkpoint)).size_multiple))
     check_fitted_mask(complete)
     _check_choices(complete, preset)
@@ -166,9 +166,9 @@ def _recognised(word: str, preset: Preset) -> Recognised | None:
     return Recognised(FAMILIES[other.family].title, other.family) if other else found
 
 
-def weights_word(recipe: Recipe) -> str:
+def checkpoint_text(recipe: Recipe) -> str:
     """Return the word by which a complete recipe's weights are found and kept: its checkpoint, with its LoRA."""
-    return lora.word(str(recipe.checkpoint), recipe.loras)
+    return lora.joined_text(str(recipe.checkpoint), recipe.loras)
 
 
 def _check_choices(complete: Recipe, preset: Preset) -> None:
@@ -233,7 +233,7 @@ def call_fields(recipe: Recipe, accepted: Iterable[str]) -> dict[str, tuple[str,
     accepted = frozenset(accepted)
     fields: dict[str, tuple[str, ...]] = {}
     for field in recipe.values():
-        name = CALLED_AS.get(of_first(field), of_first(field))
+        name = CALLED_AS.get(first_name(field), first_name(field))
         # Text-to-image with a ControlNet takes the control picture as `image`.
         name = "image" if PARAMS[field].kind is Picture and name not in accepted else name
         if name in accepted and name not in ("width", "height"):

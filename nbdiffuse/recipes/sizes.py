@@ -19,7 +19,7 @@ from .weights_source import WeightsSource
 
 KEPT = "fit keeps the proportions"
 SHAPE = "it has another shape"
-"""How the notices of `told_of_sizes` begin."""
+"""How the notices of `with_size_notices` begin."""
 
 
 def result_size(recipe: Recipe, preset: Preset, origin: WeightsSource) -> Size:
@@ -124,7 +124,7 @@ def called_pictures(recipe: Recipe, fitted: Mapping[str, Image.Image]) -> Mappin
     return {**fitted, "image": start}
 
 
-def told_of_sizes(asked: Recipe, complete: Recipe) -> Recipe:
+def with_size_notices(asked: Recipe, complete: Recipe) -> Recipe:
     """Return a complete recipe whose pictures have a notice where their size was changed or differs from what was asked.
 
     Parameters

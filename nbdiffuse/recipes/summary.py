@@ -24,7 +24,7 @@ def safety_line(recipe: Recipe) -> str:
 def weights_label(recipe: Recipe) -> str:
     """Name the weights of a complete recipe for people, such as "sd15 (embedded)" or a hub id."""
     checkpoint = _checkpoint_label(recipe)
-    return lora.word(checkpoint, portable_loras(recipe.loras))
+    return lora.joined_text(checkpoint, portable_loras(recipe.loras))
 
 
 def _checkpoint_label(recipe: Recipe) -> str:

@@ -7,7 +7,7 @@ from ..families.arguments import ARGUMENTS
 from ..families.diffusers_classes import call_defaults
 from ..families.families import FAMILIES
 from ..families.family import ONLY_WITH_PICTURE
-from .fields import CALLED_AS, OF_PARTS, PARTS, SINGLE, names_of, numbered, of_first
+from .fields import CALLED_AS, OF_PARTS, PARTS, SINGLE, first_name, names_of, numbered
 from .preset import Preset
 from .presets import PRESETS, preset_of
 from .recipe import PARAMS, Recipe
@@ -25,7 +25,7 @@ def refuse_untaken(recipe: Recipe, preset: Preset) -> None:
         raise ParameterError(f"`mask_image` must be left out for {preset.name}: {preset.broken[preset.mode(recipe)]}.")
     taken = _taken(preset)
     for name in recipe.values():
-        if of_first(name) not in taken and not _is_taken_by_call(name, recipe, preset):
+        if first_name(name) not in taken and not _is_taken_by_call(name, recipe, preset):
             raise ParameterError(_not_taken(name, preset))
         if recipe.task == "txt2img" and name in ONLY_WITH_PICTURE and not (name == "resize_mode" and _has_shape(recipe)):
             raise ParameterError(f"`{name}` needs an initial picture. Give `image`, or leave `{name}` out.")

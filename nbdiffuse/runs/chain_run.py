@@ -20,7 +20,7 @@ from ..recipes.chain import Chain
 from ..recipes.notices import before_run
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
-from ..recipes.resolve import resolve, resolve_chain, weights_word
+from ..recipes.resolve import checkpoint_text, resolve, resolve_chain
 from ..results import Result, given_cells, result_label
 from ..sessions.session import Session, get_session
 from ..store import index
@@ -141,7 +141,7 @@ class ChainRun:
         return self._session
 
     def _share(self, step: Recipe, before: Result) -> bool:
-        space = self._session.with_pipelines(lambda pipelines: pipelines.space(weights_word(step)))
+        space = self._session.with_pipelines(lambda pipelines: pipelines.space(checkpoint_text(step)))
         return before.latents is not None and space == before.latents.space
 
     @property

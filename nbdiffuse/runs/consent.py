@@ -13,7 +13,7 @@ from ..recipes.controlnets import controlnet_of
 from ..recipes.portable import hub_repository
 from ..recipes.presets import MOVED, preset_of
 from ..recipes.recipe import Recipe
-from ..recipes.resolve import weights_word
+from ..recipes.resolve import checkpoint_text
 from ..sessions.session import get_session
 
 _SD15, _SDXL, _REFINER, _NET = 1370, 3470, 3040, 361
@@ -64,8 +64,8 @@ def ask(steps: Sequence[Recipe], yes: bool, own: Iterable[object] = ()) -> Abstr
 def words_of(recipe: Recipe) -> dict[str, str]:
     """Return every word for weights that a complete recipe has, each with the word by which the engine finds it."""
     preset, base = preset_of(recipe.model), str(recipe.checkpoint)
-    whole = weights_word(recipe)
-    checkpoint, loras = lora.parted(whole)
+    whole = checkpoint_text(recipe)
+    checkpoint, loras = lora.split_text(whole)
     words = (net.checkpoint for net in recipe.controlnets if net.checkpoint)
     nets = (controlnet_of(net).checkpoint(base, preset) for net in words)
     return {checkpoint: whole, **{one.file: whole for one in loras}, **{net: net for net in nets}}

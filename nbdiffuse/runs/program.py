@@ -14,7 +14,7 @@ from ..files.targets import check_file
 from ..images.picture import Picture
 from ..recipes.chain import Chain
 from ..recipes.recipe import PARAMS, Recipe
-from ..recipes.resolve import resolve, resolve_chain, weights_word
+from ..recipes.resolve import checkpoint_text, resolve, resolve_chain
 from ..recipes.weights_source import has_gpu
 from ..results import Result
 from ..scripts import loopbacks, sweeps, writing
@@ -220,7 +220,7 @@ def _steps_of_chain(
 
 
 def _why_decoded(step: Recipe, before: Recipe, size: tuple[int, int]) -> str:
-    words = weights_word(before), weights_word(step)
+    words = checkpoint_text(before), checkpoint_text(step)
 
     def share() -> bool:
         if words[0] == words[1]:

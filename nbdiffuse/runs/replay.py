@@ -16,7 +16,7 @@ from ..metadata.image_files import read
 from ..metadata.provenance import Provenance
 from ..recipes import lora
 from ..recipes.chain import Chain
-from ..recipes.fields import of_first
+from ..recipes.fields import first_name
 from ..recipes.portable import WEIGHTS
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
@@ -107,7 +107,7 @@ def allowed(
     steps: Sequence[Recipe], yes: bool, changes: Mapping[str, Any] = MappingProxyType({})
 ) -> AbstractContextManager[None]:
     """Ask for what steps that a file names need, see `consent.ask`; what the person changed is the person's own."""
-    own = [value for name, value in changes.items() if of_first(name) in (*WEIGHTS, "lora", "model") and value is not None]
+    own = [value for name, value in changes.items() if first_name(name) in (*WEIGHTS, "lora", "model") and value is not None]
     complete = [with_weights(step, preset_of(step.model)) for step in steps]
     # What no file names is this machine's own choice.
     own += [step.checkpoint for step, before in zip(complete, steps, strict=True) if before.checkpoint is None]

@@ -10,7 +10,7 @@ from ..families.diffusers_classes import call_defaults
 from ..images.fitting import crop_box, pad_place
 from ..images.mask_content import GREY, filled
 from ..images.picture import Picture
-from ..recipes.fields import of_first
+from ..recipes.fields import first_name
 from ..recipes.parts import Mask
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PROMPTS, Recipe
@@ -27,7 +27,7 @@ VARIABLES = {"image": "initial", "mask_image": "mask", "control_image": "control
 def variable_of(field: str) -> str:
     """Return the Python name that a program has for a field's value."""
     number = re.search(r"\.([0-9]+)", field)
-    return VARIABLES.get(of_first(field), of_first(field)) + (f"_{number[1]}" if number else "")
+    return VARIABLES.get(first_name(field), first_name(field)) + (f"_{number[1]}" if number else "")
 
 
 def open_pictures(listing: Listing, recipe: Recipe, pictures: Mapping[str, Picture]) -> None:

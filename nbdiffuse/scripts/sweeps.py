@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..images.picture import Picture
-from ..recipes.fields import of_first
+from ..recipes.fields import first_name
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
 from ..sweeps.cell import SweepCell
 from ..sweeps.sweep import Sweep
@@ -102,7 +102,7 @@ def of_sweep(sweep: Sweep, machine: Mapping[str, str], *, own_folder: bool = Fal
 def _blocks(sweep: Sweep) -> list[Block]:
     """Return the blocks; those that load the same stand together."""
     names = [axis.name for axis in sweep.axes]
-    fixed = {name for name in names if of_first(name) in SET_UP or PARAMS[name].kind is Picture}
+    fixed = {name for name in names if first_name(name) in SET_UP or PARAMS[name].kind is Picture}
     if any(cell.recipe.weighs for cell in sweep.cells()):
         # Weighted prompts are encoded before the call, and a guidance up to 1 leaves the negative one out.
         fixed |= {*PROMPTS, "guidance_scale"}

@@ -18,7 +18,7 @@ from ..files.atomic import write_atomic
 from ..files.targets import check_file, made_folder
 from ..images.latents import Latents
 from ..images.picture import Picture
-from ..recipes.fields import of_first
+from ..recipes.fields import first_name
 from ..recipes.parts import SHAPING
 from ..recipes.presets import mode_of, preset_of
 from ..recipes.recipe import Recipe
@@ -190,7 +190,7 @@ def refuse_what_no_program_says(recipe: Recipe) -> None:
     called = call_fields(recipe, call_defaults(preset_of(recipe.model).pipeline(recipe))).values()
     said = WRITTEN | {field for fields in called for field in fields}
     for field in recipe.values():
-        if field not in said and of_first(field) not in WRITTEN:
+        if field not in said and first_name(field) not in WRITTEN:
             raise ParameterError(f"`{field}` must be left out in a program, which does not say it yet.")
 
 

@@ -36,14 +36,14 @@ def run_error(error: BaseException, submitting: bool = False) -> NbdiffuseError:
         # `BrokenProcessPool` and `FutureCancelledError` are kinds of these.
         line = next((line for name, line in _LINES.items() if name in kind.__name__), None)
         if line:
-            return _told(line, error)
+            return _run_error(line, error)
     if submitting or any(words in text.lower() for words in _CLOSED):
         closed = f"The executor takes no work: {text or type(error).__name__}. {_KEPT} Open another one and run the grid again."
-        return _told(closed, error)
-    return _told(f"The worker was lost: {type(error).__name__}: {text}", error)
+        return _run_error(closed, error)
+    return _run_error(f"The worker was lost: {type(error).__name__}: {text}", error)
 
 
-def _told(line: str, error: BaseException) -> RunError:
+def _run_error(line: str, error: BaseException) -> RunError:
     told = RunError(line)
     told.details = f"{type(error).__module__}.{type(error).__qualname__}: {error}"
     return told

@@ -17,7 +17,7 @@ from ..metadata.provenance import Provenance
 from ..recipes.mask_rules import told_of_mask
 from ..recipes.notices import before_run
 from ..recipes.recipe import Recipe
-from ..recipes.sizes import fitted_pictures, stretched, told_of_sizes
+from ..recipes.sizes import fitted_pictures, stretched, with_size_notices
 from ..results import Result
 from ..store.entries import Kept
 from ..store.index import PictureIndex
@@ -191,7 +191,7 @@ def _said(moment: HistoryEntry) -> str:
 def result_of(kept: Kept, provenance: Provenance, when: float, picture_index: PictureIndex) -> Result:
     """Return what the store holds as a result; its pictures are those that the picture index finds."""
     recipe = stretched(with_pictures(provenance.recipe, picture_index))
-    recipe = told_of_mask(told_of_sizes(recipe, recipe))
+    recipe = told_of_mask(with_size_notices(recipe, recipe))
     initial = recipe.image
     return Result(
         recipe=recipe,

@@ -14,7 +14,7 @@ from ..images.contact_sheets import png_bytes
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..metadata.provenance import Provenance
-from ..recipes.fields import of_first
+from ..recipes.fields import first_name
 from ..recipes.recipe import Recipe
 from ..recipes.steps import steps_line
 from ..recipes.summary import weights_label
@@ -34,7 +34,7 @@ MAX_DEPTH = 100
 
 def given_as(field: str) -> str:
     """Return what people call a picture that a recipe starts from, such as "control image 2" for "controlnets.2.image"."""
-    first = of_first(field)
+    first = first_name(field)
     number = "" if first == field else f" {field.split('.')[1]}"
     return GIVEN.get(first, first) + number
 

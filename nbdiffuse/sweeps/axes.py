@@ -18,7 +18,7 @@ from ..families.parameters import number_text
 from ..files.paths import last_part
 from ..images.picture import Picture
 from ..prompts.alternatives import MAX_VALUES, alternatives, expanded
-from ..recipes.fields import of_first
+from ..recipes.fields import first_name
 from ..recipes.portable import WEIGHTS, portable
 from ..recipes.recipe import PARAMS, Recipe
 
@@ -202,8 +202,8 @@ class Axis:
             return tuple(label or value.address[7:15] for label, value in named)
         if self.name in ("prompt", "negative_prompt"):
             return _differences(self.values)
-        if of_first(self.name) in (*WEIGHTS, "model", "lora"):
-            name = of_first(self.name)
+        if first_name(self.name) in (*WEIGHTS, "model", "lora"):
+            name = first_name(self.name)
             return _numbered([str(portable(Recipe(**{name: value})).get(name)) for value in self.values])
         return tuple(number_text(value) if isinstance(value, float) else str(value) for value in self.values)
 

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 from ...errors import NbdiffuseError, ParameterError, again
 from ...images.picture import Picture
 from ...recipes.defaults import default_values
-from ...recipes.fields import of_first
+from ...recipes.fields import first_name
 from ...recipes.presets import model_names, preset_of
 from ...recipes.recipe import PARAMS, PROMPTS, Recipe
 from ...recipes.resolve import BLANK, resolve
@@ -164,7 +164,7 @@ class Controls:
         return recipe.replace(**dict.fromkeys(untaken))
 
     def _to_defaults(self) -> None:
-        self.asked = self.asked.replace(**{name: None for name in reversed(self.asked.values()) if of_first(name) not in KEPT})
+        self.asked = self.asked.replace(**{name: None for name in reversed(self.asked.values()) if first_name(name) not in KEPT})
         self._problems.clear()
         self._told.clear()
         self.refresh()
@@ -184,7 +184,7 @@ class Controls:
         values = {name: defaults.get(name) if asked.get(name) is None else asked.get(name) for name in visible}
         for name, value in values.items():
             control = self._control(name)
-            if of_first(name) in CHOSEN:
+            if first_name(name) in CHOSEN:
                 control.offer(self._choices(name), value)
             elif name in ("width", "height"):
                 known = isinstance(self.outlook, Recipe) and not self._given
@@ -236,7 +236,7 @@ class Controls:
             return SwitchControl(name, param, self._thread, take)
         if name in OPENED:
             return ChoiceControl(name, param, self._thread, take, (OPEN, *(param.choices or ())))
-        choice = param.choices or of_first(name) in CHOSEN
+        choice = param.choices or first_name(name) in CHOSEN
         return ChoiceControl(name, param, self._thread, take) if choice else TextControl(name, param, self._thread, take)
 
 

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from ...families.parameters import Param
 from ...families.step_rules import BY_STRENGTH
-from ...recipes.fields import of_first
+from ...recipes.fields import first_name
 from ...recipes.steps import equivalent_strengths, run_steps, strengths_by_steps
 from ..output.html_lines import note
 from ..runtime.callback_thread import CallbackThread
@@ -20,7 +20,7 @@ from ..runtime.events import on_user_change
 def label_of(name: str) -> str:
     """Return what a control is called: the field's own name, with blanks; that of a further part has its number."""
     number = re.search(r"\.([0-9]+)", name)
-    return of_first(name).replace("_", " ") + (f" {number[1]}" if number else "")
+    return first_name(name).replace("_", " ") + (f" {number[1]}" if number else "")
 
 
 class NumberControl:

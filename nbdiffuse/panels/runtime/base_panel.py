@@ -144,7 +144,7 @@ class BasePanel(ABC):
         """Begin live mode: hold the seed, since with another one each time no two pictures could be compared."""
 
     @abstractmethod
-    def _told(self) -> None:
+    def _describe_plan(self) -> None:
         """Say what the controls would run."""
 
     @abstractmethod
@@ -190,7 +190,7 @@ class BasePanel(ABC):
         self._output.say(text)
 
     def _changed(self, name: str) -> None:
-        self._told()
+        self._describe_plan()
         self._show_standing(name)
         if self._live.value:
             rest = REST_OF_TEXT if name in PROMPTS else REST
