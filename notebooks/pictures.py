@@ -15,7 +15,7 @@ from nbdiffuse.embedded.reports.sheets import contact_sheet
 
 FOLDER = Path(__file__).parent / "pictures"
 README = Path(__file__).parents[1] / "README.md"
-_CELL = r"```\n(%%(?:img2img|txt2img|chain|loopback) (?:(?!```).)*)```\n"
+_CELL = r"```\n(%%(?:img2img|txt2img|edit|chain|loopback) (?:(?!```).)*)```\n"
 _PICTURE = r"!\[[^\]]*\]\(notebooks/pictures/([\w-]+\.png)\)\n"
 
 

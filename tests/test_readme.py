@@ -36,7 +36,7 @@ def cells_of(text: str) -> list[str]:
 
 
 def test_every_cell_is_whole_without_what_a_person_would_have_to_make_first() -> None:
-    assert len(cells_of(README)) >= 4 and {name for _, name in BESIDE} == {"wizard.png", "grid.png", "chain.png"}
+    assert len(cells_of(README)) >= 4 and {name for _, name in BESIDE} == {"wizard.png", "grid.png", "edit.png", "chain.png"}
     for cell in cells_of(README):
         assert cell.split()[1].startswith("example:"), cell
 
@@ -46,7 +46,8 @@ def test_every_cell_runs(shell: Any) -> None:
         line, _, body = cell.partition("\n")
         # Fewer steps and one grid axis: the whole cells are drawn below.
         body = body.replace("]\n", " -n 2]\n")
-        line = line.replace("0.2:1:0.2", "1").replace("1,4,7.5,10.5", "1,4") + ("" if line.startswith("%%chain") else " -n 2")
+        line = line.replace("0.2:1:0.2", "1").replace("1,4,7.5,10.5", "1,4").replace("1,1.5,2", "2")
+        line += "" if line.startswith("%%chain") else " -n 2"
         assert pictures.drawn(shell, f"{line}\n{body}")[1:4] == b"PNG"
 
 
