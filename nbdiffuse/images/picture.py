@@ -145,19 +145,19 @@ class Picture:
     @property
     def image(self) -> Image.Image:
         """The pixels: a PIL image, RGB, the caller's own copy."""
-        return self._held().copy()
+        return self._pixels_at_hand().copy()
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        return self._held().size
+        return self._pixels_at_hand().size
 
     @property
     def at_hand(self) -> bool:
         """Whether this process holds the pixels."""
         return self._found() is not None
 
-    def _held(self) -> Image.Image:
+    def _pixels_at_hand(self) -> Image.Image:
         pixels = self._found()
         if pixels is None:
             rule = "a picture whose pixels this process has seen"

@@ -90,7 +90,7 @@ def compare(names: Mapping[str, Any], first: str, second: str) -> Comparison:
 
 def lineage_of(names: Mapping[str, Any], word: str) -> Lineage:
     """Show what a result or a file was made from."""
-    held = _held(word, names)
+    held = _result_or_file(word, names)
     if isinstance(held, Result):
         return held.lineage(os.curdir)
     provenance = image_files.read(held).provenance
@@ -104,7 +104,7 @@ def lineage_of(names: Mapping[str, Any], word: str) -> Lineage:
 def verify_all(names: Mapping[str, Any], *words: str) -> None:
     """Make results, files and folders of files again, and show whether they come out the same in place of the progress."""
     words, yes = _without_yes("verify", words)
-    sources = [_held(word, names) for word in words]
+    sources = [_result_or_file(word, names) for word in words]
     line: DisplayHandle | None = None
     finished: list[Verdict] = []
 
@@ -135,7 +135,7 @@ def replay_one(names: Mapping[str, Any], *words: str) -> Result:
     words, yes = _without_yes("replay", words)
     if len(words) > 1:
         raise ParameterError(breaks_rule("%diffuse replay", "followed by one result or file", " ".join(words)))
-    return replay(_held(words[0], names), yes=yes)
+    return replay(_result_or_file(words[0], names), yes=yes)
 
 
 def _without_yes(command: str, words: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
@@ -146,7 +146,7 @@ def _without_yes(command: str, words: tuple[str, ...]) -> tuple[tuple[str, ...],
     return rest, len(rest) < len(words)
 
 
-def _held(word: str, names: Mapping[str, Any]) -> Result | Path:
+def _result_or_file(word: str, names: Mapping[str, Any]) -> Result | Path:
     """Return what a word names: a variable's result, or a file."""
     held = names.get(word) if word.isidentifier() else None
     if isinstance(held, ChainRun) and held.results:
@@ -162,7 +162,7 @@ def _held(word: str, names: Mapping[str, Any]) -> Result | Path:
 
 
 def _side(word: str, names: Mapping[str, Any]) -> Side:
-    held = _held(word, names)
+    held = _result_or_file(word, names)
     if isinstance(held, Result):
         return Side(word, held.recipe, held.shown_fingerprint, held.image)
     reading = read(held)

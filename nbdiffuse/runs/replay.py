@@ -147,7 +147,7 @@ def again(stage: Chain, picture_index: PictureIndex, while_waiting: Callable[[],
     SafetyCheckerError
         The checkpoint's safety checker made a picture black.
     """
-    held = Chain(tuple(_held(step, picture_index) for step in stage))
+    held = Chain(tuple(_with_pixels(step, picture_index) for step in stage))
     if len(held) > 1:
         return ChainRun(held, fresh=True).run(while_waiting).results
     made = wait(get_session().submit(held[0]), while_waiting)
@@ -166,7 +166,7 @@ def chain_of(provenance: Provenance) -> Chain:
     return provenance.chain or Chain((provenance.recipe,))
 
 
-def _held(step: Recipe, picture_index: PictureIndex) -> Recipe:
+def _with_pixels(step: Recipe, picture_index: PictureIndex) -> Recipe:
     held = with_pictures(step, picture_index)
     for name, picture in held.pictures.items():
         if isinstance(picture, Picture) and not picture.at_hand:
