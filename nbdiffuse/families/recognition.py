@@ -11,6 +11,7 @@ from typing import Any
 from ..files.paths import here
 from .contents import PARTS, header, seems_to_be
 from .families import FAMILIES
+from .hub_ids import cached, parse_hub_id
 from .well_known import WELL_KNOWN
 
 _MOST_BYTES = 1_000_000
@@ -55,8 +56,15 @@ def recognise(word: str) -> Recognised | None:
     if path is not None:
         return recognise_directory(path) if path.is_dir() else recognise_file(path)
     if known is None:
-        return None
+        return _in_cache(word)
     return Recognised(FAMILIES[known].title, known) if known in FAMILIES else Recognised(_with_article(known), _by_class(known))
+
+
+def _in_cache(word: str) -> Recognised | None:
+    """Tell what a hub id is, where its index is in the hub's cache."""
+    asked = parse_hub_id(word)
+    index = cached(asked[0], "model_index.json", asked[1]) if asked and not asked[2] else None
+    return recognise_directory(Path(index).parent) if index else None
 
 
 def _with_article(name: str) -> str:

@@ -108,8 +108,9 @@ def preset_of(model: str) -> Preset:
     Parameters
     ----------
     model
-        A preset's name, the hub id of its original, or a local directory in
-        diffusers' layout.
+        A preset's name, or a checkpoint that its own files tell the family of: a hub id
+        that is known by heart or in the hub's cache, a directory in diffusers' layout,
+        or a single file.
 
     Raises
     ------
@@ -125,9 +126,8 @@ def preset_of(model: str) -> Preset:
     for preset in PRESETS.values():
         if preset.hub and current == preset.hub.checkpoint:
             return preset
-    directory = here(model)
     found = _recognised(model)
-    if found is not None and found.family and directory is not None and directory.is_dir():
+    if found is not None and found.family:
         return PRESETS.get(name_for(found.family)) or Preset(name=found.family, family=found.family)
     raise ParameterError(f"`model` must name a preset, got {model!r}. {_advice(model, found)}")
 
@@ -150,7 +150,7 @@ def named(recognised: Recognised) -> str:
 
 def runs_here() -> str:
     """Say which families this version runs."""
-    return f"This version redraws with: {', '.join(f'{name_for(key)} ({one.title})' for key, one in FAMILIES.items())}."
+    return f"This version redraws with: {', '.join(map(name_for, FAMILIES))}. `%diffuse families` says more of each."
 
 
 def way_out_of(recognised: Recognised) -> str:
@@ -164,9 +164,7 @@ def way_out_of(recognised: Recognised) -> str:
 
 def _advice(model: str, found: Recognised | None) -> str:
     if found is not None:
-        if not found.family:
-            return f"It is {found.what}. {way_out_of(found)}"
-        return f"It is {named(found)}: write `--model {name_for(found.family)} --checkpoint {model}`."
+        return f"It is {found.what}. {way_out_of(found)}"
     if "/" in model:
         first, second = PRESETS["sd15"], PRESETS["sdxl"]
         ways = f"`--model {first.name} --checkpoint {model}` for {first.title}, `--model {second.name}` for {second.title}"
