@@ -17,7 +17,7 @@ from ..errors import CheckpointError
 from ..families.families import FAMILIES
 from ..families.recognition import recognise_directory
 from ..files.hashes import git_blob_of, sha256_of
-from ..recipes.presets import runs_here
+from ..recipes.presets import way_out_of
 from .failures import OFFLINE, explain, free_space, no_space
 from .layouts import SMALL, components_of, wanted
 from .priors import combined_class
@@ -121,7 +121,7 @@ def _refuse_other_families(repo: str, directory: Path) -> None:
     if found is not None and not found.family and "Prior" not in found.what:
         if found.what.split()[-1] in _CLASSES:
             components_of(directory)  # a component is what it cannot be: that is the line to read
-        raise CheckpointError(f"{repo} is {found.what}. {runs_here()}")
+        raise CheckpointError(f"{repo} is {found.what}. {way_out_of(found)}")
 
 
 def fetch_file(repo: str, revision: str | None, name: str) -> Snapshot:

@@ -30,6 +30,7 @@ AUTOMATIC = {
     "AutoPipelineForInpainting": "inpaint",
 }
 """Each automatic class, and its task."""
+_FRAMES = {"num_frames", "video", "video_length", "frames"}
 UNKNOWN = object()
 """Stands for a default that is no literal."""
 
@@ -93,6 +94,14 @@ def call_defaults(pipeline: str) -> Mapping[str, Any]:
 
 
 @cache
+def makes_video(pipeline: str) -> bool:
+    """Tell whether a pipeline of the installed diffusers makes or takes frames of a video."""
+    try:
+        return not _FRAMES.isdisjoint(call_defaults(pipeline))
+    except RunError:
+        return False
+
+
 def init_arguments(pipeline: str) -> tuple[str, ...]:
     """Return the names that a pipeline's constructor takes: its components and options, in their order."""
     return tuple(_signature(_method(pipeline, "__init__")))

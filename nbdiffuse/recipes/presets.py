@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from ..errors import ParameterError, did_you_mean
+from ..families.diffusers_classes import makes_video
 from ..families.families import FAMILIES
 from ..families.hub_ids import MOVED as MOVED
 from ..families.recognition import Recognised, recognise
@@ -159,6 +160,8 @@ def way_out_of(recognised: Recognised) -> str:
         if f"a {family.title} checkpoint" in recognised.what:
             line = "A single file of it is not read here: give its directory or hub id in diffusers' layout,"
             return f"{line} such as `--model {name_for(key)} --checkpoint ORG/NAME`."
+    if makes_video(recognised.what.split()[-1]):
+        return f"Video is not made here yet. {runs_here()}"
     return runs_here()
 
 
