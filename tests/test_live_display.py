@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from typing import Any
 
 import pytest
@@ -79,7 +80,18 @@ def test_only_the_last_picture_of_a_run_is_encoded_to_be_small(
     monkeypatch.setattr(live_display, "REFRESH", 0.0)
     monkeypatch.setattr(live_display, "SHARE", 1.0)
     recipe = resolve(nbdiffuse.Recipe(prompt="a cat", image="example:cat", num_inference_steps=8, seed=3))
-    live = live_display.LiveRun(recipe, animated=True)
-    live.finish(wait(get_session().submit(recipe, live.on_progress), live.refresh))
+    live, drawn = live_display.LiveRun(recipe, animated=True), threading.Event()
+
+    def step(progress: Any) -> None:
+        live.on_progress(progress)
+        # A busy machine may end the run before the cell's thread has its turn.
+        drawn.wait(30)
+        drawn.clear()
+
+    def refresh() -> None:
+        live.refresh()
+        drawn.set()
+
+    live.finish(wait(get_session().submit(recipe, step), refresh))
     assert encoded.count(False) == 1 and not encoded[-1] and encoded.count(True) >= 2
     assert len(shown) == len(encoded)

@@ -121,7 +121,7 @@ def test_arguments_of_a_family_are_checked_by_their_declaration_or_by_the_call_t
     assert Recipe(arguments={"true_cfg_scale": 3.0}).get("true_cfg_scale") == 3.0
     with pytest.raises(ParameterError, match=r"`aesthetic_score` must be a number in \[0, 10\], got 99"):
         Recipe(aesthetic_score=99)
-    with pytest.raises(ParameterError, match=r"`true_cfg_scale` must be a number, got 'much'"):
+    with pytest.raises(ParameterError, match=r"`true_cfg_scale` must be a number in \[0, 100\], got 'much'"):
         Recipe(true_cfg_scale="much")
     assert parse_cell("img2img", "start --cfg-normalization true", "a cat").values["cfg_normalization"] is True
     with pytest.raises(ParameterError, match="`cfg_normalization` must be true or false, got 'maybe'"):

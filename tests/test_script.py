@@ -201,6 +201,7 @@ def chains(places: Path, scene: Image.Image) -> dict[str, Chain]:
         >> Recipe(**common, model="kandinsky22", checkpoint=at["kandinsky22"], strength=0.5, prior_num_inference_steps=2)
         >> Recipe(**common, model="kandinsky22", checkpoint=at["kandinsky22"], strength=0.5, prior_num_inference_steps=2)
         >> Recipe(**common, model="sdxl", checkpoint=at["sdxl"], strength=0.5, width=64, height=128, resize_mode="crop"),
+        "sizes": first >> styled.replace(width=64, height=128, resize_mode="crop"),
         "vaes": first >> Recipe(**common, model="sdxl", checkpoint=at["sdxl"], strength=0.5),
         "masked": first >> styled.replace(mask_image=scene.convert("L")) >> styled.replace(weighting="compel", prompt="a cat++"),
     }
@@ -224,7 +225,8 @@ def test_every_chain_makes_the_same_bytes_from_its_value_its_run_and_its_last_re
     settled(texts, tmp_path)
     assert 'output_type="latent"' in texts["latents"] and "goes on from the latents" in texts["latents"]
     assert texts["same-model"].count("from_pretrained") == 2
-    assert "gets the picture: kandinsky22 takes pictures" in texts["bridges"] and "another size" in texts["bridges"]
+    assert "gets the picture: kandinsky22 takes pictures" in texts["bridges"] and "kept no latents" in texts["bridges"]
+    assert "another size was asked for" in texts["sizes"]
     assert "gets the picture: another VAE" in texts["vaes"]
     theirs = made(tmp_path, texts)
     for name in texts:

@@ -210,7 +210,7 @@ class Engine:
         self, recipe: Recipe, latents: torch.Tensor | None, unpack: Callable[[torch.Tensor], torch.Tensor], view: Image.Image
     ) -> Latents | None:
         """Put the last step's latents into their envelope; inpainting changes them after its last step."""
-        if latents is None or recipe.mask is not None or not preset_of(recipe.model).gives_latents:
+        if latents is None or not preset_of(recipe.model).keeps_latents(recipe):
             return None
         first = unpack(latents)[0].detach().to("cpu")
         array = (first if first.dtype == torch.float16 else first.float()).numpy()

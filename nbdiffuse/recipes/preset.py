@@ -89,6 +89,10 @@ class Preset:
         said = self._family.gives_latents
         return self.takes_latents if said is None else said
 
+    def keeps_latents(self, recipe: Recipe) -> bool:
+        """Tell whether the result of a recipe has latents; inpainting changes the picture after its last step."""
+        return self.gives_latents and recipe.mask is None
+
     @property
     def packed(self) -> bool:
         """Whether a step's latents are a row of patches, see `Family`."""

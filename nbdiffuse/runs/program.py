@@ -13,6 +13,7 @@ from ..errors import ParameterError, Words, breaks_rule
 from ..files.targets import check_file
 from ..images.picture import Picture
 from ..recipes.chain import Chain
+from ..recipes.presets import preset_of
 from ..recipes.recipe import PARAMS, Recipe
 from ..recipes.resolve import checkpoint_text, resolve, resolve_chain
 from ..recipes.weights_source import has_gpu
@@ -228,5 +229,4 @@ def _why_decoded(step: Recipe, before: Recipe, size: tuple[int, int]) -> str:
         spaces = get_session().with_pipelines(lambda pipelines: [pipelines.space(word) for word in words])
         return spaces[0] == spaces[1]
 
-    # Inpainting changes its latents after the last step, so that they are not kept.
-    return why_decoded(step, size, before.mask is None, share)
+    return why_decoded(step, size, preset_of(before.model).keeps_latents(before), share)
