@@ -34,12 +34,12 @@ class LiveDisplay:
     animated
         Whether the front end can replace a picture that it shows.
     interval
-        Seconds between pictures, at least.
+        Seconds between pictures, at least; `REFRESH` when not given.
     """
 
-    def __init__(self, animated: bool, interval: float = REFRESH) -> None:
+    def __init__(self, animated: bool, interval: float | None = None) -> None:
         self._animated = animated
-        self._interval = interval
+        self._interval = REFRESH if interval is None else interval
         self.started = self._drawn = time.monotonic()
         self._spent = 0.0
         self._handle: Any = None
