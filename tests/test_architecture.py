@@ -191,3 +191,8 @@ def test_nothing_at_run_time_imports_what_makes_the_weights() -> None:
     for room in makers:
         docstring = ast.get_docstring(ast.parse((PACKAGE / room.replace(".", "/") / "__init__.py").read_text()))
         assert docstring and "run time" in docstring
+
+
+def test_no_file_is_longer_than_a_reader_takes_in() -> None:
+    lines = {name_of(file): len(file.read_text("utf-8").splitlines()) for file in PACKAGE.rglob("*.py")}
+    assert not {name: count for name, count in lines.items() if count > 300}
