@@ -184,3 +184,22 @@ def kernel() -> Iterator[Kernel]:
     assert running.run(setup).ok
     yield running
     running.close()
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What a cell shows while it runs, in order, with nothing shown for real."""
+    from nbdiffuse.magics import live_display
+
+    bundles: list[dict[str, Any]] = []
+
+    class Handle:
+        def update(self, bundle: dict[str, Any], raw: bool) -> None:
+            bundles.append(bundle)
+
+    def display(bundle: dict[str, Any], **how: Any) -> Handle:
+        bundles.append(bundle)
+        return Handle()
+
+    monkeypatch.setattr(live_display, "display", display)
+    return bundles

@@ -57,7 +57,7 @@ def test_a_failing_lane_holds_its_line_and_nothing_of_its_frames() -> None:
     assert isinstance(coroutine.error, RunError) and "ValueError" in str(coroutine.error) and freed == [True]
 
 
-def test_many_lanes_run_one_at_a_time() -> None:
+def test_many_coroutines_run_one_at_a_time() -> None:
     running, most = [0], [0]
 
     def work(coroutine: Coroutine[int]) -> int:
@@ -92,7 +92,7 @@ def test_a_lane_that_is_told_to_end_ends() -> None:
     assert ended == [True] and isinstance(coroutine.error, Interrupted)
 
 
-def test_all_lanes_run_on_the_thread_that_resumes_them() -> None:
+def test_all_coroutines_run_on_the_thread_that_resumes_them() -> None:
     threads = []
 
     def work(coroutine: Coroutine[None]) -> None:

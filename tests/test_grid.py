@@ -234,34 +234,25 @@ def test_an_interrupt_between_two_cells_keeps_both(recipe: Recipe, store: Store,
     assert Grid(grid.sweep, store=store).run().missing == 0 and runs() == 3
 
 
-def test_a_grid_fills_in_through_one_display(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grid_fills_in_through_one_display(
+    recipe: Recipe, shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from nbdiffuse.magics import live_display as display_of
 
-    bundles: list[dict[str, Any]] = []
-
-    class Handle:
-        def update(self, bundle: dict[str, Any], raw: bool) -> None:
-            bundles.append(bundle)
-
-    def display(bundle: dict[str, Any], **how: Any) -> Handle:
-        bundles.append(bundle)
-        return Handle()
-
-    monkeypatch.setattr(display_of, "display", display)
     monkeypatch.setattr(display_of, "REFRESH", 0.0)
     monkeypatch.setattr(display_of, "SHARE", 1.0)
     grid = Grid(Sweep.of(recipe, seed=[1, 2]))
     live = display_of.LiveGrid(grid, animated=True)
     grid.run(live.refresh)
     live.finish()
-    assert len({bundle["image/png"] for bundle in bundles}) >= 3
-    assert {bundle["text/plain"] for bundle in bundles} == {"sweep: seed"}
-    assert bundles[-1]["image/png"] == grid._repr_mimebundle_()["image/png"]
-    bundles.clear()
+    assert len({bundle["image/png"] for bundle in shown}) >= 3
+    assert {bundle["text/plain"] for bundle in shown} == {"sweep: seed"}
+    assert shown[-1]["image/png"] == grid._repr_mimebundle_()["image/png"]
+    shown.clear()
     still = display_of.LiveGrid(grid, animated=False)
     still.refresh()
     still.finish()
-    assert len(bundles) == 1
+    assert len(shown) == 1
 
 
 def test_a_store_that_cannot_be_written_costs_no_image(recipe: Recipe, tmp_path: Path) -> None:

@@ -26,22 +26,6 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    bundles: list[dict[str, Any]] = []
-
-    class Handle:
-        def update(self, bundle: dict[str, Any], raw: bool) -> None:
-            bundles.append(bundle)
-
-    def display(bundle: dict[str, Any], **how: Any) -> Handle:
-        bundles.append(bundle)
-        return Handle()
-
-    monkeypatch.setattr(live_display, "display", display)
-    return bundles
-
-
 @pytest.mark.parametrize("cost", [0.001, 0.02, 0.1, 0.7])
 def test_pictures_of_a_run_take_a_fiftieth_of_its_time_and_come_twice_a_second_at_most(
     cost: float, shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch

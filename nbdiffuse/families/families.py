@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from .family import Family
 
@@ -13,6 +14,20 @@ _T5_LENGTH = MappingProxyType({"max_sequence_length": 512})
 """T5 is not asked for more than its tokenizer's own length."""
 _HEIGHT_WIDTH = MappingProxyType({"height": "height", "width": "width"})
 """Without them every picture becomes a square of the checkpoint's own size."""
+
+
+def _flow(**more: Any) -> Family:
+    """Return a family of flow matching: what most of these have, and what one has instead."""
+    usual = {
+        "steps": "ceil",
+        "size_multiple": 16,
+        "size_arguments": _HEIGHT_WIDTH,
+        "scheduler": "flow",
+        "scheduler_needs": "shift",
+        "left_out": _WEIGHTING,
+    }
+    return Family(**{**usual, **more})
+
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
@@ -40,53 +55,32 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 modes=("img2img",),
                 classes={"img2img": "StableDiffusionXLImg2ImgPipeline"},
             ),
-            Family(
+            _flow(
                 key="stable-diffusion-3",
                 title="Stable Diffusion 3",
-                steps="ceil",
-                size_multiple=16,
-                size_arguments=_HEIGHT_WIDTH,
-                scheduler="flow",
-                left_out=_WEIGHTING,
+                scheduler_needs="",
                 limits=_T5_LENGTH,
             ),
-            Family(
+            _flow(
                 key="flux",
                 title="Flux",
-                steps="ceil",
-                size_multiple=16,
-                size_arguments=_HEIGHT_WIDTH,
-                scheduler="flow",
-                scheduler_needs="shift",
                 packed=True,
-                left_out=_WEIGHTING,
                 limits=_T5_LENGTH,
             ),
-            Family(
+            _flow(
                 key="qwenimage",
                 title="Qwen-Image",
-                steps="ceil",
-                size_multiple=16,
-                size_arguments=_HEIGHT_WIDTH,
                 # Its latents have an axis of frames, and its img2img pipeline takes none.
                 takes_latents=False,
-                scheduler="flow",
-                scheduler_needs="shift",
                 packed=True,
                 # Guidance is `true_cfg_scale`; no checkpoint has the embedding that `guidance_scale` goes to.
                 left_out=_WEIGHTING | {"guidance_scale"},
             ),
-            Family(
+            _flow(
                 key="z-image",
                 title="Z-Image",
-                steps="ceil",
-                size_multiple=16,
-                size_arguments=_HEIGHT_WIDTH,
-                scheduler="flow",
-                scheduler_needs="shift",
-                left_out=_WEIGHTING,
             ),
-            Family(
+            _flow(
                 key="chroma",
                 title="Chroma",
                 # diffusers' automatic class for img2img does not know it, and its inpainting pipeline cannot run at all:
@@ -95,13 +89,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 classes={"img2img": "ChromaImg2ImgPipeline"},
                 broken={"img2img+mask": "diffusers' ChromaInpaintPipeline stops before its first step"},
                 saved_as=("Chroma",),
-                steps="ceil",
-                size_multiple=16,
-                size_arguments=_HEIGHT_WIDTH,
-                scheduler="flow",
-                scheduler_needs="shift",
                 packed=True,
-                left_out=_WEIGHTING,
                 limits=_T5_LENGTH,
             ),
             Family(
@@ -139,34 +127,24 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 scheduler_needs="generator",
                 left_out=_WEIGHTING,
             ),
-            Family(
+            _flow(
                 key="flux-kontext",
                 title="Flux Kontext",
                 modes=("edit",),
                 steps="all",
-                size_multiple=16,
-                size_arguments=_HEIGHT_WIDTH,
                 area_argument="max_area",
                 # Else the picture is brought to one of the sizes near a megapixel that it was trained on.
                 fixed={"_auto_resize": False},
-                scheduler="flow",
-                scheduler_needs="shift",
                 packed=True,
-                left_out=_WEIGHTING,
                 limits=_T5_LENGTH,
             ),
-            Family(
+            _flow(
                 key="flux2-klein",
                 title="Flux 2 Klein",
                 modes=("txt2img", "edit"),
                 steps="all",
-                size_multiple=16,
-                size_arguments=_HEIGHT_WIDTH,
                 # Its latents are patches that its VAE's batch norm has scaled; its pipeline takes pictures alone.
                 takes_latents=False,
-                scheduler="flow",
-                scheduler_needs="shift",
-                left_out=_WEIGHTING,
                 limits=_T5_LENGTH,
             ),
             Family(

@@ -32,7 +32,7 @@ PILLOW_LIMIT = 178_956_970
 """Pixels beyond which Pillow itself opens nothing."""
 
 # Silencing warnings is process-wide before Python 3.14: one picture is read at a time.
-_intake = threading.Lock()
+_one_at_a_time = threading.Lock()
 _urls_allowed = False
 
 
@@ -44,7 +44,7 @@ def allow_urls(allowed: bool) -> None:
 
 def open_header(file: Any, formats: Sequence[str] = FORMATS) -> Image.Image:
     """Open a picture without decoding it, as `Image.open` does, and without its warning about sizes that are taken in."""
-    with _intake, warnings.catch_warnings():
+    with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         return Image.open(file, formats=tuple(formats))
 
@@ -109,7 +109,7 @@ class ImageReader:
         """Read with no warning and no error but ours getting out."""
         cause = ""
         try:
-            with _intake, warnings.catch_warnings():
+            with _one_at_a_time, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return read(source)
         except ImageInputError:

@@ -83,34 +83,34 @@ class History(Sequence[Result]):
         return History((*self.words, *words), self._store)
 
     def __len__(self) -> int:
-        return len(self._moments())
+        return len(self._entries())
 
     @overload
     def __getitem__(self, index: int) -> Result: ...
     @overload
     def __getitem__(self, index: slice) -> list[Result]: ...
     def __getitem__(self, index: int | slice) -> Result | list[Result]:
-        moments = self._moments()
+        entries = self._entries()
         if isinstance(index, slice):
-            return list(self._still_there(moments[index]))
-        if not -len(moments) <= index < len(moments):
-            rule = f"in [{-len(moments)}, {len(moments) - 1}]" if moments else "left out: there is no result yet"
+            return list(self._still_there(entries[index]))
+        if not -len(entries) <= index < len(entries):
+            rule = f"in [{-len(entries)}, {len(entries) - 1}]" if entries else "left out: there is no result yet"
             # IndexError is what ends a loop over a sequence.
             raise NoSuchResult(breaks_rule("index", rule, index))
-        result = self._result(moments[index])
+        result = self._result(entries[index])
         if result is None:
             rule = "`index` must be of a result that is still there"
             raise ParameterError(f"{rule}: the store lost this one, or holds another. Look again.")
         return result
 
     def __iter__(self) -> Iterator[Result]:
-        return self._still_there(self._moments())
+        return self._still_there(self._entries())
 
-    def _still_there(self, moments: Sequence[HistoryEntry]) -> Iterator[Result]:
+    def _still_there(self, entries: Sequence[HistoryEntry]) -> Iterator[Result]:
         """Yield results; one that another kernel deleted, or whose file is damaged, does not keep the others away."""
-        return (result for moment in moments if (result := self._result(moment)) is not None)
+        return (result for one in entries if (result := self._result(one)) is not None)
 
-    def _moments(self) -> list[HistoryEntry]:
+    def _entries(self) -> list[HistoryEntry]:
         found: dict[tuple[str, str], HistoryEntry] = {}
         for entry in self._kept_in().entries():
             if isinstance(entry.get("recipe"), dict) and _is_time(entry.get("time")):
@@ -120,50 +120,50 @@ class History(Sequence[Result]):
             said = result.provenance.recipe.to_dict()
             key = content_address(result.image), str(sorted(said.items()))
             found[key] = HistoryEntry(result.when, said, result, found[key].entry if key in found else None)
-        moments = sorted(found.values(), key=lambda moment: moment.when)
-        return [moment for moment in moments if all(map(moment.answers, self.words))]
+        entries = sorted(found.values(), key=lambda one: one.when)
+        return [one for one in entries if all(map(one.answers, self.words))]
 
     def _kept_in(self) -> Store:
         return self._store or Store()
 
-    def _result(self, moment: HistoryEntry) -> Result | None:
-        loaded = self._kept_in().load(moment.entry) if moment.entry else None
-        if moment.held is not None:
+    def _result(self, one: HistoryEntry) -> Result | None:
+        loaded = self._kept_in().load(one.entry) if one.entry else None
+        if one.held is not None:
             # The store knows the whole chain where the session holds its steps one by one.
-            chain = moment.held.chain or (loaded[1].chain if loaded else None)
-            return moment.held if chain is moment.held.chain else dataclasses.replace(moment.held, chain=chain)
+            chain = one.held.chain or (loaded[1].chain if loaded else None)
+            return one.held if chain is one.held.chain else dataclasses.replace(one.held, chain=chain)
         if loaded is None:
             return None
-        return result_of(*loaded, moment.when, PictureIndex(self._kept_in()))
+        return result_of(*loaded, one.when, PictureIndex(self._kept_in()))
 
     def __repr__(self) -> str:
-        moments = self._moments()
-        lines = [f"{index:>4}  {moment.date}  {_said(moment)}" for index, moment in self._last(moments)]
-        return "\n".join([self._head(moments), *lines])
+        entries = self._entries()
+        lines = [f"{index:>4}  {one.date}  {_said(one)}" for index, one in self._last(entries)]
+        return "\n".join([self._head(entries), *lines])
 
-    def _last(self, moments: list[HistoryEntry]) -> Iterator[tuple[int, HistoryEntry]]:
+    def _last(self, entries: list[HistoryEntry]) -> Iterator[tuple[int, HistoryEntry]]:
         """Yield the newest results with the index that finds them, the newest first."""
-        return ((index - len(moments), moments[index]) for index in reversed(range(max(0, len(moments) - ROWS), len(moments))))
+        return ((index - len(entries), entries[index]) for index in reversed(range(max(0, len(entries) - ROWS), len(entries))))
 
-    def _head(self, moments: list[HistoryEntry]) -> str:
+    def _head(self, entries: list[HistoryEntry]) -> str:
         asked = f" for {' '.join(self.words)!r}" if self.words else ""
-        count = f"{len(moments)} result{'' if len(moments) == 1 else 's'}{asked}"
-        return count if len(moments) <= ROWS else f"{count}; the newest {ROWS}"
+        count = f"{len(entries)} result{'' if len(entries) == 1 else 's'}{asked}"
+        return count if len(entries) <= ROWS else f"{count}; the newest {ROWS}"
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {"text/html": self.to_html(), "text/plain": repr(self)}
 
     def to_html(self) -> str:
         """Return HTML without scripts, in the colours of the page it stands in."""
-        moments = self._moments()
-        rows = "".join(f"<tr>{self._row(index, moment)}</tr>" for index, moment in self._last(moments))
-        head = html.escape(self._head(moments), quote=True)
+        entries = self._entries()
+        rows = "".join(f"<tr>{self._row(index, one)}</tr>" for index, one in self._last(entries))
+        head = html.escape(self._head(entries), quote=True)
         return f"<div>{head}<table style='border-collapse:collapse;margin:.4em 0'>{rows}</table></div>"
 
-    def _row(self, index: int, moment: HistoryEntry) -> str:
-        loaded = None if moment.held else self._kept_in().load(moment.entry or {})
-        image = moment.held.image if moment.held else loaded[0].image if loaded else None
-        cells = [str(index), moment.date, *map(html.escape, _said(moment).split("  ", 1))]
+    def _row(self, index: int, one: HistoryEntry) -> str:
+        loaded = None if one.held else self._kept_in().load(one.entry or {})
+        image = one.held.image if one.held else loaded[0].image if loaded else None
+        cells = [str(index), one.date, *map(html.escape, _said(one).split("  ", 1))]
         shown = "".join(f"<td style='{_CELL}'>{cell}</td>" for cell in cells)
         return f"<td style='{_CELL}'>{thumbnail_html(image, _THUMBNAIL)}</td>{shown}"
 
@@ -180,8 +180,8 @@ class NoSuchResult(ParameterError, IndexError):
 _CELL = "text-align:left;padding:.2em .7em;background:none;border:0;border-bottom:1px solid rgba(128,128,128,.3)"
 
 
-def _said(moment: HistoryEntry) -> str:
-    said = moment.said
+def _said(one: HistoryEntry) -> str:
+    said = one.said
     prompt = " ".join(str(said.get("prompt", "")).split())
     prompt = prompt if len(prompt) <= 60 else prompt[:59] + "…"
     strength = f", strength {number_text(said['strength'])}" if isinstance(said.get("strength"), float) else ""
