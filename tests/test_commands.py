@@ -27,10 +27,26 @@ def undone() -> Iterator[None]:
 def test_every_preset_stands_in_the_table_with_its_weights() -> None:
     for source in ("embedded", "hub"):
         assert source in use(source)
-        lines = models_table().splitlines()
-        assert len(lines) == 1 + len(PRESETS)
-        for preset, line in zip(PRESETS.values(), lines[1:], strict=True):
-            assert preset.name in line and preset.origin(source).checkpoint in line
+        lines, _, note = models_table().partition("\n\n")
+        head, *rows = lines.splitlines()
+        assert len(rows) == len(PRESETS) and "download" in head and note.startswith("Downloads and memory are near")
+        for preset, line in zip(PRESETS.values(), rows, strict=True):
+            origin = preset.origin(source)
+            assert preset.name in line and origin.checkpoint in line and origin.download in line and origin.memory in line
+
+
+@pytest.mark.quick
+def test_a_gated_preset_says_how_to_get_it_and_the_readme_says_the_same() -> None:
+    from nbdiffuse.cells.reference import reference
+
+    gated = [name for name, preset in PRESETS.items() if preset.hub.access]
+    assert gated == ["sd35-medium", "flux-dev", "flux-schnell", "flux-krea", "flux-kontext-dev"]
+    for text in (models_table(), reference()):
+        for name in gated:
+            repo = PRESETS[name].hub_checkpoint
+            line = next(line for line in text.splitlines() if repo in line)
+            assert f"gated: accept its terms at https://huggingface.co/{repo}, then run `hf auth login`" in line
+            assert PRESETS[name].hub.download in line and PRESETS[name].hub.memory in line
 
 
 @pytest.mark.quick

@@ -6,11 +6,25 @@ import sys
 from collections.abc import Sequence
 
 from ..families import table
+from ..recipes import listing
 from ..recipes.preset import SCHEDULERS, Preset
 from ..recipes.presets import PRESETS
 from ..recipes.recipe import PARAMS
 from .flags import fields_of, flag
 from .options import CELL_OPTIONS
+
+_MODELS = (
+    "Model",
+    "Strength",
+    "Guidance",
+    "Steps",
+    "Size here and on the hub",
+    "Trigger",
+    "On the hub",
+    "Download",
+    "Memory",
+    "Licence",
+)
 
 
 def reference() -> str:
@@ -23,20 +37,17 @@ def reference() -> str:
         only = "" if name in fields_of("txt2img") else " (`%%img2img`)"
         lines.append(f"| {names} | {param.help}{only} | {param.rule} |")
     lines += [f"| `{flag(name)}` | {text} | |" for name, text in CELL_OPTIONS.items()]
-    lines += ["", "| Model | Strength | Guidance | Steps | Size here and on the hub | Trigger | On the hub |"]
-    lines += ["| --- | --- | --- | --- | --- | --- | --- |", *(_row(preset) for preset in PRESETS.values())]
+    lines += ["", _line(_MODELS), _line(["---"] * len(_MODELS)), *(_row(preset) for preset in PRESETS.values()), "", listing.NOTE]
     lines += ["", *(_line(cells) for cells in (table.HEAD, ("---",) * len(table.HEAD), *table.rows()))]
     return "\n".join([*lines, "", "Schedulers: " + ", ".join(SCHEDULERS) + "."])
 
 
 def _row(preset: Preset) -> str:
-    defaults = preset.defaults_for(preset.tasks[-1])
-    numbers = [defaults.get(name) for name in ("strength", "guidance_scale", "num_inference_steps")]
-    cells = [f"`{preset.name}`", *("" if number is None else f"{number:g}" for number in numbers)]
     origins = [origin for origin in (preset.embedded, preset.hub) if origin]
-    cells.append(", ".join(str(origin.native_size) for origin in origins))
-    cells += [preset.trigger, f"{preset.hub.checkpoint} ({preset.hub.licence})" if preset.hub else ""]
-    return _line(cells)
+    sizes = ", ".join(str(origin.native_size) for origin in origins)
+    hub = preset.hub
+    on_hub = [hub.checkpoint, hub.download, hub.memory, "; ".join(filter(None, [hub.licence, hub.access]))] if hub else [""] * 4
+    return _line([f"`{preset.name}`", *listing.numbers_of(preset, origins[-1]), sizes, preset.trigger, *on_hub])
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -5,33 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from .published import PUBLISHED
+
 WELL_KNOWN: Mapping[str, str] = MappingProxyType(
     {
-        **dict.fromkeys(("black-forest-labs/FLUX.1-dev", "black-forest-labs/FLUX.1-schnell"), "FluxPipeline"),
-        **dict.fromkeys(("black-forest-labs/FLUX.1-Krea-dev", "shuttleai/shuttle-3-diffusion"), "FluxPipeline"),
-        "black-forest-labs/FLUX.1-Kontext-dev": "FluxKontextPipeline",
+        **{repo: one.kind for repo, one in PUBLISHED.items() if one.kind != "ControlNetModel"},
+        "shuttleai/shuttle-3-diffusion": "FluxPipeline",
         "black-forest-labs/FLUX.1-Fill-dev": "FluxFillPipeline",
         "black-forest-labs/FLUX.2-dev": "Flux2Pipeline",
         **dict.fromkeys(
             (
+                "black-forest-labs/FLUX.2-klein-9B",
+                "black-forest-labs/FLUX.2-klein-base-4B",
+                "black-forest-labs/FLUX.2-klein-base-9B",
+            ),
+            "Flux2KleinPipeline",
+        ),
+        **dict.fromkeys(
+            (
                 "stabilityai/stable-diffusion-3-medium-diffusers",
                 "stabilityai/stable-diffusion-3-medium",
-                "stabilityai/stable-diffusion-3.5-medium",
                 "stabilityai/stable-diffusion-3.5-large",
                 "stabilityai/stable-diffusion-3.5-large-turbo",
             ),
             "StableDiffusion3Pipeline",
         ),
-        "Qwen/Qwen-Image": "QwenImagePipeline",
-        **dict.fromkeys(("Qwen/Qwen-Image-Edit", "Qwen/Qwen-Image-Edit-2509"), "QwenImageEditPipeline"),
-        "Tongyi-MAI/Z-Image-Turbo": "ZImagePipeline",
-        "lodestones/Chroma1-HD": "ChromaPipeline",
+        "Qwen/Qwen-Image-2512": "QwenImagePipeline",
+        "Qwen/Qwen-Image-Edit": "QwenImageEditPipeline",
+        "Qwen/Qwen-Image-Edit-2509": "QwenImageEditPlusPipeline",
+        "Qwen/Qwen-Image-Layered": "QwenImageLayeredPipeline",
         "HiDream-ai/HiDream-I1-Full": "HiDreamImagePipeline",
         "PixArt-alpha/PixArt-XL-2-1024-MS": "PixArtAlphaPipeline",
         "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS": "PixArtSigmaPipeline",
         "kandinsky-community/kandinsky-2-1": "KandinskyPipeline",
         "kandinsky-community/kandinsky-3": "Kandinsky3Pipeline",
-        "SimianLuo/LCM_Dreamshaper_v7": "LatentConsistencyModelPipeline",
         "stabilityai/stable-cascade": "StableCascadeDecoderPipeline",
         "DeepFloyd/IF-I-XL-v1.0": "IFPipeline",
         "diffusers/sdxl-instructpix2pix-768": "StableDiffusionXLInstructPix2PixPipeline",
@@ -43,7 +50,6 @@ WELL_KNOWN: Mapping[str, str] = MappingProxyType(
         "stabilityai/stable-video-diffusion-img2vid-xt": "StableVideoDiffusionPipeline",
         **dict.fromkeys(
             (
-                "stabilityai/sdxl-turbo",
                 "RunDiffusion/Juggernaut-XL-v9",
                 "Lykon/dreamshaper-xl-1-0",
                 "SG161222/RealVisXL_V4.0",

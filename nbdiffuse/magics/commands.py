@@ -16,7 +16,7 @@ from IPython.display import display
 from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..families import table
 from ..families.aliases import advice
-from ..recipes import weights_source
+from ..recipes import listing, weights_source
 from ..recipes.presets import PRESETS
 from ..recipes.recipe import Recipe
 from ..runs.program import script_command
@@ -186,25 +186,28 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
 def models_table() -> str:
     """Return every preset, a line each."""
     source = weights_source.source()
-    lines = [("model", "does", "weights", "size", "strength", "guidance", "steps", "says", "licence")]
+    lines: list[tuple[str, ...]] = [("model", "does", "weights", "size", *listing.HEAD, "says", "download", "memory", "licence")]
     for preset in PRESETS.values():
-        origin, defaults = preset.origin(source), preset.defaults_for(preset.tasks[-1])
+        origin = preset.origin(source)
         if origin is None:
             continue
+        does = ", ".join(preset.tasks) if preset.scale == 1 else f"x{preset.scale}"
+        numbers = listing.numbers_of(preset, origin)
+        sizes = (origin.download or "-", origin.memory or "-")
+        licence = "; ".join(filter(None, [origin.licence, origin.access]))
         lines.append(
             (
                 preset.name,
-                ", ".join(preset.tasks) if preset.scale == 1 else f"x{preset.scale}",
+                does,
                 origin.checkpoint,
                 f"{origin.native_size} px",
-                f"{defaults['strength']:g}" if "strength" in defaults else "-",
-                f"{defaults['guidance_scale']:g}",
-                str(defaults["num_inference_steps"]),
+                *(number or "-" for number in numbers),
                 preset.trigger or "-",
-                origin.licence,
+                *sizes,
+                licence,
             )
         )
-    return _aligned(lines)
+    return f"{_aligned(lines)}\n\n{listing.NOTE}"
 
 
 def optimize(name: str | None = None, value: str | None = None) -> str:

@@ -6,44 +6,44 @@ import json
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from ..errors import ParameterError, did_you_mean
 from ..families.diffusers_classes import makes_video
 from ..families.families import FAMILIES
 from ..families.hub_ids import MOVED as MOVED
+from ..families.published import PUBLISHED
 from ..families.recognition import Recognised, recognise
 from ..files.paths import here
 from .preset import Preset
 from .recipe import Recipe
 from .weights_source import WeightsSource
 
-OPEN_RAIL, OPEN_RAIL_XL = "CreativeML OpenRAIL-M", "CreativeML Open RAIL++-M"
-
 EDIT = "edit"
 """The preset of `%%edit` and `nbdiffuse.edit` where none is named."""
 
 
-def _sd15(name: str, title: str, hub: str, trigger: str = "") -> Preset:
-    return Preset(
-        name=name,
-        family="stable-diffusion",
-        title=title,
-        trigger=trigger,
-        scheduler="PNDM",
-        embedded=WeightsSource(checkpoint=name, native_size=128),
-        hub=WeightsSource(checkpoint=hub, native_size=512, licence=OPEN_RAIL),
-        controlnets=("depth",),
-    )
-
-
-def _sdxl(name: str, family: str, hub: str) -> Preset:
+def _preset(name: str, family: str, hub: str, multiples: tuple[int, int] = (8, 8), **more: Any) -> Preset:
+    """Return a preset whose weights are in this package and on the hub; `multiples` are those of its sides in each."""
+    embedded = WeightsSource(checkpoint=name, native_size=more.pop("native_size", 128), size_multiple=multiples[0])
     return Preset(
         name=name,
         family=family,
-        scheduler="EulerDiscrete",
-        embedded=WeightsSource(checkpoint=name, native_size=128),
-        hub=WeightsSource(checkpoint=hub, native_size=1024, licence=OPEN_RAIL_XL),
+        embedded=embedded,
+        hub=WeightsSource.published(hub, multiples[1]),
+        scheduler=PUBLISHED[hub].scheduler,
+        **more,
     )
+
+
+def _on_hub(name: str, title: str, family: str, hub: str) -> Preset:
+    """Return a preset whose weights are on the hub alone."""
+    source = WeightsSource.published(hub, FAMILIES[family].size_multiple)
+    return Preset(name=name, title=title, family=family, hub=source, scheduler=PUBLISHED[hub].scheduler)
+
+
+def _sd15(name: str, title: str, hub: str, trigger: str = "") -> Preset:
+    return _preset(name, "stable-diffusion", hub, title=title, trigger=trigger, controlnets=("depth",))
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -54,48 +54,41 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             _sd15("comic", "Comic-Diffusion", "ogkalu/Comic-Diffusion", "charliebo artstyle"),
             _sd15("pixel-art", "pixel-art-style", "kohbanye/pixel-art-style", "pixelartstyle"),
             _sd15("elden-ring", "elden-ring-diffusion", "nitrosocke/elden-ring-diffusion", "elden ring style"),
-            _sdxl("sdxl", "stable-diffusion-xl", "stabilityai/stable-diffusion-xl-base-1.0"),
-            _sdxl("sdxl-refiner", "stable-diffusion-xl-refiner", "stabilityai/stable-diffusion-xl-refiner-1.0"),
-            Preset(
-                name="kandinsky22",
-                family="kandinsky22",
-                scheduler="DDPM",
-                embedded=WeightsSource(checkpoint="kandinsky22", native_size=128, size_multiple=64),
-                hub=WeightsSource(checkpoint="kandinsky-community/kandinsky-2-2-decoder", native_size=512, size_multiple=64),
+            _preset("sdxl", "stable-diffusion-xl", "stabilityai/stable-diffusion-xl-base-1.0"),
+            _preset("sdxl-refiner", "stable-diffusion-xl-refiner", "stabilityai/stable-diffusion-xl-refiner-1.0"),
+            _preset("kandinsky22", "kandinsky22", "kandinsky-community/kandinsky-2-2-decoder", (64, 64)),
+            _preset(EDIT, "instruct-pix2pix", "timbrooks/instruct-pix2pix"),
+            _preset("x2-upscaler", "x2-upscaler", "stabilityai/sd-x2-latent-upscaler", (16, 64)),
+            _preset("x4-upscaler", "x4-upscaler", "stabilityai/stable-diffusion-x4-upscaler", native_size=256),
+            _on_hub("sdxl-turbo", "SDXL Turbo", "stable-diffusion-xl", "stabilityai/sdxl-turbo"),
+            _on_hub("lcm-dreamshaper", "LCM Dreamshaper v7", "lcm", "SimianLuo/LCM_Dreamshaper_v7"),
+            _on_hub(
+                "sd35-medium", "Stable Diffusion 3.5 medium", "stable-diffusion-3", "stabilityai/stable-diffusion-3.5-medium"
             ),
-            Preset(
-                name=EDIT,
-                family="instruct-pix2pix",
-                scheduler="PNDM",
-                embedded=WeightsSource(checkpoint="edit", native_size=128),
-                hub=WeightsSource(checkpoint="timbrooks/instruct-pix2pix", native_size=512, licence="MIT"),
-            ),
-            Preset(
-                name="x2-upscaler",
-                family="x2-upscaler",
-                scheduler="EulerDiscrete",
-                embedded=WeightsSource(checkpoint="x2-upscaler", native_size=128, size_multiple=16),
-                hub=WeightsSource(
-                    checkpoint="stabilityai/sd-x2-latent-upscaler", native_size=512, size_multiple=64, licence=OPEN_RAIL_XL
-                ),
-            ),
-            Preset(
-                name="x4-upscaler",
-                family="x4-upscaler",
-                scheduler="DDIM",
-                embedded=WeightsSource(checkpoint="x4-upscaler", native_size=256),
-                hub=WeightsSource(checkpoint="stabilityai/stable-diffusion-x4-upscaler", native_size=512, licence=OPEN_RAIL_XL),
-            ),
+            _on_hub("flux-dev", "FLUX.1 dev", "flux", "black-forest-labs/FLUX.1-dev"),
+            _on_hub("flux-schnell", "FLUX.1 schnell", "flux", "black-forest-labs/FLUX.1-schnell"),
+            _on_hub("flux-krea", "FLUX.1 Krea dev", "flux", "black-forest-labs/FLUX.1-Krea-dev"),
+            _on_hub("flux-kontext-dev", "FLUX.1 Kontext dev", "flux-kontext", "black-forest-labs/FLUX.1-Kontext-dev"),
+            _on_hub("flux2-klein-4b", "FLUX.2 klein 4B", "flux2-klein", "black-forest-labs/FLUX.2-klein-4B"),
+            _on_hub("qwen-image", "Qwen-Image", "qwenimage", "Qwen/Qwen-Image"),
+            _on_hub("z-image-turbo", "Z-Image Turbo", "z-image", "Tongyi-MAI/Z-Image-Turbo"),
+            _on_hub("chroma-hd", "Chroma1 HD", "chroma", "lodestones/Chroma1-HD"),
         )
     }
 )
 """Every preset, by name."""
-_WITH_PRESET = frozenset(preset.family for preset in PRESETS.values())
+_EMBEDDED = MappingProxyType({preset.family: name for name, preset in reversed(tuple(PRESETS.items())) if preset.embedded})
+"""By family, the first preset that has weights in this package: what a checkpoint of that family is called by."""
 
 
 def model_names() -> tuple[str, ...]:
     """Return what `model` may be called: every preset, and every family whose weights are given by `checkpoint`."""
-    return (*PRESETS, *(key for key in FAMILIES if key not in _WITH_PRESET))
+    return (*PRESETS, *(key for key in FAMILIES if key not in _EMBEDDED))
+
+
+def names_offered(source: str) -> tuple[str, ...]:
+    """Return the models that a list offers: with weights in this package as `source`, none that would be fetched."""
+    return tuple(name for name in model_names() if source == "hub" or name not in PRESETS or PRESETS[name].embedded)
 
 
 def is_named(model: str) -> bool:
@@ -139,8 +132,8 @@ def mode_of(recipe: Recipe) -> str:
 
 
 def name_for(family: str) -> str:
-    """Return the name by which `model` takes a family: its first preset's, else its own key."""
-    return next((preset.name for preset in PRESETS.values() if preset.family == family), family)
+    """Return the name by which `model` takes a family: that of a preset with weights in this package, else its own key."""
+    return _EMBEDDED.get(family, family)
 
 
 def named(recognised: Recognised) -> str:

@@ -144,8 +144,10 @@ def with_weights(recipe: Recipe, preset: Preset) -> Recipe:
         return recipe
     origin = preset.origin(source())
     if origin is None:
+        known = [f"`--model {one.name}`" for one in PRESETS.values() if one.family == preset.family]
+        named = f" Or write {', '.join(known)}, which the hub has." if known else ""
         raise ParameterError(
-            f"`checkpoint` must be given for {preset.title}: a hub id or a directory. There are no weights of it here."
+            f"`checkpoint` must be given for {preset.title}: a hub id or a directory. There are no weights of it here.{named}"
         )
     return recipe.replace(checkpoint=origin.checkpoint)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ParameterError, did_you_mean
+from ..families.published import PUBLISHED, access, gigabytes
 
 SOURCES = ("embedded", "hub")
 """What a preset's name may stand for."""
@@ -38,6 +39,29 @@ class WeightsSource:
     native_size: int
     size_multiple: int = 8
     licence: str = "Apache-2.0"
+
+    @classmethod
+    def published(cls, repo: str, size_multiple: int = 8) -> WeightsSource:
+        """Return a checkpoint of the hub that `published.PUBLISHED` knows."""
+        known = PUBLISHED[repo]
+        return cls(checkpoint=repo, native_size=known.native_size, size_multiple=size_multiple, licence=known.licence)
+
+    @property
+    def download(self) -> str:
+        """Size of what a run fetches where there is a choice of half precision, such as "about 33.7 GB"; "" for what is here."""
+        known = PUBLISHED.get(self.checkpoint)
+        return gigabytes(min(known.downloads)) if known else ""
+
+    @property
+    def memory(self) -> str:
+        """Memory that holds its largest model in half precision and a run, such as "about 26 GB"; "" for what is small."""
+        known = PUBLISHED.get(self.checkpoint)
+        return gigabytes(known.memory) if known else ""
+
+    @property
+    def access(self) -> str:
+        """How a person gets it where the hub asks for that; "" where it does not."""
+        return access(self.checkpoint)
 
 
 def use(source: str | None) -> None:

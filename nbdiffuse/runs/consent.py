@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from .. import embedded
 from ..errors import CheckpointError, ConsentError
+from ..families.published import PUBLISHED, gigabytes
 from ..files.paths import here
 from ..recipes import lora
 from ..recipes.controlnets import controlnet_of
@@ -15,18 +16,6 @@ from ..recipes.presets import MOVED, preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import checkpoint_text
 from ..sessions.session import get_session
-
-_SD15, _SDXL, _REFINER, _NET = 1370, 3470, 3040, 361
-PARAMETERS = {
-    "stable-diffusion-v1-5/stable-diffusion-v1-5": _SD15,
-    "ogkalu/Comic-Diffusion": _SD15,
-    "kohbanye/pixel-art-style": _SD15,
-    "nitrosocke/elden-ring-diffusion": _SD15,
-    "stabilityai/stable-diffusion-xl-base-1.0": _SDXL,
-    "stabilityai/stable-diffusion-xl-refiner-1.0": _REFINER,
-    "lllyasviel/control_v11f1p_sd15_depth": _NET,
-}
-"""Millions of parameters of the originals, the safety checker among them; each takes 2 or 4 bytes of a download."""
 
 
 def ask(steps: Sequence[Recipe], yes: bool, own: Iterable[object] = ()) -> AbstractContextManager[None]:
@@ -93,7 +82,8 @@ def _is_cached(word: str) -> bool:
 def size_of(word: str) -> str:
     """Say how large a download is, as far as it is known without asking the hub."""
     repository = hub_repository(word) or ""
-    millions = PARAMETERS.get(MOVED.get(repository, repository))
-    if millions is None or word.partition("@")[0] not in (repository, f"https://huggingface.co/{repository}"):
+    known = PUBLISHED.get(MOVED.get(repository, repository))
+    if known is None or word.partition("@")[0] not in (repository, f"https://huggingface.co/{repository}"):
         return "unknown size"
-    return f"about {millions * 4 / 1000:.1f} GB, or {millions * 2 / 1000:.1f} GB in half precision"
+    sizes = [gigabytes(number) for number in known.downloads]
+    return f"{sizes[0]}, or {sizes[1].removeprefix('about ')} in half precision" if len(sizes) > 1 else sizes[0]

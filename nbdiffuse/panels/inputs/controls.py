@@ -11,10 +11,11 @@ from ...errors import NbdiffuseError, ParameterError, again
 from ...images.picture import Picture
 from ...recipes.defaults import default_values
 from ...recipes.fields import first_name
-from ...recipes.presets import model_names, preset_of
+from ...recipes.presets import names_offered, preset_of
 from ...recipes.recipe import PARAMS, PROMPTS, Recipe
 from ...recipes.resolve import BLANK, resolve
 from ...recipes.taken_fields import settable
+from ...recipes.weights_source import source
 from ..runtime.callback_thread import CallbackThread
 from ..runtime.closing import close
 from ..runtime.events import on_click, on_user_change
@@ -201,7 +202,7 @@ class Controls:
 
     def _choices(self, name: str) -> tuple[str, ...]:
         preset = preset_of(self.asked.model)
-        return {"model": model_names(), "scheduler": preset.schedulers}.get(name, (OPEN, *preset.controlnets))
+        return {"model": names_offered(source()), "scheduler": preset.schedulers}.get(name, (OPEN, *preset.controlnets))
 
     def _place(self, box: Any, names: list[str]) -> None:
         children = tuple(self._control(name).widget for name in names)
