@@ -199,7 +199,7 @@ def six_masks() -> dict[str, Image.Image]:
     }
 
 
-INPAINTING = {name: preset for name, preset in PRESETS.items() if "img2img+mask" in preset.pipelines}
+INPAINTING = {name: one for name, one in PRESETS.items() if one.embedded and "img2img+mask" in one.pipelines}
 QUICK = {"num_inference_steps": 2, "guidance_scale": 1.0, "seed": 7}
 
 
