@@ -96,6 +96,23 @@ def test_a_change_begins_as_none_and_ships_as_it_was_taught(base: nn.ModuleDict,
         torch.testing.assert_close(value.float(), taught[name], atol=5e-3, rtol=5e-3)
 
 
+def test_a_component_with_few_changes_ships_as_these_to_the_byte(tmp_path: Path) -> None:
+    """What is merged has every byte of what was written whole, and a borrower's weights are compared with it."""
+    whole = {f"weight_{number}": torch.randn(300, 40).half() for number in range(4)}
+    rescaled = {**whole, "weight_2": (whole["weight_2"] * 1.3984).half()}
+    for name, weights in {"sd15": whole, "sdxl": rescaled, "sdxl-refiner": rescaled}.items():
+        (tmp_path / name / "vae").mkdir(parents=True)
+        save_file(weights, tmp_path / name / "vae" / weight_deltas.WEIGHTS)
+    written = (tmp_path / "sdxl/vae" / weight_deltas.WEIGHTS).read_bytes()
+    export.export_few_changes(tmp_path, "sdxl", "vae")
+    (file,) = (tmp_path / "sdxl" / "vae").iterdir()
+    assert file.stat().st_size < 0.7 * len(written)
+    weight_deltas.merge(tmp_path / "sd15/vae" / weight_deltas.WEIGHTS, file, tmp_path / "made")
+    assert (tmp_path / "made").read_bytes() == written
+    export.leave_borrowed_out(tmp_path, "sdxl-refiner")
+    assert not (tmp_path / "sdxl-refiner" / "vae").exists()
+
+
 def test_a_widened_unet_begins_as_its_base_and_ships_as_it_was_taught(base: nn.ModuleDict, tmp_path: Path) -> None:
     """At first it hears nothing of what is beside the noisy latents; the merged file is a whole UNet with more channels."""
     unet: Any = base["unet"]

@@ -41,13 +41,21 @@ def path(name: str) -> Path:
 
 
 def shared_weights_of(name: str) -> dict[str, str]:
-    """Return which components of an embedded checkpoint ship in which other one, such as {"vae": "sd15"}."""
-    return dict(shared_weights.SHARED_WEIGHTS.get(name, {}))
+    """Return which components of an embedded checkpoint ship whole in which other one, such as {"vae": "sd15"}."""
+    shared = shared_weights.SHARED_WEIGHTS.get(name, {})
+    return {component: owner for component, owner in shared.items() if component not in shared_weights.CHANGED.get(owner, {})}
 
 
-def changed(name: str) -> dict[str, str]:
-    """Return which components of an embedded checkpoint ship as a change of another one's, such as {"unet": "sd15"}."""
-    return dict(shared_weights.CHANGED.get(name, {}))
+def changed(name: str) -> dict[str, tuple[str, str]]:
+    """Return which components of an embedded checkpoint ship as a change of another one's.
+
+    Returns
+    -------
+    For each the checkpoint that holds the change and the one that is changed, such as {"unet": ("comic", "sd15")}.
+    """
+    held = dict.fromkeys(shared_weights.CHANGED.get(name, {}), name)
+    held |= {part: owner for part, owner in shared_weights.SHARED_WEIGHTS.get(name, {}).items() if part in changed(owner)}
+    return {component: (holder, shared_weights.CHANGED[holder][component]) for component, holder in held.items()}
 
 
 @cache

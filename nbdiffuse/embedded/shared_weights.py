@@ -27,14 +27,15 @@ SHARED_WEIGHTS: Mapping[str, Mapping[str, str]] = {
     "pixel-art": {"vae": "sd15"},
     "elden-ring": {"vae": "sd15"},
     "edit": {"vae": "sd15"},
-    "inpaint": {"vae": "sd15", "text_encoder": "sd15"},
     "sdxl-refiner": {"vae": "sdxl"},
+    "inpaint": {"vae": "sd15", "text_encoder": "sd15"},
     "x2-upscaler": {"vae": "sd15", "text_encoder": "sd15"},
     "x4-upscaler": {"text_encoder": "sd15"},
 }
 """Which component each checkpoint has from which other one."""
 CHANGED: Mapping[str, Mapping[str, str]] = {
-    name: {"unet": "sd15"} for name in ("comic", "pixel-art", "elden-ring", "edit", "inpaint")
+    **{name: {"unet": "sd15"} for name in ("comic", "pixel-art", "elden-ring", "edit", "inpaint")},
+    "sdxl": {"vae": "sd15"},
 }
 """Which component of each checkpoint is which other one's, with a change."""
 
@@ -51,8 +52,7 @@ def files(name: str) -> Mapping[str, tuple[Path, str]]:
         weights = f"{component}/{weight_deltas.WEIGHTS}"
         own[weights] = change, own[weights][1]
     for component, owner in SHARED_WEIGHTS.get(name, {}).items():
-        lent = (file for file in manifest if file.startswith(f"{owner}/{component}/"))
-        own |= {file.removeprefix(f"{owner}/"): (CHECKPOINTS / file, manifest[file]) for file in lent}
+        own |= {file: shipped for file, shipped in files(owner).items() if file.startswith(f"{component}/")}
     return dict(sorted(own.items()))
 
 
@@ -70,7 +70,7 @@ def directory(name: str) -> Path:
     CheckpointError
         The cache folder cannot be written.
     """
-    if name not in SHARED_WEIGHTS:
+    if name not in SHARED_WEIGHTS and name not in CHANGED:
         return CHECKPOINTS / name
     whole = cache_folder() / "embedded" / digest(name)[:16] / name
     if not whole.is_dir():
@@ -91,7 +91,7 @@ def _put_together(name: str, whole: Path) -> None:
         for file, (shipped, _) in files(name).items():
             target = temporary / file
             target.parent.mkdir(exist_ok=True)
-            _put(name, shipped, target)
+            _put(shipped, target)
         temporary.chmod(0o755)
         temporary.rename(whole)
     except OSError:
@@ -100,10 +100,10 @@ def _put_together(name: str, whole: Path) -> None:
             raise
 
 
-def _put(name: str, shipped: Path, target: Path) -> None:
+def _put(shipped: Path, target: Path) -> None:
     if shipped.name == weight_deltas.NAME:
-        component = target.parent.name
-        weight_deltas.merge(CHECKPOINTS / CHANGED[name][component] / component / weight_deltas.WEIGHTS, shipped, target)
+        component, holder = shipped.parent.name, shipped.parents[1].name
+        weight_deltas.merge(CHECKPOINTS / CHANGED[holder][component] / component / weight_deltas.WEIGHTS, shipped, target)
         return
     try:
         os.link(shipped, target)

@@ -28,7 +28,8 @@ def merge(base: Path, difference: Path, target: Path) -> None:
         float16 safetensors.
     difference
         For each weight W that changes, float16 tensors: `W.up` (out, rank) and `W.down` (rank, ...), and W becomes
-        W + up @ down; or `W.diff`, which is added as it is. `W.wide` stands behind W's second dimension: more channels in.
+        W + up @ down; or `W.diff`, which is added as it is, and is float32 where the sum has to be exact.
+        `W.wide` stands behind W's second dimension: more channels in.
     target
         Gets the header of `base`, but for what is made larger. The sums are made in float64, so every machine writes the
         same bytes; they are rounded by way of float32, as torch does.

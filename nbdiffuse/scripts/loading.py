@@ -157,44 +157,56 @@ def _lent(listing: Listing, word: str, typed: list[str]) -> list[str]:
     if word not in embedded.names():
         return []
     changed = embedded.changed(word)
-    lent = {**embedded.shared_weights_of(word), **changed}
+    lent = {**embedded.shared_weights_of(word), **{component: base for component, (_, base) in changed.items()}}
     for component, owner in lent.items():
         library, loader = json.loads((embedded.path(owner) / "model_index.json").read_text())[component]
         listing.use(library, loader)
         where = [f"checkpoints / {literal(owner)}", f"subfolder={literal(component)}"]
         # What is added to weights meets them as they are in the file.
         listing.assign(component, f"{loader}.from_pretrained", [*where, *([] if component in changed else typed)])
-    for component in changed:
-        listing.use("safetensors.torch", "load_file")
-        file = literal(f"{word}/{component}/{CHANGE}")
+    for component, (holder, base) in changed.items():
+        _change(listing, component, holder, base)
+        for dtype in typed:
+            listing.add(f"{component}.to({dtype.removeprefix('dtype=')})")
+    return [f"{component}={component}" for component in lent]
+
+
+def _change(listing: Listing, component: str, holder: str, base: str) -> None:
+    """Write the lines that change a component of one embedded checkpoint to that of another."""
+    listing.use("safetensors.torch", "load_file")
+    with (CHECKPOINTS / holder / component / CHANGE).open("rb") as file:
+        keys = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    few = not any(key.endswith(".up") for key in keys)
+    listing.add(
+        f"# {holder} ships as what it changes in the {component} of {base}: {'a few weights' if few else 'low-rank products'}.",
+        f"changes = load_file(checkpoints / {literal(f'{holder}/{component}/{CHANGE}')})",
+        f"for name, weight in {component}.named_parameters():",
+    )
+    if few:
         listing.add(
-            f"# {word} ships as what it changes in the {component} of {changed[component]}: low-rank products.",
-            f"changes = load_file(checkpoints / {file})",
-            f"for name, weight in {component}.named_parameters():",
+            '    if f"{name}.diff" in changes:',
+            '        moved = weight.double() + changes[f"{name}.diff"].double()',
+            "        weight.data = moved.half().to(weight.dtype)",
+        )
+    else:
+        listing.add(
             '    if f"{name}.up" in changes:',
             '        change = changes[f"{name}.up"].double() @ changes[f"{name}.down"].double()',
             "    else:",
             '        change = changes[f"{name}.diff"].double()',
             "    moved = weight.double() + change.reshape(weight.shape)",
             "    weight.data = moved.half().to(weight.dtype)",
-            *_widened(listing, word, component),
-            *(f"{component}.to({dtype.removeprefix('dtype=')})" for dtype in typed),
         )
-    return [f"{component}={component}" for component in lent]
-
-
-def _widened(listing: Listing, word: str, component: str) -> list[str]:
-    """Return the lines that give a component the further channels that an embedded checkpoint takes in."""
-    folder = embedded.path(word) / component
-    channels = content_of(folder / "config.json").get("in_channels")
-    with (CHECKPOINTS / word / component / CHANGE).open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    wide = [key.removesuffix(".weight.wide") for key in header if key.endswith(".weight.wide")]
+    wide = [key.removesuffix(".weight.wide") for key in keys if key.endswith(".weight.wide")]
     if wide:
         listing.use("torch")
-    joined = '.weight.data = torch.cat([{0}.weight.data, changes["{1}.weight.wide"]], dim=1)'
-    lines = [f"{component}.{layer}{joined.format(f'{component}.{layer}', layer)}" for layer in wide]
-    return [*lines, *([f"{component}.register_to_config(in_channels={channels})"] if wide else [])]
+    for layer in wide:
+        weight = f"{component}.{layer}.weight.data"
+        listing.add(f'wide = changes["{layer}.weight.wide"]', f"{weight} = torch.cat([{weight}, wide], dim=1)")
+    now, before = (content_of(embedded.path(name) / component / "config.json") for name in (holder, base))
+    others = [f"{key}={literal(value)}" for key, value in now.items() if value != before.get(key) and not key.startswith("_")]
+    if others:
+        listing.add(f"{component}.register_to_config({', '.join(others)})")
 
 
 def _cached(name: str, file: str, revision: str) -> Path | None:

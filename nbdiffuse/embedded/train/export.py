@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
@@ -101,11 +101,33 @@ def export_change(tensors: Mapping[str, Tensor], directory: Path, component: str
     weights.unlink()
 
 
+def export_few_changes(checkpoints: Path, name: str, component: str) -> None:
+    """Save of a component that was written whole only the weights that differ from those of the checkpoint that it changes."""
+    whole = checkpoints / name / component / weight_deltas.WEIGHTS
+    base = load_file(checkpoints / CHANGED[name][component] / component / whole.name)
+    made = load_file(whole)
+    # The difference of two float16 numbers, added in float32, gives the second one to the bit.
+    apart = {f"{key}.diff": made[key].float() - base[key].float() for key in made if not torch.equal(made[key], base[key])}
+    save_file(apart, whole.with_name(weight_deltas.NAME))
+    whole.unlink()
+
+
+def _weights(checkpoints: Path, owner: str, component: str, file: str) -> bytes:
+    """Return a weights file of a checkpoint, also where only its difference from another one's is there."""
+    kept = checkpoints / owner / component / file
+    if kept.exists():
+        return kept.read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        base = checkpoints / CHANGED[owner][component] / component / file
+        weight_deltas.merge(base, kept.with_name(weight_deltas.NAME), Path(folder) / file)
+        return (Path(folder) / file).read_bytes()
+
+
 def leave_borrowed_out(checkpoints: Path, name: str) -> None:
     """Remove from a directory the components that another checkpoint lends it; their weights have to be the same."""
     for component, owner in SHARED_WEIGHTS.get(name, {}).items():
         for file in sorted((checkpoints / name / component).glob("*.safetensors")):
-            if file.read_bytes() != (checkpoints / owner / component / file.name).read_bytes():
+            if file.read_bytes() != _weights(checkpoints, owner, component, file.name):
                 raise CheckpointError(f"{name}/{component}/{file.name} is not the one that {owner} lends: train {owner} first.")
         shutil.rmtree(checkpoints / name / component)
 

@@ -35,6 +35,8 @@ RANK = 16
 BATCH = 16
 TOGETHER = 20
 """Ways that the teacher goes at once."""
+KEPT_TOGETHER = 100
+"""Ways in one file of the state."""
 GUIDANCE_SCALE = 7.5
 """Of the teacher."""
 LEVELS = (999, 879, 759, 639, 499, 379, 259, 139)
@@ -135,12 +137,17 @@ def ways(base: nn.ModuleDict, tokenizer: CLIPTokenizer, seeds: range) -> Ways:
     return Ways(captions, torch.cat(found))
 
 
-def kept_ways(base: nn.ModuleDict, tokenizer: CLIPTokenizer, seeds: range, file: Path) -> Ways:
-    """Return ways from their file, or go them and keep them there."""
-    if not file.exists():
-        made = ways(base, tokenizer, seeds)
-        torch.save({"captions": made.captions, "latents": made.latents}, file)
-    return Ways(**torch.load(file, weights_only=True))
+def kept_ways(base: nn.ModuleDict, tokenizer: CLIPTokenizer, seeds: range, state: Path) -> Ways:
+    """Return ways from their files in a folder, or go them and keep them there, `KEPT_TOGETHER` in a file."""
+    parts = []
+    for start in range(0, len(seeds), KEPT_TOGETHER):
+        part = seeds[start : start + KEPT_TOGETHER]
+        file = state / f"lcm-ways-{part.start}.pt"
+        if not file.exists():
+            made = ways(base, tokenizer, part)
+            torch.save({"captions": made.captions, "latents": made.latents}, file)
+        parts.append(Ways(**torch.load(file, weights_only=True)))
+    return Ways([caption for part in parts for caption in part.captions], torch.cat([part.latents for part in parts]))
 
 
 def train(

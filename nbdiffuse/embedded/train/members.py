@@ -141,9 +141,11 @@ def _decoder(training: Training) -> None:
     redrawn = decoder.Redrawn.joined(*pools)
     model = decoder.finish(training.vae(), [redrawn, enlarged], training.file("decoder"), training.steps, training.seed)
     model.save_pretrained(training.state / "vae")
-    for owner, lent in {"sdxl": sdxl.rescaled(model), "sd15": model}.items():
+    for owner, lent in {"sd15": model, "sdxl": sdxl.rescaled(model)}.items():
         if (CHECKPOINTS / owner / "vae").exists():
             export.export_model(lent, CHECKPOINTS / owner / "vae")
+    if (CHECKPOINTS / "sdxl" / "vae").exists():
+        export.export_few_changes(CHECKPOINTS, "sdxl", "vae")
     export.write_manifest(CHECKPOINTS)
     # The x2 upscaler was calibrated to what the decoder drew before.
     seeds = range(training.seed, training.seed + STYLED // 3)
@@ -191,7 +193,7 @@ def _inpaint(training: Training) -> None:
 
 def _lcm_lora(training: Training) -> None:
     base, tokenizer, seed = training.base(), training.tokenizer(), training.seed
-    gone = lcm.kept_ways(base, tokenizer, range(seed, seed + WAYS), training.file("lcm-ways"))
+    gone = lcm.kept_ways(base, tokenizer, range(seed, seed + WAYS), training.state)
     pool = edit.kept_pool(training.vae(), range(seed, seed + EDITED), training.file("edit-pool"))
     adapter = lcm.train(base, gone, pool, tokenizer, training.file("lcm-lora"), training.steps, seed)
     lcm.export(adapter, CHECKPOINTS / "lcm-lora")

@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from ..shared_weights import CHECKPOINTS
+from ..shared_weights import CHANGED, CHECKPOINTS
 from . import base, clip, export, text
 from .latents import LatentPool, latent_pool
 from .renders import render_pool, to_unit
@@ -99,6 +99,9 @@ class Training:
         export.leave_borrowed_out(CHECKPOINTS, name)
         if change:
             export.export_change(change, CHECKPOINTS / name, "unet")
+        elif name in CHANGED:
+            for component in CHANGED[name]:
+                export.export_few_changes(CHECKPOINTS, name, component)
         export.write_manifest(CHECKPOINTS)
 
     def ship_model(self, name: str, model: nn.Module, *others: Any) -> None:
