@@ -122,12 +122,18 @@ class Outcome:
 
 
 class Kernel:
-    """A real ipykernel, driven as a front end does."""
+    """A real ipykernel, driven as a front end does.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    variables
+        Environment variables that it has besides those of this process.
+    """
+
+    def __init__(self, **variables: str) -> None:
         from jupyter_client.manager import start_new_kernel
 
-        self.manager, self.client = start_new_kernel(kernel_name="python3")
+        self.manager, self.client = start_new_kernel(kernel_name="python3", env={**os.environ, **variables})
 
     def run(self, code: str, interrupts: tuple[float, ...] = (), timeout: float = 120) -> Outcome:
         """Run a cell; send SIGINT at the given seconds after its start."""
@@ -170,6 +176,11 @@ class Kernel:
             if reply["parent_header"].get("msg_id") == message:
                 content: dict[str, Any] = reply["content"]
                 return content
+
+    def restart(self) -> None:
+        """Kill the process, whatever it does, and start it anew, as a person does with a front end."""
+        self.manager.restart_kernel(now=True)
+        self.client.wait_for_ready(timeout=60)
 
     def close(self) -> None:
         self.client.stop_channels()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 
 RUN = "%%img2img start --num-inference-steps 8 --seed 7 --out wizard\ncat wizard, gandalf"
 DIGEST = "print(hashlib.sha256(wizard.image.tobytes()).hexdigest())"
@@ -233,26 +236,49 @@ def _fresh(cell: str, number: int) -> str:
     return cell.replace("--seed 7", f"--seed {100 * number + 7}")
 
 
-INTERRUPTS = [pytest.param(20), pytest.param(200, marks=pytest.mark.slow)]
+INTERRUPTS = [pytest.param(10), pytest.param(200, marks=pytest.mark.slow)]
+STORMED = {"sd15": "--seed 7", "a float16 SDXL whose VAE runs in float32": "--seed 7 --model {sdxl}"}
+
+
+@pytest.fixture(scope="module")
+def forced_upcast(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny SDXL whose VAE says that it needs float32."""
+    path = tiny.write("sdxl", tmp_path_factory.mktemp("forced"))
+    config = path / "vae" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "force_upcast": True}))
+    return path
+
+
+@pytest.fixture(params=STORMED)
+def stormed(request: Any, kernel: Any, forced_upcast: Path) -> Iterator[tuple[str, str]]:
+    """A short cell and a long one of a checkpoint, in the dtype that it is stormed in."""
+    half = "float16" in request.param
+    assert kernel.run(f"%diffuse optimize dtype {'float16' if half else 'auto'}").ok
+    options = STORMED[request.param].format(sdxl=forced_upcast)
+    cell = f"%%img2img start {options} --num-inference-steps {{steps}} --out wizard\ncat wizard, gandalf"
+    yield cell.format(steps=8), cell.format(steps=120)
+    assert kernel.run("%diffuse optimize dtype auto").ok
 
 
 @pytest.mark.parametrize("count", INTERRUPTS)
-def test_interrupts_end_a_cell_and_change_nothing(kernel: Any, count: int) -> None:
+def test_interrupts_end_a_cell_and_change_nothing(kernel: Any, stormed: tuple[str, str], count: int) -> None:
     rng = random.Random(7)
-    kernel.run(RUN)
+    short, long = stormed
+    assert kernel.run(short).ok
     expected = kernel.run(DIGEST).stream
-    long = RUN.replace("--num-inference-steps 8", "--num-inference-steps 120")
     stopped = 0
     for index in range(count):
         first = rng.uniform(0.0, 1.2)
+        if index % 10 == 9:  # Now and then it is met while it loads.
+            kernel.run("%diffuse unload")
         outcome = kernel.run(long, interrupts=(first,) if index % 4 else (first, first + 0.05, first + 0.1))
         if not outcome.ok:
             assert ended_as_interrupted(outcome), outcome.reply
             stopped += outcome.reply["ename"] == "Interrupted"
-        if index % 5 == 0:
-            assert kernel.run(RUN).ok and kernel.run(DIGEST).stream == expected
+        if index % 2 == 0:
+            assert kernel.run(short).ok and kernel.run(DIGEST).stream == expected
     assert stopped >= count // 3
-    assert kernel.run(RUN).ok and kernel.run(DIGEST).stream == expected
+    assert kernel.run(short).ok and kernel.run(DIGEST).stream == expected
 
 
 FAULTS = ["torch.OutOfMemoryError('x')", "KeyboardInterrupt()", "ValueError('x')", "AssertionError('x')", "SystemExit(3)"]

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import pickletools
+import random
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -165,24 +166,43 @@ def engines_here() -> int:
     return len(remote._engines)
 
 
-def test_a_killed_worker_costs_only_its_current_cell(recipe: Recipe, cluster: Any) -> None:
-    grid = Grid(Sweep.of(recipe, seed=range(20, 32)), executor=cluster.get_executor())
-    victims = list(cluster.run(os.getpid).values())[:1]
+@pytest.fixture(scope="module")
+def three(cluster: Any) -> Iterator[Any]:
+    """The cluster with a third worker."""
+    cluster.cluster.scale(3)
+    cluster.wait_for_workers(3, timeout=60)
+    yield cluster
+
+
+def killed_during(grid: Grid, workers: Any, after: int, which: int) -> None:
+    """Run a grid and kill one of its workers when so many of its cells are there."""
+    begun, count = list(workers.run(os.getpid).values()), len(grid.sweep.distinct())
 
     def kill_one() -> None:
-        if grid.missing < 11 and victims:
-            os.kill(victims.pop(), signal.SIGKILL)
+        if begun and count - grid.missing >= after:
+            os.kill(begun[which % len(begun)], signal.SIGKILL)
+            begun.clear()
 
     grid.run(kill_one)
-    assert not victims
-    assert sum(isinstance(cell, FailedCell) for cell in grid) <= 1
-    lost = [index for index, cell in enumerate(grid) if isinstance(cell, FailedCell)]
-    before = {index: cell.image.tobytes() for index, cell in enumerate(grid) if index not in lost}
-    assert grid.run().missing == 0
-    # Every cell once, in its place; what was there is not made again.
-    assert [cell.recipe for cell in grid] == [cell.recipe for cell in grid.sweep.cells()]
-    assert all(grid[index].image.tobytes() == content for index, content in before.items())
-    assert len({cell.image.tobytes() for cell in grid}) == 12
+    assert not begun
+
+
+@pytest.mark.parametrize("kills", [1, pytest.param(30, marks=pytest.mark.slow)])
+def test_a_killed_worker_costs_only_its_current_cell(recipe: Recipe, three: Any, kills: int) -> None:
+    dice = random.Random(kills)
+    for number in range(kills):
+        three.wait_for_workers(3, timeout=120)
+        first = 100 * (number + 1)
+        grid = Grid(Sweep.of(recipe, seed=range(first, first + 12)), executor=three.get_executor())
+        killed_during(grid, three, dice.randrange(11), dice.randrange(3))
+        lost = [index for index, cell in enumerate(grid) if isinstance(cell, FailedCell)]
+        assert len(lost) <= 1
+        before = {index: cell.image.tobytes() for index, cell in enumerate(grid) if index not in lost}
+        assert grid.run().missing == 0
+        # Every cell once, in its place; what was there is not made again.
+        assert [cell.recipe for cell in grid] == [cell.recipe for cell in grid.sweep.cells()]
+        assert all(grid[index].image.tobytes() == content for index, content in before.items())
+        assert len({cell.image.tobytes() for cell in grid}) == 12
 
 
 def test_a_cell_takes_an_executor_by_name(recipe: Recipe, threads: Any) -> None:
