@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,28 +36,40 @@ def shell() -> InteractiveShell:
     return made
 
 
-def tried(shell: InteractiveShell, line: str, body: str, command: str, folder: Any) -> None:
-    reached: list[str] = []
+@contextmanager
+def nothing_runs(folder: Any) -> Iterator[None]:
+    """What would run raises `Reached` instead, in a folder of its own."""
 
     def refuse(*given: Any, **named: Any) -> Any:
-        reached.append("a run")
         raise Reached("Not here.")
 
-    trip = shell.user_ns["secret"] = Tripwire()
     with pytest.MonkeyPatch.context() as patch, capture_output():
         patch.chdir(folder)
         patch.setenv("NBDIFFUSE_CACHE", str(folder))
         for name in ("submit", "submit_batch", "depth_map"):
             patch.setattr(Session, name, refuse)
-        for magic in CELL_MAGICS:
-            try:
-                shell.run_cell_magic(magic, line, body)
-            except NbdiffuseError as error:
-                assert "\n" not in str(error), (magic, line)
+        yield
+
+
+def answers(shell: InteractiveShell, line: str, body: str, command: str) -> Iterator[tuple[str, NbdiffuseError | None]]:
+    """Give a line to every magic, in turn, and yield the magic and the error that it answered with."""
+    every: list[tuple[str, Callable[[], Any]]] = [
+        (magic, partial(shell.run_cell_magic, magic, line, body)) for magic in CELL_MAGICS
+    ]
+    for magic, enter in [*every, ("diffuse", partial(shell.run_line_magic, "diffuse", f"{command} {line}"))]:
+        answer = None
         try:
-            shell.run_line_magic("diffuse", f"{command} {line}")
+            enter()
         except NbdiffuseError as error:
-            assert str(error)
+            answer = error
+        yield magic, answer
+
+
+def tried(shell: InteractiveShell, line: str, body: str, command: str, folder: Any) -> None:
+    trip = shell.user_ns["secret"] = Tripwire()
+    with nothing_runs(folder):
+        for magic, error in answers(shell, line, body, command):
+            assert error is None or (str(error) and (magic == "diffuse" or "\n" not in str(error))), (magic, line)
     assert trip.noted == [] or "=secret" in line or "secret" in line.split(), line
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from nbdiffuse.cells.flags import fields_of, flag
 from nbdiffuse.cells.options import completions, help_text, parse_cell
-from nbdiffuse.errors import NbdiffuseError, ParameterError
+from nbdiffuse.errors import NbdiffuseError, ParameterError, RunError
+from nbdiffuse.families import arguments
+from nbdiffuse.families.diffusers_classes import MAPPINGS, auto_pipelines, call_defaults
 from nbdiffuse.recipes.recipe import PARAMS
 
 pytestmark = pytest.mark.quick
@@ -116,3 +119,29 @@ def test_several_values_make_axes_in_the_order_typed() -> None:
 
 def test_a_brace_without_alternatives_is_text() -> None:
     assert parse_cell("img2img", "a.png", "a {cat} costs $5").values["prompt"] == "a {cat} costs $5"
+
+
+def test_what_a_cell_does_with_its_result_is_not_looked_for_among_diffusers_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Reading the source of every pipeline takes seconds, and most cells have an `--out`.
+    asked: list[str] = []
+    monkeypatch.setattr(arguments, "_from_signatures", asked.append)
+    parse_cell("img2img", "start --out x --save y.png --panel --yes -n 3 --measure ssim --seed 1,2", "a cat", {"start": 1})
+    assert asked == []
+
+
+def test_an_argument_is_found_in_the_calls_that_name_it_and_in_no_other() -> None:
+    every: dict[str, Any] = {}
+    for pipeline in dict.fromkeys(name for task in MAPPINGS for name in auto_pipelines(task).values()):
+        try:
+            every = {**{name: default for name, default in call_defaults(pipeline).items() if usable(default)}, **every}
+        except RunError:
+            continue
+    wanted = {name for name in every if not name.startswith("_") and name not in arguments.NOT_ARGUMENTS}
+    assert {name for name in wanted if arguments.argument(name) is None} == set() and len(wanted) > 20
+    assert arguments.argument("strengh") is None and arguments.argument("return_dict") is None
+    for name in wanted - set(arguments.ARGUMENTS):
+        assert arguments.argument(name).kind is type(every[name]), name  # type: ignore[union-attr]
+
+
+def usable(default: Any) -> bool:
+    return isinstance(default, (bool, int, float, str))

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from ..errors import ParameterError, nearest
 from ..families.aliases import advice, field_meant
 from ..families.parameters import Param
+from ..images.metrics import METRICS
 from ..recipes.fields import OF_PARTS, SINGLE, first_name, names_of, numbered
 from ..recipes.recipe import PARAMS, shown_name
 from ..recipes.taken_fields import fields_for
@@ -20,6 +21,16 @@ NOT_OPTIONS = ("prompt", "image")
 
 JOINED = {"measure": ","}
 """Options that may be given more than once, and what stands between their values then."""
+
+CELL_OPTIONS = {
+    "out": "variable that receives the result",
+    "save": "file that receives it (.png, .jpg, .webp), recipe inside; a folder for a grid",
+    "executor": "variable that holds a concurrent.futures.Executor, which runs a grid's cells",
+    "yes": "run a grid of more than 1000 cells",
+    "measure": f"metrics that are shown beside a grid's pictures: {', '.join(METRICS)}",
+    "panel": "move the panel to these values, or open one",
+}
+"""What a cell takes besides the fields of a recipe."""
 
 LOOP_OPTIONS = {
     "passes": "how often the picture is redrawn; 4",
@@ -129,7 +140,7 @@ def parser_of(task: str, words: Sequence[str] = ()) -> Parser:
     parser.set_defaults(fields={})
     known = fields_of(task)
     named = [word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")]
-    unwanted = {*NOT_OPTIONS, *(() if task == "img2img" else PARAMS)}
+    unwanted = {*NOT_OPTIONS, *CELL_OPTIONS, *(() if task == "img2img" else PARAMS)}
     others = {name: PARAMS[name] for name in named if name not in known and name not in unwanted and name in PARAMS}
     for name, param in {**known, **others}.items():
         names = [flag(name)] + ([flag(name).replace("-", "_").replace("__", "--", 1)] if "_" in name else [])

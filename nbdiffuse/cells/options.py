@@ -17,7 +17,7 @@ from ..recipes.lora import JOINT
 from ..recipes.preset import SCHEDULERS
 from ..recipes.presets import EDIT, PRESETS, model_names, preset_of
 from ..sweeps.axes import alternatives, values_of
-from .flags import Parser, fields_of, flag, named_option, parser_of, unknown_option, words_of
+from .flags import CELL_OPTIONS, Parser, fields_of, flag, named_option, parser_of, unknown_option, words_of
 from .variables import named_value, pictures_typed, template_notice, values_typed
 
 INTROS = {
@@ -26,15 +26,6 @@ INTROS = {
     "edit": ("Change what an instruction says in a picture, and keep the rest.", "the instruction"),
 }
 """What each magic does, and what its cell holds."""
-CELL_OPTIONS = {
-    "out": "variable that receives the result",
-    "save": "file that receives it (.png, .jpg, .webp), recipe inside; a folder for a grid",
-    "executor": "variable that holds a concurrent.futures.Executor, which runs a grid's cells",
-    "yes": "run a grid of more than 1000 cells",
-    "measure": f"metrics that are shown beside a grid's pictures: {', '.join(METRICS)}",
-    "panel": "move the panel to these values, or open one",
-}
-"""What a cell takes besides the fields of a recipe."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from ..recipes import listing
 from ..recipes.preset import SCHEDULERS, Preset
 from ..recipes.presets import PRESETS
 from ..recipes.recipe import PARAMS
-from .flags import fields_of, flag
-from .options import CELL_OPTIONS
+from .flags import CELL_OPTIONS, fields_of, flag
 
 _MODELS = (
     "Model",

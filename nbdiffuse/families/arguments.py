@@ -7,7 +7,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from .diffusers_classes import MAPPINGS, auto_pipelines, call_defaults
+from .diffusers_classes import MAPPINGS, UNKNOWN, auto_pipelines, call_defaults, may_take
 from .parameters import Param
 
 ARGUMENTS: Mapping[str, Param] = MappingProxyType(
@@ -44,25 +44,22 @@ def argument(name: str) -> Param | None:
     name
         diffusers' own, such as "true_cfg_scale".
     """
-    return ARGUMENTS.get(name) or _from_signatures().get(name)
+    return ARGUMENTS.get(name) or _from_signatures(name)
 
 
 @cache
-def _from_signatures() -> Mapping[str, Param]:
-    """Collect the numbers, texts and switches that some call takes; looked at only for a name that nothing else knows."""
-    found: dict[str, Param] = {}
+def _from_signatures(name: str) -> Param | None:
+    """Find a number, text or switch that some call takes; asked only for a name that nothing else knows."""
+    if name in NOT_ARGUMENTS or name.startswith("_"):
+        return None
     for pipeline in dict.fromkeys(name for task in MAPPINGS for name in auto_pipelines(task).values()):
         try:
-            defaults = call_defaults(pipeline)
+            default = call_defaults(pipeline).get(name, UNKNOWN) if may_take(pipeline, name) else UNKNOWN
         except Exception:  # its library is not installed
             continue
-        for name, default in defaults.items():
-            param = _param(name, default)
-            if param is not None and not name.startswith("_"):
-                found.setdefault(name, param)
-    for name in NOT_ARGUMENTS:
-        found.pop(name, None)
-    return MappingProxyType(found)
+        if (param := _param(name, default)) is not None:
+            return param
+    return None
 
 
 NOT_ARGUMENTS = frozenset({"output_type", "return_dict", "num_images_per_prompt", "max_area"})

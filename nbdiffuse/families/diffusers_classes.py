@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -93,6 +94,31 @@ def call_defaults(pipeline: str) -> Mapping[str, Any]:
     return MappingProxyType(_signature(_method(pipeline, "__call__")))
 
 
+def may_take(pipeline: str, argument: str) -> bool:
+    """Tell whether a pipeline's call can take an argument, by its source's text alone: parsing it takes much longer.
+
+    Parameters
+    ----------
+    pipeline
+        diffusers' class name.
+    argument
+        A name.
+
+    Returns
+    -------
+    bool
+        False where it surely takes none of that name.
+
+    Raises
+    ------
+    RunError
+        The installed diffusers has no such pipeline.
+    """
+    words = _words(_file(pipeline))
+    # One without a call of its own has that of its base, which may stand in another file.
+    return argument in words or "__call__" not in words
+
+
 @cache
 def makes_video(pipeline: str) -> bool:
     """Tell whether a pipeline of the installed diffusers makes or takes frames of a video."""
@@ -156,15 +182,25 @@ def _entries(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
 
 
 @cache
-def _class(name: str) -> ast.ClassDef:
+def _file(name: str) -> Path:
+    """Return the file that has the source of a pipeline class."""
     folder = _folders().get(name)
     files = sorted(folder.glob("*.py")) if folder and folder.is_dir() else [folder.with_suffix(".py")] if folder else []
     for file in files:
         if file.is_file() and f"class {name}(" in file.read_text("utf-8"):
-            for node in _parsed(file).body:
-                if isinstance(node, ast.ClassDef) and node.name == name:
-                    return node
+            return file
     raise RunError(f"The installed diffusers has no pipeline called {name}. Update it: `pip install -U diffusers`.")
+
+
+@cache
+def _words(file: Path) -> frozenset[str]:
+    """Return the names that begin a line as an argument does, and those of the functions."""
+    return frozenset(re.findall(r"^[ \t]+(?:def )?(\w+)[ \t]*[:=,(]", file.read_text("utf-8"), re.MULTILINE))
+
+
+@cache
+def _class(name: str) -> ast.ClassDef:
+    return next(node for node in _parsed(_file(name)).body if isinstance(node, ast.ClassDef) and node.name == name)
 
 
 def _method(pipeline: str, name: str) -> ast.FunctionDef:
