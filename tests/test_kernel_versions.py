@@ -50,13 +50,15 @@ BUSY = {
 
 
 @pytest.fixture(scope="module")
-def versions(request: pytest.FixtureRequest) -> Callable[[str], str]:
-    """Return where a version of ipykernel lies, got by pip when it is first asked for."""
+def versions(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Return where a version of ipykernel lies, got by pip when it is first asked for and kept where pytest keeps anything."""
+    cache = getattr(request.config, "cache", None)
 
     def get(version: str) -> str:
         if version == "installed":
             return ""
-        folder = Path(request.config.cache.mkdir(f"ipykernel-{version}"))  # type: ignore[union-attr]
+        name = f"ipykernel-{version}"
+        folder = Path(cache.mkdir(name)) if cache else tmp_path_factory.getbasetemp() / name
         if not (folder / "ipykernel").exists():
             command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder)]
             if subprocess.run([*command, f"ipykernel=={version}", "nest-asyncio"], capture_output=True).returncode:
