@@ -26,7 +26,7 @@ ROOMS = {
     "scheduler_classes schedulers model_calls contents single_file description published well_known recognition",
     "recipes": "link call_arguments parts lora fields recipe_json values_by_name recipe chain format_1 weights_source "
     "controlnets preset presets listing other_family defaults steps "
-    "portable sizes notices summary prompt_loras taken_fields controlnet_rules mask_rules resolve",
+    "portable sizes notices summary prompt_loras references taken_fields controlnet_rules mask_rules resolve",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "models resources infotext a1111_masks a1111 imported flat png_text exif xmp stealth texts fingerprints "
     "provenance image_files comfy_graph comfy_pass comfyui fooocus invokeai tools",

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import tiny_families
 import torch
-import transformers
 from PIL import Image
 
 import nbdiffuse
@@ -28,12 +27,8 @@ INSTRUCTION = "put it in the snow"
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    flux = tiny_families._flux(guidance=True)
-    directory = tmp_path_factory.mktemp("kontext") / "kontext"
-    diffusers.FluxKontextPipeline(**flux.components).save_pretrained(directory)
-    return directory
+def checkpoint(family_checkpoints: Path) -> Path:
+    return tiny_families.write("flux-kontext", family_checkpoints)
 
 
 @pytest.fixture(scope="module")
@@ -120,42 +115,8 @@ def test_a_cell_edits_with_it(recipe: Recipe, checkpoint: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def klein(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    transformer = diffusers.Flux2Transformer2DModel(
-        patch_size=1,
-        in_channels=16,
-        num_layers=1,
-        num_single_layers=1,
-        attention_head_dim=16,
-        num_attention_heads=2,
-        joint_attention_dim=48,
-        timestep_guidance_channels=32,
-        axes_dims_rope=(4, 4, 4, 4),
-        guidance_embeds=False,
-    )
-    vae = diffusers.AutoencoderKLFlux2(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(8, 8, 8, 8),
-        layers_per_block=1,
-        latent_channels=4,
-        norm_num_groups=4,
-        sample_size=64,
-    )
-    # Klein reads the hidden states behind layers 9, 18 and 27.
-    config = tiny_families._qwen3().config
-    config.num_hidden_layers, config.layer_types = 28, ["full_attention"] * 28
-    pipeline = diffusers.Flux2KleinPipeline(
-        scheduler=tiny_families._flow(),
-        vae=vae.eval(),
-        text_encoder=transformers.Qwen3ForCausalLM(config).eval(),
-        tokenizer=tiny_families._qwen_tokenizer(),
-        transformer=transformer.eval(),
-    )
-    directory = tmp_path_factory.mktemp("klein") / "klein"
-    pipeline.save_pretrained(directory)
-    return directory
+def klein(family_checkpoints: Path) -> Path:
+    return tiny_families.write("flux2-klein", family_checkpoints)
 
 
 @pytest.mark.parametrize("call", [{}, {"guidance_scale": 1.0}], ids=str)

@@ -273,16 +273,20 @@ MAKERS: dict[str, Callable[[], Any]] = {
 
 
 def write(name: str, directory: Path) -> Path:
-    """Make one of `MAKERS`, seeded, and save it under a directory, unless it is there already."""
+    """Make one of `MAKERS`, or of `tiny_flows`, seeded, and save it under a directory, unless it is there already."""
+    import tiny_flows
+
     target = directory / name
     if not (target / "model_index.json").is_file():
         torch.manual_seed(0)
-        MAKERS[name]().save_pretrained(target)
+        {**MAKERS, **tiny_flows.MAKERS}[name]().save_pretrained(target)
     return target
 
 
 def version() -> str:
     """Return what changes when the checkpoints do: this file, and the libraries that write them."""
-    told = Path(__file__).read_bytes() + Path(tiny.__file__).read_bytes()
+    import tiny_flows
+
+    told = b"".join(Path(str(module)).read_bytes() for module in (__file__, tiny.__file__, tiny_flows.__file__))
     libraries = f"{torch.__version__} {diffusers.__version__} {transformers.__version__}"
     return hashlib.sha256(told + libraries.encode()).hexdigest()[:12]

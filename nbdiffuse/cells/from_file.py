@@ -19,18 +19,26 @@ from ..metadata.provenance import Provenance
 from ..prompts import dialects
 from ..recipes import prompt_loras
 from ..recipes.chain import Chain
-from ..recipes.fields import names_of
+from ..recipes.fields import first_name, names_of
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
 from ..recipes.taken_fields import ALWAYS
 from .write import cell_text, chain_text
 
 OURS = "nbdiffuse"
-WORDS = {name: "initial_image" if name == "image" else name for name, param in PARAMS.items() if param.kind is Picture}
-"""Name of a variable for each picture that a cell starts from."""
 _MISSING = Picture("sha256:" + 64 * "0")
 """Stands for an initial picture that another tool used and does not hand over."""
 _OTHER_NOISE = "The seed is carried over, but other tools draw other noise from it: expect a relative of the picture, not itself."
+
+
+def variable_for(field: str) -> str:
+    """Return the name of a variable for a picture of a cell, such as "control_image_2" for "controlnets.2.image"."""
+    name = first_name(field)
+    return "initial_image" if name == "image" else name + (f"_{field.split('.')[1]}" if name != field else "")
+
+
+WORDS = {name: variable_for(name) for name, param in PARAMS.items() if param.kind is Picture}
+"""Name of a variable for each picture that a cell starts from; further ones of a kind are named by `variable_for`."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class ParsedFile:
         if self.starts_from_picture and steps[0].image is None:
             steps[0] = steps[0].replace(image=_MISSING)
         steps = [step.replace(mask_image=_MISSING) if _lacks_mask(step) else step for step in steps]
-        named = [{name: words[name] for name in step.pictures} for step in steps]
+        named = [{name: words.get(name, variable_for(name)) for name in step.pictures} for step in steps]
         return chain_text(Chain(tuple(steps)), named) if self.earlier else cell_text(steps[0], named[0])
 
     def noting(self, *lines: str) -> ParsedFile:

@@ -12,7 +12,7 @@ from ..files.paths import here
 from ..images.metrics import METRICS
 from ..metadata import a1111
 from ..recipes import prompt_loras
-from ..recipes.fields import first_name, names_of
+from ..recipes.fields import first_name, names_of, numbered
 from ..recipes.lora import JOINT
 from ..recipes.preset import SCHEDULERS
 from ..recipes.presets import EDIT, PRESETS, model_names, preset_of
@@ -82,8 +82,8 @@ def parse_cell(
     task
         "img2img", "txt2img" or "edit".
     line
-        The rest of the magic's line: for img2img and edit one or several pictures, then
-        options, each with one value or several (see `axes.values_of`), or with
+        The rest of the magic's line: for img2img one or several pictures, for edit one and those
+        that it looks at, then options, each with one value or several (see `axes.values_of`), or with
         `=name` for the value of a variable (see `variables.values_typed`).
     body
         The prompt, with `{a|b}` for alternatives; a line that begins "Negative prompt:" starts the negative
@@ -134,7 +134,11 @@ def parse_cell(
         raise ParameterError("`prompt` must be the body of the cell, got nothing. Write it on the line below the magic.")
     if known.out is not None and not known.out.isidentifier():
         raise ParameterError(breaks_rule("--out", "the name of a variable", known.out, "For a file, use --save."))
-    several = {**_picture_words(task, rest, variables, magic, parser), **several}
+    pictures = _picture_words(task, rest, variables, magic, parser)
+    twice = next((name for name in pictures if name in known.fields), None)
+    if twice is not None:
+        raise ParameterError(f"`{flag(first_name(twice))}` must be left out where several pictures stand after {magic}.")
+    several = {**pictures, **several}
     single = {name: values[0] for name, values in several.items() if len(values) == 1}
     axes = {name: values for name, values in several.items() if len(values) > 1}
     for option in ("executor", "measure"):
@@ -204,7 +208,16 @@ def _picture_words(
         raise ParameterError(
             f"`image` must stand after {magic}, got none. Write a picture after {magic}: a file, or the name of a variable."
         )
+    if task == "edit" and len(words) > 1:
+        return _edited_and_references(words, variables)
     return {"image": pictures}
+
+
+def _edited_and_references(words: list[str], variables: Mapping[str, Any] | None) -> dict[str, tuple[Any, ...]]:
+    """Return the picture that is edited and those that it looks at, one for each word; a list in a variable makes a grid."""
+    names = ["image", *(numbered("image_reference", number) for number in range(1, len(words)))]
+    given = {name: pictures_typed([word], variables) for name, word in zip(names, words, strict=True)}
+    return {name: pictures for name, pictures in given.items() if pictures}
 
 
 def help_text(task: str) -> str:
@@ -214,6 +227,8 @@ def help_text(task: str) -> str:
     lines = [intro, "", f"    %%{task}{picture} [options]", f"    {said}", "    Negative prompt: what to keep away from", ""]
     if picture:
         lines += ["PICTURE is a file, or the name of a variable that holds a picture or a result.", ""]
+        if task == "edit":
+            lines[-1:] = ["Further ones are looked at, where the model takes several: `%%edit room.png sofa.png`.", ""]
     example = "--image-guidance-scale 1,1.5,2" if task == "edit" else "--strength 0.4,0.6,0.8"
     lines += [f"Several values make a grid: {example}  --guidance-scale 1:10:3  --seed 1..4"]
     lines += [f"The value of a variable, or the values of a list: {example.split()[0]} =name", ""]

@@ -17,7 +17,7 @@ from ..errors import NbdiffuseError, ParameterError
 from ..images.picture import Picture
 from ..prompts.alternatives import escaped
 from ..recipes.chain import Chain
-from ..recipes.fields import first_name
+from ..recipes.fields import first_name, numbered
 from ..recipes.preset import TASKS
 from ..recipes.presets import EDIT, preset_of
 from ..recipes.recipe import PARAMS, Recipe
@@ -82,11 +82,16 @@ def chain_text(chain: Chain, words: Sequence[Mapping[str, str]], expressions: Se
 
 
 def _magic(recipe: Recipe, words: Mapping[str, str], negative_in_body: bool) -> str:
-    start = [shlex.quote(words["image"])] if "image" in words else []
     task = _task(recipe)
+    pictures = ["image", *_references(recipe)] if task == "edit" else ["image"]
+    start = [shlex.quote(words[name]) for name in pictures if name in words]
     model = [] if recipe.model == (EDIT if task == "edit" else Recipe().model) else [_option("model", recipe.model)]
-    options, body = _options_and_body(recipe, words, negative_in_body)
+    options, body = _options_and_body(recipe, words, negative_in_body, pictures)
     return " ".join([f"%%{task}", *start, *model, *options]) + "\n" + body
+
+
+def _references(recipe: Recipe) -> list[str]:
+    return [numbered("image_reference", number) for number in range(1, len(recipe.references) + 1)]
 
 
 def _task(recipe: Recipe) -> str:
@@ -104,13 +109,15 @@ def _chain_magic(chain: Chain, words: Sequence[Mapping[str, str]], negative_in_b
     return "\n".join(lines)
 
 
-def _options_and_body(recipe: Recipe, words: Mapping[str, str], negative_in_body: bool) -> tuple[list[str], str]:
-    """Write everything but the initial picture and the model."""
+def _options_and_body(
+    recipe: Recipe, words: Mapping[str, str], negative_in_body: bool, pictures: Sequence[str] = ("image",)
+) -> tuple[list[str], str]:
+    """Write everything but the model and the pictures that stand right after the magic."""
     options: list[str] = []
     body = escaped(recipe.prompt)
     for name, held in recipe.values().items():
         value = words.get(name, held)
-        if name in ("prompt", "image", "model"):
+        if name in ("prompt", "model", *pictures):
             continue
         if name == "negative_prompt" and negative_in_body and value:
             body += f"\nNegative prompt: {escaped(value)}"

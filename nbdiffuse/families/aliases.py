@@ -13,6 +13,7 @@ _NAMES = {
     "negatives anti_prompt undesired_content",
     "image": "init_image init_img initial_image init input_image input img img2img_image source_image src_image picture pic "
     "image_path start_image base_image reference_image I",
+    "image_reference": "reference references ref_image ref_images image_ref image_refs reference_images image_references",
     "model": "preset",
     "strength": "denoise denoising denoising_strength denoise_strength noise_strength img2img_strength redraw_strength "
     "prompt_strength init_strength skip_strength f",

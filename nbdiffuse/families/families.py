@@ -12,6 +12,8 @@ _REFINER_ONLY = frozenset({"aesthetic_score", "negative_aesthetic_score"})
 _WEIGHTING = frozenset({"weighting"})
 _T5_LENGTH = MappingProxyType({"max_sequence_length": 512})
 """T5 is not asked for more than its tokenizer's own length."""
+MOST_REFERENCES = 16
+"""A guard: each picture is another row of patches that the transformer attends to."""
 _HEIGHT_WIDTH = MappingProxyType({"height": "height", "width": "width"})
 """Without them every picture becomes a square of the checkpoint's own size."""
 
@@ -143,8 +145,12 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 title="Flux 2 Klein",
                 modes=("txt2img", "edit"),
                 steps="all",
+                references={"edit": MOST_REFERENCES},
                 # Its latents are patches that its VAE's batch norm has scaled; its pipeline takes pictures alone.
                 takes_latents=False,
+                packed=True,
+                least_side=64,
+                most_ratio=8,
                 limits=_T5_LENGTH,
             ),
             Family(

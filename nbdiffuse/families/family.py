@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +28,7 @@ WHOLE_RUN = {"control_guidance_start": 0.0, "control_guidance_end": 1.0}
 ONLY_WITH_PICTURE = frozenset(
     {
         "image",
+        "image_reference",
         "strength",
         "image_guidance_scale",
         "resize_mode",
@@ -75,6 +77,10 @@ class Family:
         Rows of one model call with guidance: 2 for one with the prompt and one without.
     square
         Whether its img2img pipeline runs squares alone.
+    references
+        How many pictures beside the initial one a mode takes at most; none for a mode that is not named.
+    least_side, most_ratio
+        What each picture that it edits or looks at has: sides in pixels, and the longer one over the shorter.
     scale
         Sides of the result over sides of the initial picture.
     takes_latents
@@ -82,7 +88,7 @@ class Family:
     gives_latents
         Whether a pipeline that takes latents of the same VAE goes on from those of its results; as `takes_latents` when None.
     packed
-        Whether a step's latents are a row of 2x2 patches, which the pipeline's `_unpack_latents` lays out.
+        Whether a step's latents are a row of 2x2 patches, see `pipelines.packed_latents`.
     strength_is_start
         Whether its pipelines use `strength` in `get_timesteps` alone, so that the same number of steps is the same picture.
     scheduler
@@ -117,6 +123,9 @@ class Family:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     guidance_rows: int = 2
     square: bool = False
+    references: Mapping[str, int] = field(default_factory=dict)
+    least_side: int = 1
+    most_ratio: float = math.inf
     scale: int = 1
     takes_latents: bool = True
     gives_latents: bool | None = None

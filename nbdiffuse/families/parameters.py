@@ -43,6 +43,8 @@ class Param:
         What may stand in the place of a picture, such as "auto" for one that is estimated.
     checked
         Gets the field's name and a text that has a form of its own; returns it as it is kept, or raises `ParameterError`.
+    own_size
+        Whether a picture is handed on in its own size, and not brought to the run's.
     bars
         Whether a text may have commas, so that several stand between bars.
     """
@@ -61,6 +63,7 @@ class Param:
     mask: bool = False
     word: str | None = None
     checked: Callable[[str, str], str] | None = None
+    own_size: bool = False
     bars: bool = False
 
     @property
@@ -102,11 +105,12 @@ class Param:
         return checked(name, value) if self.mask else value
 
     def _check_picture(self, name: str, value: Any) -> Picture | Latents:
-        if not self.mask:
-            return value if isinstance(value, (Picture, Latents)) else Picture.of(value)
+        if isinstance(value, Latents) and not (self.mask or self.own_size):
+            return value
         if isinstance(value, Latents):
             raise ParameterError(f"`{name}` must be a picture, got latents. Give the decoded picture: `result.image`.")
-        return as_mask(Picture.of(value))
+        picture = value if isinstance(value, Picture) else Picture.of(value)
+        return as_mask(picture) if self.mask else picture
 
     def _check_text(self, name: str, value: Any) -> str:
         if not isinstance(value, str):

@@ -17,6 +17,11 @@ def rows() -> list[tuple[str, ...]]:
     return [_row(family) for family in FAMILIES.values()]
 
 
+def _references(family: Family) -> str:
+    """Say how many further pictures each mode looks at."""
+    return ", ".join(f"up to {most} image_reference ({mode})" for mode, most in family.references.items())
+
+
 def _row(family: Family) -> tuple[str, ...]:
     mode = "img2img" if "img2img" in family.pipelines else list(family.pipelines)[-1]
     defaults = family.defaults(mode)
@@ -31,5 +36,5 @@ def _row(family: Family) -> tuple[str, ...]:
         _STEPS[family.steps] + strength,
         f"multiples of {family.size_multiple}" if family.scale == 1 else f"x{family.scale}",
         ", ".join(scales),
-        ", ".join([*further, *filter(None, [negative])]),
+        ", ".join([*further, *filter(None, [_references(family), negative])]),
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from IPython.display import DisplayHandle, display
 
-from ..cells.from_file import WORDS, ParsedFile, read, visible
+from ..cells.from_file import WORDS, ParsedFile, read, variable_for, visible
 from ..errors import Interrupted, ParameterError, breaks_rule, did_you_mean
 from ..files.paths import here, path_of
 from ..images.picture import Picture
@@ -62,7 +62,7 @@ def read_file(shell: Any, file: str) -> ParsedFile:
     words, lines = dict(WORDS), []
     reading = dataclasses.replace(reading, recipe=stretched(with_pictures(reading.recipe, picture_index)))
     for field, picture in reading.recipe.pictures.items():
-        words[field] = _free(WORDS[field], shell.user_ns, picture)
+        words[field] = _free(variable_for(field), shell.user_ns, picture)
         if isinstance(picture, Picture) and picture.at_hand:
             shell.user_ns[words[field]] = picture
             lines.append(f"`{words[field]}` is the picture that the recipe names.")

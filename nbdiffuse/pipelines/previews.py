@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderKLQwenImage, VQModel
+from diffusers import AutoencoderKL, AutoencoderKLFlux2, AutoencoderKLQwenImage, VQModel
 from torch import Tensor
 
 from ..devices.failures import is_out_of_memory
@@ -21,7 +21,7 @@ def latent_rgb(vae: Any, images: Tensor) -> Tensor:
     Parameters
     ----------
     vae
-        An `AutoencoderKL`, an `AutoencoderKLQwenImage` or a `VQModel`.
+        An `AutoencoderKL`, an `AutoencoderKLFlux2`, an `AutoencoderKLQwenImage` or a `VQModel`.
     images
         In [-1, 1], shape (n, 3, side, side), on the CPU; encoded where and as the VAE computes.
 
@@ -49,7 +49,7 @@ def measured(vae: Any) -> Tensor | None:
     See `latent_rgb`; None for a VAE of another kind, one that gives no numbers, or where
     memory is short: a run goes on without previews.
     """
-    if not isinstance(vae, (AutoencoderKL, AutoencoderKLQwenImage, VQModel)):
+    if not isinstance(vae, (AutoencoderKL, AutoencoderKLFlux2, AutoencoderKLQwenImage, VQModel)):
         return None
     colors = torch.rand(1, 3, FIELDS, FIELDS, generator=torch.Generator().manual_seed(0))
     fields = torch.nn.functional.interpolate(colors * 2 - 1, (SIDE, SIDE), mode="nearest")
@@ -69,7 +69,7 @@ def measured(vae: Any) -> Tensor | None:
 
 
 def _encoded(vae: Any, images: Tensor) -> Tensor:
-    """Return latents as the denoiser sees them: shifted and scaled means, or a MoVQ's latents as they are."""
+    """Return latents as the denoiser sees them: shifted and scaled means; a MoVQ's and Flux 2's as they are."""
     hook = getattr(vae, "_hf_hook", None)
     device = hook.execution_device if hook is not None else vae.device
     images = images.to(device, vae.dtype)
@@ -84,5 +84,5 @@ def _encoded(vae: Any, images: Tensor) -> Tensor:
         latents: Tensor = encoded.latents
     else:
         shift = vae.config.get("shift_factor") or 0.0
-        latents = (encoded.latent_dist.mean - shift) * vae.config["scaling_factor"]
+        latents = (encoded.latent_dist.mean - shift) * (vae.config.get("scaling_factor") or 1.0)
     return latents.to("cpu", torch.float32)

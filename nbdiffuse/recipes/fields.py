@@ -16,9 +16,11 @@ from ..errors import ParameterError, did_you_mean
 from ..families.arguments import ARGUMENTS, argument
 from ..families.parameters import Param
 from .lora import Lora
-from .parts import ControlNet, Mask, Part, declarations
+from .parts import ControlNet, Mask, Part, Reference, declarations
 
-PARTS: Mapping[str, type[Part]] = MappingProxyType({"mask": Mask, "controlnets": ControlNet, "loras": Lora})
+PARTS: Mapping[str, type[Part]] = MappingProxyType(
+    {"mask": Mask, "references": Reference, "controlnets": ControlNet, "loras": Lora}
+)
 """The kinds of part, by the recipe's field that holds them."""
 SINGLE = frozenset({"mask"})
 """Of these a recipe has one or none; of the others any number."""

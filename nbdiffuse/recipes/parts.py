@@ -1,4 +1,4 @@
-"""Parts of a recipe: ControlNets and the mask, each a frozen value of its own; LoRA are in `lora`.
+"""Parts of a recipe: ControlNets, reference pictures and the mask, each a frozen value of its own; LoRA are in `lora`.
 
 A further kind of part is one class here and one field of `recipe.Recipe`; its options, controls,
 JSON and sweep axes follow from the declarations.
@@ -137,6 +137,34 @@ class ControlNet(Part):
     end: float | None = declared_in_part(
         "control_guidance_end", Param(float, "when the ControlNet ends: 0 first step, 1 last", 0, 1, 0.05)
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference(Part):
+    """A further picture that an edit looks at, such as a sofa that is put into the room of the initial picture.
+
+    Parameters
+    ----------
+    image
+        Any mode and size; handed on in its own size.
+
+    Raises
+    ------
+    ParameterError
+        A value breaks its rule.
+    """
+
+    TITLE: ClassVar[str] = "reference"
+
+    image: Any = declared_in_part(
+        "image_reference",
+        Param(Picture, "further picture that an edit looks at; may be given several times", own_size=True),
+    )
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """Return a reference: as it is, from a mapping of its fields, or from a picture."""
+        return super().of(value) if isinstance(value, (cls, Mapping)) else cls(image=value)
 
 
 SHAPING = ("mask_invert", "mask_grow", "mask_blur")

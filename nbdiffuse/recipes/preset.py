@@ -109,6 +109,16 @@ class Preset:
         return self._family.square
 
     @property
+    def references(self) -> Mapping[str, int]:
+        """How many pictures beside the initial one its modes take at most, see `Family`."""
+        return self._family.references
+
+    @property
+    def picture_shape(self) -> tuple[int, float]:
+        """Least side in pixels, and greatest ratio of the sides, of each picture that it edits or looks at."""
+        return self._family.least_side, self._family.most_ratio
+
+    @property
     def limits(self) -> Mapping[str, float]:
         """Greatest values of arguments that its calls take, see `Family`."""
         return self._family.limits

@@ -23,7 +23,7 @@ from .call_arguments import Arguments
 from .fields import OF_PARTS, PARTS, SINGLE, Place, place_of
 from .link import Link
 from .lora import Lora
-from .parts import ControlNet, Mask
+from .parts import ControlNet, Mask, Reference
 from .recipe_json import each_once, with_pictures
 from .values_by_name import assign, listed, of_part, order, parts_of, places, value_of
 
@@ -82,8 +82,8 @@ class Recipe(Link):
         left out, pictures that the checker flags come out black, and no picture of them is kept.
     mask
         A `Mask`: inpainting; None for none.
-    controlnets, loras
-        Any number of `ControlNet` and `Lora`.
+    references, controlnets, loras
+        Any number of `Reference` (or pictures), `ControlNet` and `Lora`.
     arguments
         Further arguments of the family's call by diffusers' name, such as
         `{"aesthetic_score": 6.5}`; which there are says `families.arguments`.
@@ -122,6 +122,7 @@ class Recipe(Link):
         None, Param(str, "none runs without the safety checker that the checkpoint brings", choices=("none",))
     )
     mask: Mask | None = None
+    references: tuple[Reference, ...] = ()
     controlnets: tuple[ControlNet, ...] = ()
     loras: tuple[Lora, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=Arguments)

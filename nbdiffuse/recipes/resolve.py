@@ -26,6 +26,7 @@ from .mask_rules import check_fitted_mask, check_mask, told_of_mask, with_canvas
 from .preset import Preset
 from .presets import PRESETS, preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
+from .references import check_shapes
 from .sizes import result_size, with_size_notices
 from .steps import no_steps, real_steps
 from .taken_fields import refuse_untaken
@@ -80,6 +81,7 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
         told = with_size_notices(recipe, complete)
         complete = told_of_mask(with_canvas(told, preset.origin_of(str(recipe.checkpoint)).size_multiple))
     check_fitted_mask(complete)
+    check_shapes(complete, preset)
     _check_choices(complete, preset)
     _check_weighting(complete)
     if complete.loras:

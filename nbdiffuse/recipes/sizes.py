@@ -14,7 +14,7 @@ from ..images.mask_content import content_image
 from ..images.picture import Picture
 from .preset import Preset
 from .presets import preset_of
-from .recipe import Recipe
+from .recipe import PARAMS, Recipe
 from .weights_source import WeightsSource
 
 KEPT = "fit keeps the proportions"
@@ -78,6 +78,11 @@ def initial_size(recipe: Recipe) -> Size:
     return (recipe.width or 0) // scale, (recipe.height or 0) // scale
 
 
+def keeps_own_size(field: str) -> bool:
+    """Tell whether the picture of a field is handed on as large as it is, and not brought to the run's size."""
+    return PARAMS[field].own_size
+
+
 def lies_over(recipe: Recipe, field: str) -> Size | None:
     """Return the size of the picture that another one of a complete recipe lies over as a whole, in pixels.
 
@@ -86,9 +91,9 @@ def lies_over(recipe: Recipe, field: str) -> Size | None:
     the proportions.
     """
     leading, picture = leading_picture(recipe), recipe.pictures[field]
-    if leading is None or not leading.at_hand or picture is leading or picture.size == initial_size(recipe):
+    if leading is None or not leading.at_hand or keeps_own_size(field):
         return None
-    return leading.size
+    return None if picture is leading or picture.size == initial_size(recipe) else leading.size
 
 
 def resample_of(recipe: Recipe, field: str) -> Image.Resampling:
@@ -102,13 +107,15 @@ def resample_of(recipe: Recipe, field: str) -> Image.Resampling:
 
 
 def fitted_pictures(recipe: Recipe) -> dict[str, Image.Image]:
-    """Return a complete recipe's pictures as the pipeline gets them, by field: RGB (the mask: L), all of one size."""
+    """Return the pictures that the pipeline gets, by field: RGB (the mask: L), all but references of one size."""
     return {name: fitted_picture(recipe, name) for name in recipe.pictures}
 
 
 def fitted_picture(recipe: Recipe, name: str) -> Image.Image:
     """Return one of a complete recipe's pictures as the pipeline gets it; `name` is its field."""
     size, mode, own = initial_size(recipe), recipe.resize_mode or "fit", recipe.pictures[name].image
+    if keeps_own_size(name):
+        return own
     if name == "mask_image" and recipe.mask is not None and recipe.mask.is_shaped:
         own = recipe.mask.shaped(own.convert("L")).convert("RGB")
     fitted = fit(own, size, mode, over=lies_over(recipe, name), resample=resample_of(recipe, name))
@@ -138,6 +145,8 @@ def with_size_notices(asked: Recipe, complete: Recipe) -> Recipe:
     for name, picture in complete.pictures.items():
         if isinstance(picture, Picture) and leading is not None and picture.at_hand:
             lines = tuple(line for line in picture.notices if not line.startswith((KEPT, SHAPE)))
+            if keeps_own_size(name):
+                continue
             added = _box_notice(asked, complete) if picture is leading else _shape_notice(complete, picture, leading)
             if lines + added != picture.notices:
                 told[name] = dataclasses.replace(picture, notices=lines + added)

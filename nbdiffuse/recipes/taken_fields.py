@@ -11,6 +11,7 @@ from .fields import CALLED_AS, OF_PARTS, PARTS, SINGLE, first_name, names_of, nu
 from .preset import Preset
 from .presets import PRESETS, preset_of
 from .recipe import PARAMS, Recipe
+from .references import check_number_of_references
 
 ALWAYS = frozenset({"prompt", "model", "checkpoint", "image", "seed", "width", "height"})
 """Fields that every preset takes."""
@@ -23,11 +24,16 @@ def refuse_untaken(recipe: Recipe, preset: Preset) -> None:
         raise ParameterError(f"`image` must be given: {preset.title} only {does} pictures. Use {magic}.")
     if preset.mode(recipe) in preset.broken:
         raise ParameterError(f"`mask_image` must be left out for {preset.name}: {preset.broken[preset.mode(recipe)]}.")
+    check_number_of_references(recipe, preset)
     taken = _taken(preset)
     for name in recipe.values():
         if first_name(name) not in taken and not _is_taken_by_call(name, recipe, preset):
             raise ParameterError(_not_taken(name, preset))
-        if recipe.task == "txt2img" and name in ONLY_WITH_PICTURE and not (name == "resize_mode" and _has_shape(recipe)):
+        if (
+            recipe.task == "txt2img"
+            and first_name(name) in ONLY_WITH_PICTURE
+            and not (name == "resize_mode" and _has_shape(recipe))
+        ):
             raise ParameterError(f"`{name}` needs an initial picture. Give `image`, or leave `{name}` out.")
 
 
@@ -58,6 +64,8 @@ def _taken(preset: Preset) -> set[str]:
     taken = {*ALWAYS, *preset.fields, "scheduler"}
     if any("controlnet" in mode for mode in preset.pipelines):
         taken |= set(names_of("controlnets"))
+    if preset.references:
+        taken |= set(names_of("references"))
     if "img2img+mask" in preset.pipelines:
         # What goes into the call is taken only where the call has it.
         taken |= {name for name in names_of("mask") if name not in CALLED_AS or name in preset.fields}

@@ -17,7 +17,9 @@ def edit(image: Any, prompt: str, **arguments: Any) -> Result:
     Parameters
     ----------
     image
-        The picture: a PIL image, a path, bytes or a numpy array of any mode and size.
+        The picture: a PIL image, a path, bytes or a numpy array of any mode and size. Of several
+        in a list the first one is edited, and the others are looked at, such as a room and the
+        sofa that is put into it; `references` of a `Recipe`.
     prompt
         The instruction, such as "make it night".
     **arguments
@@ -33,6 +35,11 @@ def edit(image: Any, prompt: str, **arguments: Any) -> Result:
     RunError, CheckpointError
         The pipeline failed, or its checkpoint cannot be loaded.
     """
+    if isinstance(image, (list, tuple)):
+        if not image:
+            raise ParameterError("`image` must be a picture or several, got none in a list. Give at least one.")
+        arguments = {**arguments, "references": [*image[1:], *arguments.get("references", ())]}
+        image = image[0]
     recipe = Recipe(**{"model": EDIT, **arguments, "image": image, "prompt": prompt})
     if not preset_of(recipe.model).edits:
         rule = f"one that edits after an instruction, such as {EDIT}"

@@ -15,12 +15,12 @@ from ..recipes.parts import Mask
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PROMPTS, Recipe
 from ..recipes.resolve import call_fields
-from ..recipes.sizes import initial_size, lies_over, resample_of
+from ..recipes.sizes import initial_size, keeps_own_size, lies_over, resample_of
 from ..recipes.steps import real_steps
 from .listing import Listing
 from .statements import call, exploded, literal
 
-VARIABLES = {"image": "initial", "mask_image": "mask", "control_image": "control"}
+VARIABLES = {"image": "initial", "mask_image": "mask", "control_image": "control", "image_reference": "reference"}
 """What a program calls the pictures that a recipe starts from; those of further parts have a number behind it."""
 
 
@@ -59,7 +59,7 @@ def bring_to_size(listing: Listing, recipe: Recipe, field: str, name: str, opene
     source = opened or name
     to_grey = '.convert("L")' if field == "mask_image" else ""
     resample = f"Image.Resampling.{resample_of(recipe, field).name}"
-    if own == size:
+    if own == size or keeps_own_size(field):
         listing.add(*([f"{name} = {source}{to_grey}"] if opened else []))
         return
     listing.use("PIL", "Image")

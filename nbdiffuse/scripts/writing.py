@@ -23,7 +23,7 @@ from ..recipes.parts import SHAPING
 from ..recipes.presets import mode_of, preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import call_fields
-from ..recipes.sizes import initial_size
+from ..recipes.sizes import initial_size, keeps_own_size
 from . import calls, loading, weighting
 from .listing import Listing
 from .statements import literal
@@ -197,7 +197,7 @@ def refuse_what_no_program_says(recipe: Recipe) -> None:
 def size_remark(recipe: Recipe) -> str:
     """Say why pictures are resized; empty where they are not."""
     size = initial_size(recipe)
-    if all(picture.size == size for picture in recipe.pictures.values()):
+    if all(picture.size == size for field, picture in recipe.pictures.items() if not keeps_own_size(field)):
         return ""
     multiple = preset_of(recipe.model).origin_of(str(recipe.checkpoint)).size_multiple
     return f"Both sides of what the model is given have to be multiples of {multiple}."

@@ -26,6 +26,7 @@ GIVEN = {
     "image": "initial image",
     "mask_image": "mask",
     "control_image": "control image",
+    "image_reference": "reference",
 }
 """What people call the pictures that a recipe starts from."""
 MAX_DEPTH = 100

@@ -25,6 +25,7 @@ from .text_controls import OPEN, ChoiceControl, SeedControl, SizeControl, Switch
 
 FIRST = (
     "image",
+    "image_reference",
     "prompt",
     "negative_prompt",
     "model",
@@ -35,7 +36,7 @@ FIRST = (
     "seed",
 )
 """Fields that are always in sight; the others stand below "More settings"."""
-KEPT = frozenset({"image", "prompt", "model", "mask_image", "control_image", "controlnet", "checkpoint"})
+KEPT = frozenset({"image", "prompt", "model", "mask_image", "image_reference", "control_image", "controlnet", "checkpoint"})
 """Fields that "Defaults" leaves alone."""
 CHOSEN = frozenset({"model", "scheduler", "controlnet"})
 """Fields whose choices are the preset's."""
@@ -196,7 +197,7 @@ class Controls:
             self._told[name] = value
         if "strength" in values and "num_inference_steps" in values:
             self._control("strength").show_steps(values["num_inference_steps"], preset.step_rule)
-        first = [name for name in FIRST if name in visible]
+        first = sorted((name for name in visible if first_name(name) in FIRST), key=lambda name: FIRST.index(first_name(name)))
         self._place(self._first, first)
         self._place(self._further, [name for name in visible if name not in first])
 
