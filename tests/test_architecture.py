@@ -23,9 +23,10 @@ ROOMS = {
     "mask_selection mask_arithmetic latents text contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel extras dialects alternatives tokens unknown_words",
     "families": "aliases parameters diffusers_classes arguments step_rules family families table hub_ids scheduler_names "
-    "scheduler_classes schedulers model_calls contents single_file description published well_known recognition",
-    "recipes": "link call_arguments parts lora fields recipe_json values_by_name recipe chain format_1 weights_source "
-    "controlnets preset presets listing other_family defaults steps "
+    "scheduler_classes schedulers scheduler_settings model_calls contents single_file description published well_known "
+    "recognition",
+    "recipes": "link call_arguments parts scheduler_config lora fields recipe_json values_by_name recipe chain format_1 "
+    "weights_source controlnets preset presets listing other_family defaults scheduler_rules steps "
     "portable sizes notices summary prompt_loras references taken_fields controlnet_rules mask_rules resolve",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "models resources infotext a1111_masks a1111 imported flat png_text exif xmp stealth texts fingerprints "

@@ -36,6 +36,7 @@ from ..recipes.preset import Preset
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import call_fields, check_weights, checkpoint_text, resolve
+from ..recipes.scheduler_rules import settings_of
 from ..recipes.sizes import called_pictures, fitted_pictures
 from ..recipes.steps import skipped_steps
 from ..results import Result
@@ -181,7 +182,8 @@ class Engine:
         # What came from the hub a moment ago is looked at before any of it is loaded.
         check_weights(recipe, preset, recognise_directory(self.pipelines.directory(checkpoint_text(recipe))))
         try:
-            made = self.pipelines.acquire(checkpoint_text(recipe), pipeline, str(recipe.scheduler), extras)
+            word, settings = checkpoint_text(recipe), settings_of(recipe)
+            made = self.pipelines.acquire(word, pipeline, str(recipe.scheduler), extras, settings)
             if recipe.safety_checker is not None and hasattr(made, "safety_checker"):
                 # As `from_pretrained(..., safety_checker=None)` leaves it.
                 made.safety_checker = None

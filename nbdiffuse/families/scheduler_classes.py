@@ -45,6 +45,14 @@ class SchedulerClass:
         and its `step` draws no noise of its own: these pipelines hand it no generator, so no seed would reach it.
     gives_denoised
         Whether its `step` gives the clean latents beside the next ones, as latent consistency models need.
+    used
+        Names of `settings` that its code reads; the others change nothing.
+    choices
+        Values that a setting may have, where the class refuses others.
+    takes_eta
+        Whether its `step` takes an `eta`.
+    lists
+        Which of "timesteps" and "sigmas" its `set_timesteps` takes in place of a number of steps.
     """
 
     name: str
@@ -58,6 +66,10 @@ class SchedulerClass:
     has_sigmas: bool
     takes_shift: bool
     gives_denoised: bool
+    used: frozenset[str]
+    choices: Mapping[str, tuple[str, ...]]
+    takes_eta: bool
+    lists: frozenset[str]
 
     def serves(self, needs: str, kind: str = "noise") -> bool:
         """Tell whether it may stand in for a checkpoint's own in a pipeline of this kind that needs this, see `Family`."""
@@ -118,6 +130,10 @@ def scheduler_class(name: str) -> SchedulerClass | None:
         and "scale_noise" in methods
         and not _always_draws(methods["step"]),
         gives_denoised="step" in methods and "denoised=denoised" in ast.unparse(methods["step"]),
+        used=frozenset(_read(found, methods) & set(settings)),
+        choices=_choices(methods),
+        takes_eta="eta" in _arguments(methods.get("step")),
+        lists=frozenset({"timesteps", "sigmas"} & _arguments(methods.get("set_timesteps"))),
     )
 
 
@@ -159,6 +175,23 @@ def _defaults(init: ast.FunctionDef) -> dict[str, Any]:
 
 def _arguments(function: ast.FunctionDef | None) -> set[str]:
     return {one.arg for one in (*function.args.args, *function.args.kwonlyargs)} if function else set()
+
+
+def _read(found: ast.ClassDef, methods: Mapping[str, ast.FunctionDef]) -> set[str]:
+    """Return the names that a class reads from its config, or from its constructor's arguments."""
+    nodes = [node for node in ast.walk(found) if isinstance(node, ast.Attribute)]
+    from_config = {node.attr for node in nodes if ast.unparse(node.value).endswith("config")}
+    loaded = ast.walk(methods["__init__"]) if "__init__" in methods else ()
+    return from_config | {node.id for node in loaded if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+
+
+def _choices(methods: Mapping[str, ast.FunctionDef]) -> dict[str, tuple[str, ...]]:
+    """Return what the constructor lets a setting be, from its lines such as `if algorithm_type not in ["deis"]`."""
+    found: dict[str, tuple[str, ...]] = {}
+    for node in ast.walk(methods["__init__"]) if "__init__" in methods else ():
+        if isinstance(node, ast.Compare) and isinstance(node.left, ast.Name) and isinstance(node.ops[0], ast.NotIn):
+            found.setdefault(node.left.id, tuple(_texts(node.comparators[0])))
+    return found
 
 
 def _always_draws(step: ast.FunctionDef) -> bool:

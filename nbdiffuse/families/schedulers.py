@@ -123,15 +123,11 @@ def check(
 
 
 def _advice(name: str) -> str:
-    """Say what to type for a name that is no class: another tool's name for one, a spelling, or the nearest."""
+    """Say what to type for a name that is no class: the nearest to another tool's sampler, a spelling, or a similar name."""
     sampler = sampler_of(name)
     if sampler is not None and sampler.scheduler is None:
         near = f" The nearest is {sampler.nearest}." if sampler.nearest else ""
         return f"No scheduler of diffusers does the same as {sampler.name}.{near}"
-    if sampler is not None:
-        settings = ", ".join(f"{key}={value!r}" for key, value in sampler.settings.items())
-        rest = f" What {sampler.name} adds to it, {settings}, cannot be typed here yet." if settings else ""
-        return f"Type {sampler.scheduler}, which is {sampler.name if not settings else 'its class'} in diffusers.{rest}"
     spelt = {_plain(known): known for known in sorted(names())}
     word = _plain(name)
     for end in ("", "discrete", "multistep"):

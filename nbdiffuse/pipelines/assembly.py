@@ -70,14 +70,14 @@ def checked_controlnet(name: str, loaded: LoadedModel, base: LoadedModel) -> Any
     return model
 
 
-def assemble(pipeline_class: Any, base: LoadedModel, more: Mapping[str, Any], scheduler: str) -> Any:
-    """Make a pipeline around resident components.
+def assemble(pipeline_class: Any, base: LoadedModel, more: Mapping[str, Any], scheduler: str, settings: Mapping[str, Any]) -> Any:
+    """Make a pipeline around resident components; its scheduler is one of this class, with these settings.
 
     `from_pipe` would do the same and cast the shared weights to float32 on the way
     (diffusers issue 12754); the constructor leaves them alone.
     """
     # A pipeline's constructor rewrites the config of the scheduler it is given, so it gets its own.
-    fresh = getattr(diffusers, f"{scheduler}Scheduler").from_config(base.components["scheduler"].config)
+    fresh = getattr(diffusers, f"{scheduler}Scheduler").from_config(base.components["scheduler"].config, **settings)
     accepted = inspect.signature(pipeline_class.__init__).parameters
     given = {**base.options, **base.components, **more, "scheduler": fresh, "add_watermarker": False}
     pipeline = pipeline_class(**{name: value for name, value in given.items() if name in accepted})

@@ -51,7 +51,14 @@ class Pipelines:
         """Of weights and arithmetic."""
         return self.optimizations.dtype_on(self.device)
 
-    def acquire(self, word: str, pipeline: str, scheduler: str, extras: Mapping[str, str] = NOTHING) -> Any:
+    def acquire(
+        self,
+        word: str,
+        pipeline: str,
+        scheduler: str,
+        extras: Mapping[str, str] = NOTHING,
+        settings: Mapping[str, Any] = NOTHING,
+    ) -> Any:
         """Return a pipeline around resident weights, with a fresh scheduler; pipelines of one checkpoint share its weights.
 
         Parameters
@@ -64,6 +71,8 @@ class Pipelines:
             diffusers' class name without "Scheduler".
         extras
             Checkpoints of further components, such as {"controlnet": "a directory"}.
+        settings
+            Of the scheduler, in place of what the checkpoint says, such as {"use_karras_sigmas": True}.
 
         Raises
         ------
@@ -81,7 +90,7 @@ class Pipelines:
         more = {name: checked_controlnet(name, one, base) for name, one in zip(extras, added, strict=True)}
         if len(more) > 1:
             more = {"controlnet": list(more.values())}
-        return assemble(getattr(diffusers, pipeline), base, more, scheduler)
+        return assemble(getattr(diffusers, pipeline), base, more, scheduler, settings)
 
     def held(self, snapshot: Snapshot | None = None) -> AbstractContextManager[None]:
         """Let every word stand for the same files inside a block, see `Lookups.held`."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+from ..errors import ParameterError
 
 
 class Arguments(Mapping[str, Any]):
@@ -26,3 +28,29 @@ class Arguments(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         return repr(self._values)
+
+
+def checked_arguments(given: Mapping[str, Any], place_of: Callable[[str], Any]) -> Arguments:
+    """Return arguments by name, each checked by its declaration, without those that are open.
+
+    Parameters
+    ----------
+    given
+        Names and values.
+    place_of
+        Returns the `fields.Place` of a name, or raises.
+
+    Raises
+    ------
+    ParameterError
+        A name is no argument, or a value breaks its rule.
+    """
+    if not isinstance(given, Mapping):
+        raise ParameterError(f"`arguments` must be names with values, got {given!r}.")
+    places = {name: place_of(name) for name in given}
+    for name, place in places.items():
+        if place.part != "arguments":
+            raise ParameterError(
+                f"`arguments` must name arguments of a family's call, got {name!r}, which is a field of its own."
+            )
+    return Arguments({name: places[name].param.check(name, value) for name, value in given.items() if value is not None})

@@ -17,12 +17,19 @@ from ..families.arguments import ARGUMENTS, argument
 from ..families.parameters import Param
 from .lora import Lora
 from .parts import ControlNet, Mask, Part, Reference, declarations
+from .scheduler_config import SchedulerConfig
 
 PARTS: Mapping[str, type[Part]] = MappingProxyType(
-    {"mask": Mask, "references": Reference, "controlnets": ControlNet, "loras": Lora}
+    {
+        "mask": Mask,
+        "references": Reference,
+        "controlnets": ControlNet,
+        "loras": Lora,
+        "scheduler_config": SchedulerConfig,
+    }
 )
 """The kinds of part, by the recipe's field that holds them."""
-SINGLE = frozenset({"mask"})
+SINGLE = frozenset({"mask", "scheduler_config"})
 """Of these a recipe has one or none; of the others any number."""
 MOST_PARTS = 100
 FORMAT_1 = MappingProxyType(

@@ -9,6 +9,7 @@ from typing import Any
 from ..families.families import FAMILIES
 from ..families.family import Family
 from ..families.scheduler_classes import scheduler_class
+from ..families.scheduler_names import sampler_of
 from ..families.schedulers import FLOW_SCHEDULERS
 from ..families.schedulers import SCHEDULERS as SCHEDULERS
 from .fields import OF_PARTS, numbered
@@ -170,8 +171,9 @@ class Preset:
         return "edit" in self.pipelines
 
     def takes_scheduler(self, name: str) -> bool:
-        """Tell whether its pipelines can be driven by a scheduler class of diffusers."""
-        found = scheduler_class(name)
+        """Tell whether its pipelines can be driven by a scheduler class of diffusers, also by another tool's name for it."""
+        sampler = None if scheduler_class(name) is not None else sampler_of(name)
+        found = scheduler_class(sampler.scheduler or name if sampler is not None else name)
         return found is not None and found.serves(self.scheduler_needs, self.scheduler_kind)
 
     @property

@@ -19,12 +19,13 @@ from ..images.fitting import RESIZE_MODES
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..prompts import dialects
-from .call_arguments import Arguments
+from .call_arguments import Arguments, checked_arguments
 from .fields import OF_PARTS, PARTS, SINGLE, Place, place_of
 from .link import Link
 from .lora import Lora
 from .parts import ControlNet, Mask, Reference
 from .recipe_json import each_once, with_pictures
+from .scheduler_config import SchedulerConfig
 from .values_by_name import assign, listed, of_part, order, parts_of, places, value_of
 
 FORMAT = 2
@@ -61,15 +62,14 @@ class Recipe(Link):
         What to keep away from.
     scheduler
         Name of a diffusers scheduler class without its suffix, such as "DDIM"; the
-        checkpoint's own, with its own settings, when not given.
+        checkpoint's own when not given; or another tool's name, such as "DPM++ 2M Karras".
     width, height
         Size of the result in pixels, multiples of 8 in [64, 4096].
     resize_mode
-        How the initial picture, or without one the ControlNet's, meets that size: "fit"
-        keeps everything and the proportions to within the multiple of 8, so that the
-        result is the largest that lies within `width` and `height`; "crop" fills the
-        size and cuts the rest; "pad" keeps everything and adds borders; "stretch" fills
-        the size without regard to the proportions, as diffusers does by itself.
+        How the initial picture, or without one the ControlNet's, meets that size: "fit" keeps
+        everything and the proportions, so that the result is the largest that lies within `width`
+        and `height`; "crop" fills the size and cuts the rest; "pad" adds borders; "stretch"
+        fills the size without regard to the proportions, as diffusers does by itself.
         Mask and control pictures lie over the whole initial picture and follow it.
     checkpoint
         The weights: a name of the embedded family, a hub id with "@revision" behind it
@@ -84,6 +84,8 @@ class Recipe(Link):
         A `Mask`: inpainting; None for none.
     references, controlnets, loras
         Any number of `Reference` (or pictures), `ControlNet` and `Lora`.
+    scheduler_config
+        A `SchedulerConfig`: what is set of the scheduler, such as `use_karras_sigmas`.
     arguments
         Further arguments of the family's call by diffusers' name, such as
         `{"aesthetic_score": 6.5}`; which there are says `families.arguments`.
@@ -125,6 +127,7 @@ class Recipe(Link):
     references: tuple[Reference, ...] = ()
     controlnets: tuple[ControlNet, ...] = ()
     loras: tuple[Lora, ...] = ()
+    scheduler_config: SchedulerConfig | None = None
     arguments: Mapping[str, Any] = field(default_factory=Arguments)
 
     def __init__(self, *unnamed: Any, **given: Any) -> None:
@@ -136,7 +139,7 @@ class Recipe(Link):
                 values[name] = param.check(name, values[name])
         for name, kind in PARTS.items():
             values[name] = parts_of(kind, name, values[name])
-        values["arguments"] = _checked_arguments(values["arguments"])
+        values["arguments"] = checked_arguments(values["arguments"], _place)
         for name, value in given.items():
             assign(values, name, _place(name), value)
         for name, value in values.items():
@@ -193,7 +196,8 @@ class Recipe(Link):
         """Return what is set: the core's fields, and parts and arguments as their own objects; pictures as content addresses."""
         held: dict[str, Any] = {name: getattr(self, name) for name in CORE}
         held = {name: value.address if isinstance(value, (Picture, Latents)) else value for name, value in held.items()}
-        held["mask"] = self.mask and self.mask.to_dict()
+        for part in SINGLE:
+            held[part] = (one := getattr(self, part)) and one.to_dict()
         for part in PARTS.keys() - SINGLE:
             held[part] = [one.to_dict() for one in getattr(self, part)] or None
         held["arguments"] = dict(self.arguments) or None
@@ -229,18 +233,6 @@ class Recipe(Link):
 
 def _default(one: dataclasses.Field[Any]) -> Any:
     return Arguments() if one.default is dataclasses.MISSING else one.default
-
-
-def _checked_arguments(given: Mapping[str, Any]) -> Arguments:
-    if not isinstance(given, Mapping):
-        raise ParameterError(f"`arguments` must be names with values, got {given!r}.")
-    places = {name: _place(name) for name in given}
-    for name, place in places.items():
-        if place.part != "arguments":
-            raise ParameterError(
-                f"`arguments` must name arguments of a family's call, got {name!r}, which is a field of its own."
-            )
-    return Arguments({name: places[name].param.check(name, value) for name, value in given.items() if value is not None})
 
 
 def _place(name: str) -> Place:

@@ -20,13 +20,14 @@ from . import lora, other_family, prompt_loras
 from .chain import Chain
 from .controlnet_rules import check_controlnets
 from .controlnets import AUTO, depth_of
-from .defaults import check_scheduler, default_values
+from .defaults import default_values
 from .fields import CALLED_AS, first_name, numbered
 from .mask_rules import check_fitted_mask, check_mask, told_of_mask, with_canvas, with_selected_mask
 from .preset import Preset
 from .presets import PRESETS, preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
 from .references import check_shapes
+from .scheduler_rules import check_scheduler, with_class
 from .sizes import result_size, with_size_notices
 from .steps import no_steps, real_steps
 from .taken_fields import refuse_untaken
@@ -46,8 +47,9 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     recipe
         Any recipe; fields that are set stay as they are, except that a `model` given
         as a hub id or a directory becomes the preset's name and the `checkpoint`, and
-        that `<lora:name:0.8>` in a prompt becomes `lora`, see `prompt_loras.find`, and a
-        mask that selects a part of the initial picture becomes its own pixels.
+        that `<lora:name:0.8>` in a prompt becomes `lora`, see `prompt_loras.find`, another tool's
+        name for a sampler becomes a class and its settings, and a mask that selects a part
+        of the initial picture becomes its own pixels.
     estimate
         Whether a control picture that is "auto" is estimated, after all else is checked;
         `estimated` does it later.
@@ -64,7 +66,7 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
         that is not here, or the strength leaves no step to run.
     """
     preset = preset_of(recipe.model)
-    recipe = prompt_loras.applied(recipe)
+    recipe = with_class(prompt_loras.applied(recipe))
     recipe = with_weights(recipe, preset)
     refuse_untaken(recipe, preset)
     check_controlnets(recipe, preset)

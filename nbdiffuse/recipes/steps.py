@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ..families import model_calls as counts
-from ..families.description import describe
 from ..families.parameters import number_text
 from ..families.step_rules import RULES
 from .presets import preset_of
 from .recipe import Recipe
+from .scheduler_rules import config_of
 
 
 def run_steps(num_inference_steps: int, strength: float, rule: str = "floor") -> int:
@@ -79,10 +79,9 @@ def model_calls(recipe: Recipe) -> int | None:
 
     None where that depends on a checkpoint that is not on this disk yet.
     """
-    described = describe(str(recipe.checkpoint))
-    if described is None or recipe.scheduler is None:
+    config = config_of(recipe)
+    if config is None or recipe.scheduler is None:
         return None
-    config = described.scheduler_config
     return counts.model_calls(str(recipe.scheduler), config, recipe.num_inference_steps or 0, skipped_steps(recipe))
 
 

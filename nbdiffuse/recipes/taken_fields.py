@@ -7,6 +7,9 @@ from ..families.arguments import ARGUMENTS
 from ..families.diffusers_classes import call_defaults
 from ..families.families import FAMILIES
 from ..families.family import ONLY_WITH_PICTURE
+from ..families.scheduler_classes import scheduler_class
+from ..families.scheduler_settings import FLOW_ONLY, SPACINGS, has_setting
+from .defaults import scheduler_of
 from .fields import CALLED_AS, OF_PARTS, PARTS, SINGLE, first_name, names_of, numbered
 from .preset import Preset
 from .presets import PRESETS, preset_of
@@ -15,6 +18,8 @@ from .references import check_number_of_references
 
 ALWAYS = frozenset({"prompt", "model", "checkpoint", "image", "seed", "width", "height"})
 """Fields that every preset takes."""
+FLOW = {*FLOW_ONLY, *SPACINGS} - {"use_lu_lambdas"}
+"""Settings of the scheduler that families of flow matching take."""
 
 
 def refuse_untaken(recipe: Recipe, preset: Preset) -> None:
@@ -61,7 +66,8 @@ def fields_for(task: str) -> frozenset[str]:
 
 
 def _taken(preset: Preset) -> set[str]:
-    taken = {*ALWAYS, *preset.fields, "scheduler"}
+    of_kind = FLOW if preset.scheduler_kind == "flow" else set(names_of("scheduler_config")) - FLOW_ONLY
+    taken = {*ALWAYS, *preset.fields, "scheduler", *of_kind}
     if any("controlnet" in mode for mode in preset.pipelines):
         taken |= set(names_of("controlnets"))
     if preset.references:
@@ -100,6 +106,9 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
         taken -= {*names_of("controlnets"), "extend" if recipe.mask.extend is None else "mask_image"}
     if recipe.controlnets:
         taken -= set(names_of("mask"))
+    scheduler = scheduler_of(recipe, preset)
+    if scheduler is not None and scheduler_class(scheduler) is not None:
+        taken -= {name for name in names_of("scheduler_config") if not has_setting(scheduler, name)}
     repeated = {names_of(part)[0]: part for part in PARTS.keys() - SINGLE}
     found: list[str] = []
     for name in (name for name in PARAMS if name in taken):

@@ -22,6 +22,7 @@ from ..recipes.controlnets import controlnet_of, extra_name
 from ..recipes.portable import is_hub_id
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
+from ..recipes.scheduler_rules import settings_of
 from .listing import Listing
 from .statements import identifier, literal
 
@@ -78,7 +79,7 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         listing.add(f"pipeline.load_lora_weights({', '.join(_lora_file(one.file))})")
         listing.add(f"pipeline.fuse_lora({'' if one.weight == 1 else f'lora_scale={number_text(one.weight)}'})")
         listing.add("pipeline.unload_lora_weights()  # they are in the weights now")
-    _schedule(listing, word, recipe.scheduler)
+    _schedule(listing, recipe)
     if device != "cpu":
         listing.add(f"pipeline.to({literal(device)})")
     transformer = "transformer" in index_of(word)
@@ -118,10 +119,11 @@ def _refuse_what_diffusers_drops(file: str) -> None:
         )
 
 
-def _schedule(listing: Listing, word: str, scheduler: str | None) -> None:
-    """Write the line that exchanges the scheduler, or sets what a single file's own marks say; none where both are as loaded."""
-    described = describe(word)
+def _schedule(listing: Listing, recipe: Recipe) -> None:
+    """Write the line that exchanges the scheduler, or sets what the recipe or a single file's own marks say, where one does."""
+    described, scheduler = describe(str(recipe.checkpoint)), recipe.scheduler
     own, marks = (described.scheduler, described.marks) if described else (None, {})
+    marks = {**marks, **settings_of(recipe)}
     if scheduler is None or (scheduler == own and not marks):
         return
     name = identifier(f"{scheduler}Scheduler")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..images.picture import Picture
-from ..recipes.fields import first_name
+from ..recipes.fields import first_name, names_of
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
 from ..sweeps.cell import SweepCell
 from ..sweeps.sweep import Sweep
@@ -16,7 +16,8 @@ from .listing import Listing
 from .statements import WIDTH, call, exploded, literal
 from .writing import OF_MASKS, SIZES, WEIGHTS, Script, Step, refuse_what_no_program_says, size_remark
 
-SET_UP = ("model", "checkpoint", "controlnet", "lora", "scheduler", "weighting", *SIZES, *OF_MASKS, "extend")
+OF_SCHEDULERS = ("scheduler", *names_of("scheduler_config"))
+SET_UP = ("model", "checkpoint", "controlnet", "lora", *OF_SCHEDULERS, "weighting", *SIZES, *OF_MASKS, "extend")
 """Fields that change more of a program than an argument of the call; pictures do too."""
 
 

@@ -18,7 +18,7 @@ from ..files.atomic import write_atomic
 from ..files.targets import check_file, made_folder
 from ..images.latents import Latents
 from ..images.picture import Picture
-from ..recipes.fields import first_name
+from ..recipes.fields import first_name, names_of
 from ..recipes.parts import SHAPING
 from ..recipes.presets import mode_of, preset_of
 from ..recipes.recipe import Recipe
@@ -43,7 +43,19 @@ WEIGHTS = re.compile(r"checkpoint|controlnet(_[0-9]+)?")
 SIZES = ("width", "height", "resize_mode")
 OF_MASKS = ("mask_overlay", "mask_content", *SHAPING)
 WRITTEN = frozenset(
-    {"model", "checkpoint", "controlnet", "lora", "safety_checker", "scheduler", "weighting", "seed", *SIZES, *OF_MASKS}
+    {
+        "model",
+        "checkpoint",
+        "controlnet",
+        "lora",
+        "safety_checker",
+        "scheduler",
+        *names_of("scheduler_config"),
+        "weighting",
+        "seed",
+        *SIZES,
+        *OF_MASKS,
+    }
 )
 """Fields that a program says elsewhere than in the call."""
 
@@ -112,7 +124,13 @@ class Step:
         recipe = self.recipe
         nets = tuple(net.checkpoint for net in recipe.controlnets)
         weights = recipe.checkpoint, recipe.loras, nets
-        return preset_of(recipe.model).pipeline(recipe), *weights, recipe.scheduler, recipe.safety_checker
+        return (
+            preset_of(recipe.model).pipeline(recipe),
+            *weights,
+            recipe.scheduler,
+            recipe.scheduler_config,
+            recipe.safety_checker,
+        )
 
 
 def of_steps(steps: Sequence[Step], *, own_folder: bool = False, name: str = "result") -> Script:

@@ -8,12 +8,14 @@ from typing import Any
 import ipywidgets as widgets
 
 from ...errors import NbdiffuseError, ParameterError, again
+from ...families.scheduler_classes import scheduler_class
 from ...images.picture import Picture
-from ...recipes.defaults import default_values
+from ...recipes.defaults import default_values, scheduler_of
 from ...recipes.fields import first_name
 from ...recipes.presets import names_offered, preset_of
 from ...recipes.recipe import PARAMS, PROMPTS, Recipe
 from ...recipes.resolve import BLANK, resolve
+from ...recipes.scheduler_rules import SETTINGS, settings_in_force
 from ...recipes.taken_fields import settable
 from ...recipes.weights_source import source
 from ..runtime.callback_thread import CallbackThread
@@ -38,8 +40,10 @@ FIRST = (
 """Fields that are always in sight; the others stand below "More settings"."""
 KEPT = frozenset({"image", "prompt", "model", "mask_image", "image_reference", "control_image", "controlnet", "checkpoint"})
 """Fields that "Defaults" leaves alone."""
-CHOSEN = frozenset({"model", "scheduler", "controlnet"})
-"""Fields whose choices are the preset's."""
+OF_CLASS = frozenset(name for name in SETTINGS if PARAMS[name].choices)
+"""Settings whose choices are those of the scheduler's class."""
+CHOSEN = frozenset({"model", "scheduler", "controlnet"}) | OF_CLASS
+"""Fields whose choices are the preset's, or the scheduler's."""
 OPENED = frozenset({"safety_checker"})
 """Fields with choices of which none may be made."""
 
@@ -181,7 +185,7 @@ class Controls:
         # What stands in another control is still wrong.
         self.outlook = next(iter(self._problems.values()), self.outlook)
         asked, preset = self.asked, preset_of(self.asked.model)
-        defaults = default_values(asked, preset)
+        defaults = {**default_values(asked, preset), **settings_in_force(asked, preset)}
         visible = [name for name in settable(asked) if name not in self._given]
         values = {name: defaults.get(name) if asked.get(name) is None else asked.get(name) for name in visible}
         for name, value in values.items():
@@ -203,6 +207,9 @@ class Controls:
 
     def _choices(self, name: str) -> tuple[str, ...]:
         preset = preset_of(self.asked.model)
+        if name in OF_CLASS:
+            found = scheduler_class(scheduler_of(self.asked, preset) or "")
+            return (found.choices.get(name) if found is not None else None) or PARAMS[name].choices or ()
         return {"model": names_offered(source()), "scheduler": preset.schedulers}.get(name, (OPEN, *preset.controlnets))
 
     def _place(self, box: Any, names: list[str]) -> None:
