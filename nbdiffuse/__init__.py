@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .cells.from_file import read
     from .errors import NbdiffuseError
     from .images.picture import Picture
-    from .panels import Panel, panel
+    from .panels import MaskPainter, Panel, paint_mask, panel
     from .recipes.chain import Chain
     from .recipes.lora import Lora
     from .recipes.parts import ControlNet, Mask
@@ -42,6 +42,7 @@ _HOMES = {
     "Grid": "runs.grid",
     "Lora": "recipes.lora",
     "Mask": "recipes.parts",
+    "MaskPainter": "panels",
     "NbdiffuseError": "errors",
     "Panel": "panels",
     "Picture": "images.picture",
@@ -52,6 +53,7 @@ _HOMES = {
     "edit": "runs.editing",
     "get_session": "sessions.session",
     "history": "sessions.history",
+    "paint_mask": "panels",
     "panel": "panels",
     "program": "runs.program",
     "read": "cells.from_file",
@@ -72,6 +74,7 @@ __all__ = [
     "Grid",
     "Lora",
     "Mask",
+    "MaskPainter",
     "NbdiffuseError",
     "Panel",
     "Picture",
@@ -85,6 +88,7 @@ __all__ = [
     "get_session",
     "history",
     "load_ipython_extension",
+    "paint_mask",
     "panel",
     "program",
     "read",

@@ -47,7 +47,8 @@ ROOMS = {
         " loopback editing chain_grid sweep_api consent replay verify program"
     ),
     "cells": "flags variables options chains loopbacks reference write from_file",
-    "magics": "interrupts history_commands live_display commands notebook_variables completion magics extension",
+    "magics": "interrupts history_commands live_display mask_command tokens_command commands notebook_variables "
+    "completion magics extension",
 }
 """The house from the ground up: every room, and in it every module, stands on those named before it."""
 ORDER = [f"{room}.{module}" if module else room for room, modules in ROOMS.items() for module in (modules.split() or [""])]

@@ -105,7 +105,8 @@ class Picture:
             TIFF, BMP or AVIF file; an array (h, w), (h, w, 1), (h, w, 3) or (h, w, 4)
             of uint8, uint16 in [0, 65535], bool, or floats in [0, 1]; a `Picture` or
             its address; "example:penguin" and the other names of
-            `embedded.examples.EXAMPLES`; or, after `allow_urls(True)`, an https URL.
+            `embedded.examples.EXAMPLES`; a data URL, "data:image/png;base64,…"; or, after
+            `allow_urls(True)`, an https URL.
         label
             Short name to show; the file's name when None.
         background

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import difflib
 import io
 import os
@@ -136,9 +138,11 @@ class ImageReader:
             raise self._too_large(f"{width}x{height} = {width * height:,}")
 
     def _from_url(self, url: str) -> tuple[Image.Image, str]:
+        if url.startswith("data:"):
+            return self._from_data(url), ""
         from ..files import downloads  # Few processes ever need ssl and http.
 
-        self.shown = "data:…" if url.startswith("data:") else downloads.shown(url)
+        self.shown = downloads.shown(url)
         if not url.lower().startswith("https://"):
             raise self.refusal("a path, or an https URL", "Save the picture yourself and give its path.")
         if not _urls_allowed:
@@ -146,6 +150,18 @@ class ImageReader:
             raise self.refusal("a local picture", way_out)
         body = downloads.fetch(url)
         return self._guarded(self._from_file, io.BytesIO(body)), os.path.basename(unquote(urlsplit(url).path))
+
+    def _from_data(self, url: str) -> Image.Image:
+        """Read a picture that a text holds, as the API of AUTOMATIC1111 and web pages write it."""
+        self.shown = Words("data:…")
+        kind, _, content = url.partition(",")
+        try:
+            data = base64.b64decode("".join(content.split()), validate=True) if kind.endswith(";base64") else b""
+        except binascii.Error:
+            data = b""
+        if not data:
+            raise self.refusal("a data URL such as data:image/png;base64,… with its whole content", "Copy all of it.")
+        return self._guarded(self._from_file, io.BytesIO(data))
 
     def _from_path(self, source: str | os.PathLike[Any]) -> Image.Image:
         if not os.fspath(source):

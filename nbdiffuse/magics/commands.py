@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import re
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -15,25 +14,22 @@ from IPython.display import display
 
 from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..families import table
-from ..families.aliases import advice
 from ..recipes import listing, weights_source
 from ..recipes.presets import PRESETS
-from ..recipes.recipe import Recipe
 from ..runs.program import script_command
 from ..sessions.session import get_session
 from . import history_commands
 from .interrupts import ends_as_interrupted
+from .mask_command import paint_mask
+from .tokens_command import tokens
 
 if TYPE_CHECKING:
-    from ..prompts.tokens import TokenView
     from ..recipes.chain import Chain
+    from ..recipes.recipe import Recipe
     from ..results import Result
     from ..runs.chain_run import ChainRun
 
-_TOKENS_OPTION = re.compile(r"""--(weighting|model|negative-prompt)(?:=|\s+)(?:"([^"]*)"|'([^']*)'|(\S+))\s*""")
-
-
-_LIMITS = {"pipelines": 0, "models": 0, "families": 0, "optimize": 2}
+_LIMITS = {"pipelines": 0, "models": 0, "families": 0, "optimize": 2, "mask": 2}
 """Words that commands take at most, where it is not one."""
 _MEANINGS = {
     "pipelines": "loaded memory list ls status vram cache resident",
@@ -42,6 +38,7 @@ _MEANINGS = {
     "unload": "free clear release drop purge empty offload delete remove rm close",
     "budget": "limit reserve",
     "panel": "gui ui widget open",
+    "mask": "paint draw inpaint sketch masks",
     "optimize": "optimise optimization settings optimizations optimization performance attention compile",
     "use": "source switch",
     "tokens": "tokenize tokenise token tokenizer",
@@ -60,6 +57,7 @@ class Panels(Protocol):
 
     def panel(self, image: Any = None, /) -> Any: ...
     def follow(self, link: Recipe | Chain, made: Result | ChainRun | None = None, /) -> Any: ...
+    def paint_mask(self, image: Any, mask: Any = None, name: str = "mask", on_change: Any = None) -> Any: ...
 
 
 @magics_class
@@ -86,6 +84,9 @@ class DiffuseCommands(Magics):
         %diffuse unload [NAME]   drop one checkpoint, or all
         %diffuse budget 8GB      bound what weights take on the device; `auto` undoes it
         %diffuse panel [IMAGE]   sliders for a picture (a file, or the name of a variable), or for a variable that holds a chain
+        %diffuse mask IMAGE [NAME]
+                                 paint a mask over a picture (a file, or the name of a variable); it is in the variable
+                                 `mask`, or NAME: --mask-image mask
         %diffuse models          every preset: what it does, its weights, its defaults
         %diffuse families        every kind of model that runs here: its modes, its steps, and what its calls take
         %diffuse optimize        how models are run; `optimize attention xformers` moves one optimization
@@ -123,6 +124,7 @@ class DiffuseCommands(Magics):
             return
         commands: dict[str, Callable[..., Any]] = {
             "panel": self._open_panel,
+            "mask": lambda *words: paint_mask(self._panels(), self.shell.user_ns, *words),
             "pipelines": pipelines_table,
             "unload": unload,
             "budget": set_budget,
@@ -240,42 +242,6 @@ def use(source: str | None = None) -> str:
     chosen = weights_source.source()
     meaning = {"embedded": "the small checkpoints in this package", "hub": "the originals on the hub"}[chosen]
     return f"{chosen}: model names stand for {meaning}"
-
-
-def tokens(line: str, names: Mapping[str, Any]) -> TokenView:
-    """Show the tokens of what follows `%diffuse tokens`.
-
-    Parameters
-    ----------
-    line
-        Options, then the prompt as it is, or a name.
-    names
-        What names stand for: a result, a recipe, or anything with a `recipe`.
-
-    Raises
-    ------
-    ParameterError
-        There is no prompt, or an option breaks its rule.
-    """
-    text = line.strip()
-    given: dict[str, str] = {}
-    while option := _TOKENS_OPTION.match(text):
-        field = option[1].replace("-", "_")
-        value = option[2] or option[3] or option[4] or ""
-        if field in given:
-            raise ParameterError(f"`--{option[1]}` must be given once, got {given[field]!r} and {value!r}. Leave one out.")
-        given[field] = value
-        text = text[option.end() :]
-    if not text:
-        raise ParameterError("`%diffuse tokens` must be followed by a prompt or the name of a result, got nothing.")
-    if text.startswith("--"):
-        known = {name: "--" + name.replace("_", "-") for name in ("weighting", "model", "negative_prompt")}
-        way_out = advice(text.split()[0], known, f"Known: {', '.join(known.values())}.")
-        raise ParameterError(f"{text.split()[0]!r} is not an option of %diffuse tokens. {way_out}")
-    held = names.get(text) if text.isidentifier() else None
-    recipe = getattr(held, "recipe", held)
-    base = recipe if isinstance(recipe, Recipe) else Recipe(prompt=text)
-    return get_session().tokens(base.replace(**given))
 
 
 def unload(name: str | None = None) -> str:

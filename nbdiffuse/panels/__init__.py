@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from IPython import get_ipython
 
 from ..cells.variables import find_picture
 from ..errors import ParameterError
+from ..images.picture import Picture
 from ..recipes.chain import Chain
 from ..recipes.recipe import Recipe
 from ..results import Result
 from ..runs.chain_run import ChainRun
 from .chain_panel import ChainPanel
+from .mask_painter import MaskPainter
 from .recipe_panel import Panel
 from .runtime.base_panel import BasePanel
 
-__all__ = ["ChainPanel", "Panel", "follow", "panel"]
+__all__ = ["ChainPanel", "MaskPainter", "Panel", "follow", "paint_mask", "panel"]
 
 _newest: dict[type[BasePanel], weakref.ReferenceType[BasePanel]] = {}
 
@@ -53,6 +56,35 @@ def panel(image: Any = None, /, **fields: Any) -> Panel | ChainPanel:
         _offer_names_after_cells(shell, made)
     _newest[type(made)] = weakref.ref(made)
     return made
+
+
+def paint_mask(
+    image: Any, mask: Any = None, name: str = "mask", on_change: Callable[[Picture], None] | None = None
+) -> MaskPainter:
+    """Open a canvas over a picture, on which the mask is painted that inpainting redraws.
+
+    Parameters
+    ----------
+    image
+        The picture, as `Picture.of` takes it.
+    mask
+        What is painted at first, of any kind that `Recipe` takes as a mask; nothing when None.
+    name
+        What the mask is called in the cell that "To cell" inserts.
+    on_change
+        Called with the mask, a `Picture`, after everything that was painted.
+
+    Returns
+    -------
+    MaskPainter
+        Shown by being the last value of a cell; its `mask` is what is painted.
+
+    Raises
+    ------
+    ImageInputError
+        A picture cannot be taken in, or is larger than a browser can have painted over.
+    """
+    return MaskPainter(Picture.of(image), None if mask is None else Picture.of(mask), name, on_change)
 
 
 def _for_recipe(image: Any, names: dict[str, Any], fields: dict[str, Any]) -> Panel:

@@ -9,6 +9,7 @@ import ipywidgets as widgets
 
 from ...errors import NbdiffuseError, ParameterError, again
 from ...families.scheduler_classes import scheduler_class
+from ...images.latents import Latents
 from ...images.picture import Picture
 from ...recipes.defaults import default_values, scheduler_of
 from ...recipes.fields import first_name
@@ -22,6 +23,7 @@ from ..runtime.callback_thread import CallbackThread
 from ..runtime.closing import close
 from ..runtime.events import on_click, on_user_change
 from .image_input import PanelContext, PictureControl
+from .mask_input import MaskControl
 from .number_controls import NumberControl, StrengthControl
 from .text_controls import OPEN, ChoiceControl, SeedControl, SizeControl, SwitchControl, TextControl
 
@@ -97,6 +99,12 @@ class Controls:
         for problem in self._problems.values():
             raise again(problem)
         return self.asked.replace(**dict.fromkeys(self._given))
+
+    @property
+    def initial(self) -> Picture | None:
+        """The initial picture; None where there is none, or a step before makes it."""
+        image = None if "image" in self._given else self.asked.image
+        return image.view if isinstance(image, Latents) else image
 
     def show(self, recipe: Recipe) -> None:
         """Move every control to a recipe.
@@ -199,6 +207,8 @@ class Controls:
             if name != but and self._told.get(name, OPEN) != value:
                 control.show(value)
             self._told[name] = value
+            if isinstance(control, MaskControl):
+                control.follow()
         if "strength" in values and "num_inference_steps" in values:
             self._control("strength").show_steps(values["num_inference_steps"], preset.step_rule)
         first = sorted((name for name in visible if first_name(name) in FIRST), key=lambda name: FIRST.index(first_name(name)))
@@ -233,7 +243,7 @@ class Controls:
             self._take(name, value)
 
         if param.kind is Picture:
-            return PictureControl(name, param, self._thread, take, self._context)
+            return (MaskControl if param.mask else PictureControl)(name, param, self._thread, take, self._context)
         if name in PROMPTS:
             return TextControl(name, param, self._thread, take, rows=3 if name == "prompt" else 2, required=name == "prompt")
         kinds: dict[str, Any] = {"strength": StrengthControl, "seed": SeedControl, "width": SizeControl, "height": SizeControl}

@@ -35,12 +35,15 @@ class PanelContext:
         Takes a file's name and content; returns whether settings were found in it, and the panel took them.
     estimate
         Has a picture estimated for the `control_image`, from the initial one.
+    initial
+        Returns the initial picture, or None where there is none, or a step before makes it.
     """
 
     names: Mapping[str, Any]
     last_result: Callable[[], Result | None]
     restore: Callable[[str, bytes], bool]
     estimate: Callable[[], None]
+    initial: Callable[[], Picture | None]
 
 
 class PictureControl:
@@ -64,8 +67,8 @@ class PictureControl:
             buttons.insert(0, depth)
             on_click(depth, thread, context.estimate)
         title = widgets.Label(label_of(name))
-        row = widgets.HBox([self._named, *buttons]).add_class("nbd-buttons")
-        self.widget = widgets.VBox([title, self._well.widget, row]).add_class("nbd-picture")
+        self._row = widgets.HBox([self._named, *buttons]).add_class("nbd-buttons")
+        self.widget = widgets.VBox([title, self._well.widget, self._row]).add_class("nbd-picture")
         on_user_change(self._named, thread, self._typed)
         on_click(self._last, thread, self._take_last)
         on_click(self._clear, thread, lambda: self._take(None, None))

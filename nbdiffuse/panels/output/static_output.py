@@ -9,7 +9,6 @@ from IPython.display import display
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 NAME = "nbdiffuse panel"
-GONE = "<em>nbdiffuse panel: run this cell to open it again.</em>"
 
 
 class DisplayedWidget(Protocol):
@@ -23,16 +22,23 @@ class StaticOutput:
 
     The second is a widget that shows nothing, so that the page has the result once
     while the panel lives. Without a kernel the page falls back to the picture beside it.
+
+    Parameters
+    ----------
+    name
+        What the saved notebook calls the panel.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = NAME) -> None:
+        self._name = name
         self._nothing = widgets.Box(layout={"display": "none"})
-        self._bundle = self._with_view({"text/plain": NAME}, self._nothing)
+        self._bundle = self._with_view({"text/plain": self._name}, self._nothing)
         self._handles: list[Any] = []
 
     def display(self, widget: widgets.Widget) -> None:
         """Show the panel, with the place for its last result below."""
-        display(self._with_view({"text/html": GONE, "text/plain": NAME}, widget), raw=True)
+        gone = f"<em>{self._name}: run this cell to open it again.</em>"
+        display(self._with_view({"text/html": gone, "text/plain": self._name}, widget), raw=True)
         handle = display(self._bundle, raw=True, display_id=True)
         if handle is not None:
             self._handles.append(handle)
@@ -41,7 +47,7 @@ class StaticOutput:
         """Put another result into the saved notebook."""
         own = made._repr_mimebundle_()
         # The text is the same for every result: stored notebooks compare equal.
-        self._bundle = self._with_view({"image/png": own["image/png"], "text/plain": NAME}, self._nothing)
+        self._bundle = self._with_view({"image/png": own["image/png"], "text/plain": self._name}, self._nothing)
         for handle in self._handles:
             handle.update(self._bundle, raw=True)
 

@@ -74,7 +74,9 @@ class BasePanel(ABC):
 
     def _new_controls(self, restore: Callable[[str, bytes], bool], follows: bool = False) -> Controls:
         """Make a set of controls; see `Controls` and `PanelContext`."""
-        context = PanelContext(self.names, self._newest, restore, lambda: self._estimate_depth(controls))
+        context = PanelContext(
+            self.names, self._newest, restore, lambda: self._estimate_depth(controls), lambda: controls.initial
+        )
         controls = Controls(self._thread, self.guarded(self._changed), context, follows)
         return controls
 

@@ -8,9 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
+from PIL import Image
 
-from ..output.html_lines import image
+from ..output.html_lines import image, note
 from .callback_thread import CallbackThread
+
+NO_CANVAS = (
+    'Painting a mask needs anywidget: pip install "nbdiffuse[panels]", and restart the kernel. '
+    "Without it, give a mask as a file: paint white what is redrawn, over black, in any program."
+)
 
 
 class ImageInput:
@@ -48,6 +54,16 @@ class Compare:
         shown = [_figure(content, label) for content, label in pairs if content]
         empty = f"<p>{html.escape(after_label)}</p>"
         self.widget.value = f'<div style="display:flex;gap:8px">{"".join(shown) or empty}</div>'
+
+
+class MaskCanvas:
+    """A line that says what painting needs, and how a mask is given without."""
+
+    def __init__(self, thread: CallbackThread, on_paint: Callable[[Image.Image], None]) -> None:
+        self.widget = widgets.HTML(note(NO_CANVAS))
+
+    def show(self, picture: Image.Image, mask: Image.Image, label: str) -> None:
+        """Show nothing more."""
 
 
 class Clipboard:
