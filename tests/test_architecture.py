@@ -23,7 +23,7 @@ ROOMS = {
     "mask_selection mask_arithmetic latents text contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel extras dialects alternatives tokens unknown_words",
     "families": "aliases parameters diffusers_classes arguments step_rules family families table hub_ids scheduler_names "
-    "scheduler_classes schedulers scheduler_settings model_calls contents single_file description published well_known "
+    "scheduler_classes schedulers scheduler_settings model_calls contents single_file description distilled published well_known "
     "recognition",
     "recipes": "link call_arguments parts scheduler_config lora fields recipe_json values_by_name recipe chain format_1 "
     "weights_source controlnets preset presets listing other_family defaults scheduler_rules steps "

@@ -49,7 +49,7 @@ def config_repo(file: Path) -> str:
     if family not in FAMILIES:
         raise CheckpointError(f"{file} is of the family {family}, which is not taken as one file. Give a directory or a hub id.")
     said = single_file(file)
-    if family == "v2" and said is not None:
+    if family in ("v2", "xl_base") and said is not None:
         return CONFIGS[said.family]
     return CONFIGS[family]
 

@@ -41,6 +41,12 @@ class Description:
         Of its UNet; None where it does not say.
     marks
         The part of `scheduler_config` that a single file's own marks say.
+    saved_from
+        Hub id or path that its pipeline was loaded from before it was saved; "" where it does not say.
+    is_distilled
+        Whether its index says that it was distilled; Flux 2 Klein's does.
+    embeds_guidance
+        Whether its UNet takes `guidance_scale` as an embedding.
     """
 
     pipeline_class: str | None = None
@@ -49,6 +55,9 @@ class Description:
     scheduler_config: Mapping[str, Any] = field(default_factory=dict)
     in_channels: int | None = None
     marks: Mapping[str, Any] = field(default_factory=dict)
+    saved_from: str = ""
+    is_distilled: bool = False
+    embeds_guidance: bool = False
 
     @property
     def prediction_type(self) -> str | None:
@@ -124,13 +133,17 @@ def _described(directory: Path) -> Description:
     }
     # diffusers goes by the index; a config saved by another class is read by the one that the index names.
     named = components["scheduler"][1] if "scheduler" in components else config.get("_class_name")
-    channels = content_of(directory / "unet" / "config.json").get("in_channels")
+    unet = content_of(directory / "unet" / "config.json")
+    channels, saved_from = unet.get("in_channels"), index.get("_name_or_path")
     return Description(
         pipeline_class=_class_name(index.get("_class_name")),
         components=MappingProxyType(components),
         scheduler=(_class_name(named) or "").removesuffix(SUFFIX) or None,
         scheduler_config=MappingProxyType({key: value for key, value in config.items() if not key.startswith("_")}),
         in_channels=channels if isinstance(channels, int) else None,
+        saved_from=saved_from if isinstance(saved_from, str) else "",
+        is_distilled=index.get("is_distilled") is True,
+        embeds_guidance=unet.get("time_cond_proj_dim") is not None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,9 +37,30 @@ CONFIGS: Mapping[str, str] = MappingProxyType(
         "xl_refiner": "stabilityai/stable-diffusion-xl-refiner-1.0",
         "xl_inpaint": "diffusers/stable-diffusion-xl-1.0-inpainting-0.1",
         "upscale": "stabilityai/stable-diffusion-x4-upscaler",
+        "xl_turbo": "stabilityai/sdxl-turbo",
+        "turbo": "stabilityai/sd-turbo",
     }
 )
 """Hub repository whose configs and tokenizer a file of each layout goes with."""
+_FEW_STEPS = (
+    (re.compile(r"sd_xl_turbo_1\.0(_fp16)?"), "xl_turbo", (1, 4)),
+    (re.compile(r"sd_turbo"), "turbo", (1, 4)),
+    (re.compile(r"sdxl_lightning_(?P<steps>[248])step"), "xl_base", None),
+)
+"""Publishers' names of distilled single files, each with its key in `CONFIGS`, and its fewest and most steps."""
+
+
+def few_steps_of(word: str) -> tuple[int, int] | None:
+    """Return the fewest and the most steps of a distilled single file, told by the name that its publisher gave it; else None."""
+    found = _distilled_name(Path(word).stem)
+    return found[1] if found else None
+
+
+def _distilled_name(stem: str) -> tuple[str, tuple[int, int]] | None:
+    for pattern, key, steps in _FEW_STEPS:
+        if found := pattern.fullmatch(stem):
+            return key, steps or (int(found["steps"]), int(found["steps"]))
+    return None
 
 
 @dataclass(frozen=True)
@@ -106,6 +128,12 @@ def _described(file: Path, shapes: Mapping[str, list[int]], said: Mapping[str, A
     source = f"its tensors {' and '.join(marks)}" if marks else "its metadata"
     shown = ", ".join(f"{name}={value!r}" for name, value in settings.items())
     line = f"{file.name} says how it is sampled, by {source}: {shown}." if settings else ""
+    few = _distilled_name(file.stem)
+    if few and not settings and family in ("xl_base", "v2"):
+        family = few[0]
+        if family == "xl_base":  # the base's own schedule ends before all of the noise is taken away
+            settings["timestep_spacing"] = "trailing"
+            line = f"{file.name} is a distilled checkpoint, by its name: timestep_spacing='trailing'."
     guess = ""
     if family == "v2":
         epsilon = written.startswith("eps") or "512" in str(said.get("modelspec.architecture", ""))

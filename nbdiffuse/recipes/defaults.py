@@ -6,6 +6,7 @@ from typing import Any
 
 from ..families.arguments import ARGUMENTS
 from ..families.description import Description, describe
+from ..families.distilled import distilled
 from ..families.scheduler_classes import scheduler_class
 from .preset import Preset
 from .recipe import Recipe
@@ -15,11 +16,15 @@ from .weights_source import source
 def default_values(recipe: Recipe, preset: Preset) -> dict[str, Any]:
     """Return the values for what a recipe leaves open: the checkpoint's where it says one, else the preset's.
 
-    The scheduler is the checkpoint's own. Where the checkpoint is not on this disk yet it
+    The scheduler is the checkpoint's own, and so are steps and guidance of one that was
+    distilled to few steps. Where the checkpoint is not on this disk yet the scheduler
     stays open, unless the preset knows it; it is filled in when the checkpoint is there.
     """
     values = preset.values_for(recipe)
     word = weights_of(recipe, preset)
+    few = distilled(word)
+    if few is not None:
+        values |= {name: value for name, value in few.values.items() if name in values}
     described = describe(word)
     if described is not None:
         scheduler = described.scheduler or values.get("scheduler")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..families.distilled import distilled, only_named
 from ..families.parameters import number_text
 from ..prompts import dialects
 from ..prompts.unknown_words import unknown_words
@@ -16,7 +17,7 @@ def before_run(recipe: Recipe) -> tuple[str, ...]:
     The lines are those that its results carry, so every surface can show them.
     """
     of_prompts = (*_trigger(recipe), *_weighting(recipe), *_unknown(recipe), *_half_of_true_cfg(recipe))
-    return (*of_prompts, *_unused_picture(recipe), *_unseen(recipe), *picture_notices(recipe))
+    return (*of_prompts, *_distilled(recipe), *_unused_picture(recipe), *_unseen(recipe), *picture_notices(recipe))
 
 
 def picture_notices(recipe: Recipe) -> tuple[str, ...]:
@@ -66,6 +67,24 @@ def _half_of_true_cfg(recipe: Recipe) -> list[str]:
     if scale > 1:
         return [f'`true_cfg_scale` {number_text(scale)} does nothing without `negative_prompt`; a blank, " ", is one.']
     return [f"`negative_prompt` does nothing at `true_cfg_scale` {number_text(scale)}; give one above 1."]
+
+
+def _distilled(recipe: Recipe) -> list[str]:
+    """Say where steps and guidance come from that a distilled checkpoint brings, and where a run has others."""
+    word = str(recipe.checkpoint)
+    few, name = distilled(word), word.rstrip("/").rpartition("/")[2]
+    if few is None:
+        hint = only_named(word)
+        way_out = "Where it was distilled to few steps, give what its page says: `--num-inference-steps` and `--guidance-scale`."
+        return [f"{name} is called {hint}, and nothing in it says how it is run. {way_out}"] if hint else []
+    steps, guidance = recipe.num_inference_steps or 0, recipe.guidance_scale
+    wanted = (
+        f"{few.steps} steps" if few.guidance is None else f"{few.steps} steps and `guidance_scale` {number_text(few.guidance)}"
+    )
+    same_guidance = few.guidance is None or guidance is None or guidance == few.guidance
+    if few.fewest <= steps <= few.steps and same_guidance:
+        return [f"{name} was distilled to few steps: its defaults are {wanted}, as {few.source} says."]
+    return [f"{name} was distilled for {wanted}, as {few.source} says. Leave them out to run it so."]
 
 
 def _unused_picture(recipe: Recipe) -> list[str]:
