@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +20,7 @@ from .preset import Preset
 from .recipe import Recipe
 from .weights_source import WeightsSource
 
+_TASK_WORDS = re.compile(r"(Img2Img|Inpaint|Combined|Upscale|Pipeline)+$")
 EDIT = "edit"
 """The preset of `%%edit` and `nbdiffuse.edit` where none is named."""
 
@@ -155,7 +157,27 @@ def way_out_of(recognised: Recognised) -> str:
             return f"{line} such as `--model {name_for(key)} --checkpoint ORG/NAME`."
     if makes_video(recognised.what.split()[-1]):
         return f"Video is not made here yet. {runs_here()}"
-    return runs_here()
+    nearest = nearest_family(recognised.what.split()[-1])
+    near = f"Nearest to it is `{name_for(nearest)}` ({FAMILIES[nearest].title}), with weights of its own. " if nearest else ""
+    return near + runs_here()
+
+
+def nearest_family(pipeline: str) -> str:
+    """Return the key of the family whose pipelines are named most like one that is not run here; "" where none is.
+
+    Parameters
+    ----------
+    pipeline
+        A class of diffusers, such as "ZImageOmniPipeline".
+    """
+    wanted, best, longest = pipeline.removesuffix("Pipeline"), "", 0
+    for key, family in FAMILIES.items():
+        for name in family.pipelines.values():
+            stem = _TASK_WORDS.sub("", name)
+            alike = stem.startswith(wanted) or wanted.startswith(stem)
+            if alike and min(len(stem), len(wanted)) > longest:
+                best, longest = key, min(len(stem), len(wanted))
+    return best
 
 
 def _advice(model: str, found: Recognised | None) -> str:
