@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,6 +78,7 @@ def test_a_text_of_another_tool_is_carried_over_and_the_rest_is_named() -> None:
         "negative_prompt": "ugly,\nblurry",
         "num_inference_steps": 20,
         "scheduler": "DPMSolverMultistep",
+        "use_karras_sigmas": True,
         "guidance_scale": 7.0,
         "seed": 965400086,
         "width": 512,
@@ -84,7 +86,6 @@ def test_a_text_of_another_tool_is_carried_over_and_the_rest_is_named() -> None:
         "strength": 0.75,
     }
     assert [line.split(". ")[0] for line in parsed.left_out] == [
-        "Not carried over: Sampler 'DPM++ 2M Karras', as far as it asks for use_karras_sigmas=True.",
         "Not carried over: Clip skip: '2'.",
         "Not carried over: Model: 'v1, 5', hash '6ce0161689'",
     ]
@@ -167,9 +168,44 @@ def test_what_changes_nothing_is_not_reported_and_the_rest_is() -> None:
     lines = parse(f'a cat\n{LINE}, RNG: NV, Schedule type: Karras, Foo/bar 2: "a, \\"b\\""').left_out
     assert [line.removeprefix("Not carried over: ") for line in lines] == [
         "RNG: 'NV'.",
-        "Schedule type: 'Karras'.",
+        "Schedule type: 'Karras', no setting here does the same.",
         "Foo/bar 2: 'a, \"b\"'.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "values"),
+    [
+        ("Sampler: DPM++ 2M, Schedule type: Karras", {"scheduler": "DPMSolverMultistep", "use_karras_sigmas": True}),
+        ("Sampler: DPM++ 2M, Schedule type: Automatic", {"scheduler": "DPMSolverMultistep", "use_karras_sigmas": True}),
+        ("Sampler: Euler a, Schedule type: Automatic", {"scheduler": "EulerAncestralDiscrete"}),
+        ("Sampler: Euler, Schedule type: SGM Uniform", {"scheduler": "EulerDiscrete", "timestep_spacing": "trailing"}),
+        (
+            "Sampler: DPM++ 3M SDE, Schedule type: Exponential",
+            {
+                "scheduler": "DPMSolverMultistep",
+                "algorithm_type": "sde-dpmsolver++",
+                "solver_order": 3,
+                "use_exponential_sigmas": True,
+            },
+        ),
+    ],
+)
+def test_a_sampler_with_its_schedule_comes_in_whole(said: str, values: dict[str, Any]) -> None:
+    parsed = parse(f"a cat\nSteps: 20, {said}, CFG scale: 7, Seed: 5")
+    assert {name: value for name, value in parsed.values.items() if name in values} == values and parsed.left_out == ()
+    assert len(parsed.values) == 4 + len(values)
+
+
+def test_what_is_set_of_a_scheduler_goes_out_in_that_tools_words_and_comes_back() -> None:
+    given = {"scheduler": "DPMSolverMultistep", "use_karras_sigmas": True, "euler_at_final": True, "solver_order": 3}
+    recipe = resolve(Recipe(prompt="a cat", seed=1, **given))
+    text = generation_text(recipe, "1")
+    assert "Sampler: DPM++ 3M, Schedule type: Karras, " in text and "Scheduler config: " in text
+    back = parse(text)
+    assert {name: back.values[name] for name in given} == given and back.left_out == ()
+    foreign = parse(text.replace("Version: nbdiffuse 1", "Version: v1.10"))
+    assert "euler_at_final" not in foreign.values and foreign.values["use_karras_sigmas"] is True
 
 
 def test_a_sampler_that_nothing_here_does_is_named() -> None:

@@ -22,6 +22,7 @@ from ..recipes.chain import Chain
 from ..recipes.fields import first_name, names_of
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
+from ..recipes.scheduler_rules import SETTINGS
 from ..recipes.taken_fields import ALWAYS
 from .write import cell_text, chain_text
 
@@ -202,13 +203,14 @@ def _step(values: dict[str, Any], left: list[str], *, redraws: bool, keeps_size:
     trial = Recipe(
         **{name: value for name, value in values.items() if name not in of_masks} | {"image": _MISSING if redraws else None}
     )
-    taken = ALWAYS | set(preset.defaults_for(preset.mode(trial))) | {*names_of("controlnets"), *names_of("loras")}
+    taken = ALWAYS | set(preset.defaults_for(preset.mode(trial))) | {*names_of("controlnets"), *names_of("loras"), *SETTINGS}
     if "img2img+mask" in preset.pipelines:
         taken |= of_masks
     for name in [name for name in values if name not in taken]:
         left.append(f"Not carried over: {name}: {str(values.pop(name))[:80]!r}, {preset.name} does not take it.")
     if values.get("scheduler") not in (None, *preset.schedulers):
         left.append(f"Not carried over: scheduler: {values.pop('scheduler')!r}, {preset.name} does not take it.")
+        values = {name: value for name, value in values.items() if name not in SETTINGS}
     if redraws and not keeps_size and values.get("width") and values.get("height"):
         size = f"{values.pop('width')}x{values.pop('height')}"
         left.append(f"Size of the result there: {size}; here it follows the initial picture.")

@@ -1,4 +1,4 @@
-"""Sampler names of AUTOMATIC1111, ComfyUI, Fooocus and InvokeAI, and the diffusers scheduler that does the same."""
+"""Sampler names of AUTOMATIC1111, ComfyUI, Fooocus, InvokeAI and SD.Next, and the diffusers scheduler that does the same."""
 
 from __future__ import annotations
 
@@ -54,12 +54,15 @@ A1111: Mapping[str, str] = MappingProxyType(
         "LCM": "LCM",
         "TCD": "TCD",
         "SA Solver": "SASolver",
+        "Euler FlowMatch": "FlowMatchEulerDiscrete",
+        "Heun FlowMatch": "FlowMatchHeunDiscrete",
     }
 )
 """Sampler names that one scheduler class alone does the same as; each class once, so it is read in both directions."""
 _WITH_SETTINGS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "DPM++ 2M SDE": ("DPMSolverMultistep", _SDE),
     "DPM++ 2M SDE Heun": ("DPMSolverMultistep", {**_SDE, "solver_type": "heun"}),
+    "DPM++ 1S": ("DPMSolverMultistep", {"solver_order": 1}),
     "DPM++ 3M": ("DPMSolverMultistep", {"solver_order": 3}),
     "DPM++ 3M SDE": ("DPMSolverMultistep", {**_SDE, "solver_order": 3}),
 }
@@ -100,23 +103,68 @@ _SAME: Mapping[str, str] = {
     "uni_pc": "UniPC",
     "uni_pc_bh2": "UniPC",
     "dpm_ad": "DPM adaptive",
+    "DPM++": "DPM++ 2S",
+    "DPM SDE": "DPM++ SDE",
+    "LMSD": "LMS",
 }
-"""Further spellings: ComfyUI's, InvokeAI's and the API's of AUTOMATIC1111."""
-_KARRAS = ("Karras", {"use_karras_sigmas": True})
-_EXPONENTIAL = ("Exponential", {"use_exponential_sigmas": True})
-_TRAILING = {"timestep_spacing": "trailing"}
+"""Further spellings: ComfyUI's, InvokeAI's, SD.Next's and the API's of AUTOMATIC1111."""
 _SCHEDULES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "karras": _KARRAS,
-    "ka": _KARRAS,
-    "k": _KARRAS,
-    "exponential": _EXPONENTIAL,
-    "exp": _EXPONENTIAL,
+    **dict.fromkeys(("karras", "ka", "k"), ("Karras", {"use_karras_sigmas": True})),
+    # A polyexponential schedule of rho 1, which is the tools' own, is this one.
+    **dict.fromkeys(("exponential", "exp", "polyexponential"), ("Exponential", {"use_exponential_sigmas": True})),
     "beta": ("Beta", {"use_beta_sigmas": True}),
-    "trailing": ("Trailing", _TRAILING),
-    "sgmuniform": ("SGM Uniform", _TRAILING),
-    "simple": ("Simple", _TRAILING),
+    **dict.fromkeys(("sgmuniform", "sgm", "trailing", "simple"), ("SGM Uniform", {"timestep_spacing": "trailing"})),
+    **dict.fromkeys(("uniform", "normal"), ("Uniform", {"timestep_spacing": "linspace"})),
+    **dict.fromkeys(("ddim", "ddimuniform"), ("DDIM", {"timestep_spacing": "leading"})),
 }
-"""Noise schedules as they stand behind a sampler's name: how AUTOMATIC1111 writes each, and what it sets."""
+"""Noise schedules, as the tools write them: how AUTOMATIC1111 does, and what sets it here."""
+AUTOMATIC = MappingProxyType(
+    {
+        **dict.fromkeys(("DPM++ 2M", "DPM++ SDE", "DPM2", "DPM2 a"), "Karras"),
+        **dict.fromkeys(("DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE"), "Exponential"),
+    }
+)
+"""Schedules that AUTOMATIC1111 chooses for a sampler by itself, where they are others than the sampler's plain one."""
+
+
+def schedule_of(name: str) -> tuple[str, Mapping[str, Any]] | None:
+    """Return how AUTOMATIC1111 writes a noise schedule, and what sets it; None where nothing here does the same.
+
+    Parameters
+    ----------
+    name
+        Such as "Karras", "sgm_uniform" or "normal", in any case.
+
+    Notes
+    -----
+    Source: AUTOMATIC1111 `modules/sd_schedulers.py`, ComfyUI `comfy/samplers.py`. A test compares
+    their formulas with the noise levels that the setting gives.
+    """
+    return _SCHEDULES.get("".join(_words(name)))
+
+
+def written(scheduler: str, settings: Mapping[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """Return a scheduler in AUTOMATIC1111's words: sampler, schedule, and the settings that neither says.
+
+    Parameters
+    ----------
+    scheduler
+        diffusers' class name without "Scheduler"; it stands for itself where that has no such sampler.
+    settings
+        What is set of it.
+
+    Examples
+    --------
+    >>> written("DPMSolverMultistep", {"use_karras_sigmas": True, "euler_at_final": True})
+    ('DPM++ 2M', 'Karras', {'euler_at_final': True})
+    """
+    fitting = [one for one in _LISTED if one.scheduler == scheduler and one.settings.items() <= settings.items()]
+    sampler = max(fitting, key=lambda one: len(one.settings), default=Sampler(scheduler, scheduler))
+    rest = {name: value for name, value in settings.items() if name not in sampler.settings}
+    for label, setting in _SCHEDULES.values():
+        if setting.items() <= rest.items():
+            return sampler.name, label, {name: value for name, value in rest.items() if name not in setting}
+    return sampler.name, "", rest
 
 
 def sampler_of(name: str) -> Sampler | None:
@@ -161,11 +209,15 @@ def _words(name: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", name.casefold().replace("++", "pp").replace("dpm pp", "dpmpp"))
 
 
+_LISTED = (
+    *(Sampler(name, scheduler) for name, scheduler in A1111.items()),
+    *(Sampler(name, scheduler, settings) for name, (scheduler, settings) in _WITH_SETTINGS.items()),
+)
+
+
 def _table() -> dict[str, Sampler]:
-    listed = [Sampler(name, scheduler) for name, scheduler in A1111.items()]
-    listed += [Sampler(name, scheduler, settings) for name, (scheduler, settings) in _WITH_SETTINGS.items()]
-    listed += [Sampler(name, None, _NONE, nearest) for name, nearest in _NOT_HERE.items()]
-    known = {"".join(_words(sampler.name)): sampler for sampler in listed}
+    without = (Sampler(name, None, _NONE, nearest) for name, nearest in _NOT_HERE.items())
+    known = {"".join(_words(sampler.name)): sampler for sampler in (*_LISTED, *without)}
     return known | {"".join(_words(spelling)): known["".join(_words(name))] for spelling, name in _SAME.items()}
 
 

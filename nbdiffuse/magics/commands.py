@@ -13,7 +13,7 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from IPython.display import display
 
 from ..errors import ParameterError, breaks_rule, did_you_mean
-from ..families import table
+from ..families import scheduler_table, table
 from ..recipes import listing, weights_source
 from ..recipes.presets import PRESETS
 from ..runs.program import script_command
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from ..results import Result
     from ..runs.chain_run import ChainRun
 
-_LIMITS = {"pipelines": 0, "models": 0, "families": 0, "optimize": 2, "mask": 2}
+_LIMITS = {"pipelines": 0, "models": 0, "families": 0, "schedulers": 0, "optimize": 2, "mask": 2}
 """Words that commands take at most, where it is not one."""
 _MEANINGS = {
     "pipelines": "loaded memory list ls status vram cache resident",
     "models": "presets checkpoints available",
     "families": "family architectures architecture kinds",
+    "schedulers": "scheduler samplers sampler schedules",
     "unload": "free clear release drop purge empty offload delete remove rm close",
     "budget": "limit reserve",
     "panel": "gui ui widget open",
@@ -89,6 +90,7 @@ class DiffuseCommands(Magics):
                                  `mask`, or NAME: --mask-image mask
         %diffuse models          every preset: what it does, its weights, its defaults
         %diffuse families        every kind of model that runs here: its modes, its steps, and what its calls take
+        %diffuse schedulers      every sampler: its class and settings here, and what four other tools call it
         %diffuse optimize        how models are run; `optimize attention xformers` moves one optimization
         %diffuse use embedded|hub    what preset names stand for: the checkpoints in this package, or the originals
         %diffuse tokens [--weighting compel|a1111|none] [--model NAME] [--negative-prompt "..."] PROMPT
@@ -130,6 +132,7 @@ class DiffuseCommands(Magics):
             "budget": set_budget,
             "models": models_table,
             "families": lambda: _aligned([table.HEAD, *table.rows()]),
+            "schedulers": lambda: _aligned([scheduler_table.HEAD, *scheduler_table.rows()]),
             "use": use,
             "optimize": optimize,
             "tokens": str,

@@ -6,18 +6,15 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ..errors import ParameterError, breaks_rule
-from ..families import scheduler_names
 from ..recipes.lora import text_of
 from ..recipes.portable import portable_loras
 from ..recipes.recipe import PARAMS, Recipe
-from . import a1111_masks, models, resources
+from . import a1111_masks, a1111_samplers, models, resources
 from .infotext import are_parameters, pairs, taken_apart
-
-SAMPLERS = scheduler_names.A1111
-"""diffusers scheduler of each sampler; read in both directions."""
 
 _FIELDS = {
     "Steps": "num_inference_steps",
@@ -30,8 +27,6 @@ _FIELDS = {
 _SAME = {
     ("RNG", "CPU"),
     ("Clip skip", "1"),
-    ("Schedule type", "Automatic"),
-    ("Schedule type", "Uniform"),
     ("App", "SD.Next"),
 }
 """Entries that say what nbdiffuse does anyway, or that name the program."""
@@ -104,10 +99,9 @@ def generation_text(recipe: Recipe, version: str, *, model_hash: str | None = No
     for name in ("num_inference_steps", "seed"):
         if recipe.get(name) is None:
             raise ParameterError(breaks_rule(name, PARAMS[name].rule, None, "Complete the recipe with `resolve`."))
-    sampler = next((name for name, scheduler in SAMPLERS.items() if scheduler == recipe.scheduler), recipe.scheduler)
     entries: dict[str, Any] = {
         "Steps": recipe.num_inference_steps,
-        "Sampler": sampler,
+        **a1111_samplers.entries_of(recipe),
         "CFG scale": _number(recipe.guidance_scale),
         "Image CFG scale": _number(recipe.get("image_guidance_scale")),
         "Seed": recipe.seed,
@@ -199,8 +193,8 @@ def _carry_over(key: str, value: str, entries: dict[str, str], values: dict[str,
     about_mask = a1111_masks.texts_of(key, value, entries)
     if about_mask is not None:
         return _checked(about_mask, key, values)
-    if key == "Sampler":
-        return _carry_over_sampler(value, _is_ours(entries), values)
+    if key in ("Sampler", "Schedule type", a1111_samplers.OWN):
+        return a1111_samplers.carry_over(key, value, entries, _is_ours(entries), partial(_take, values))
     if key in _SAID_ELSEWHERE or (key, value) in _SAME or (key in _OF_OURS and _is_ours(entries)):
         return []
     return [f"Not carried over: {key}: {value[:80]!r}."]
@@ -227,15 +221,13 @@ def _ours(entries: dict[str, str], values: dict[str, Any]) -> list[str]:
     return left
 
 
-def _carry_over_sampler(value: str, ours: bool, values: dict[str, Any]) -> list[str]:
-    if value in SAMPLERS.values() or (ours and value not in SAMPLERS):
-        return _checked({"scheduler": value}, "Sampler", values)
-    sampler = scheduler_names.sampler_of(value)
-    if sampler is None or sampler.scheduler is None:
-        return [f"Not carried over: Sampler {value[:80]!r}, no scheduler here does the same."]
-    values["scheduler"] = sampler.scheduler
-    asked = ", ".join(f"{name}={setting!r}" for name, setting in sampler.settings.items())
-    return [f"Not carried over: Sampler {value[:80]!r}, as far as it asks for {asked}."] if asked else []
+def _take(values: dict[str, Any], name: str, value: Any) -> list[str]:
+    """Put a value into a field where it keeps the field's rule; return a line about it where not."""
+    try:
+        values[name] = PARAMS[name].check(name, value)
+    except ParameterError as error:
+        return [f"Not carried over: {error}"]
+    return []
 
 
 def _checked(texts: dict[str, str], key: str, values: dict[str, Any]) -> list[str]:

@@ -10,14 +10,15 @@ from pathlib import PureWindowsPath
 from typing import Any
 
 from ..errors import ParameterError, breaks_rule
-from ..families.scheduler_names import sampler_of
+from ..families.scheduler_names import sampler_of, schedule_of
+from ..families.scheduler_settings import has_setting
 from ..recipes import lora, prompt_loras
 from ..recipes.recipe import PARAMS
 from . import models
 from .a1111 import Parsed, carried_lines
 
 PLAIN_SCHEDULES = frozenset({"normal", "simple", "ddim_uniform", "sgm_uniform", "automatic", "uniform", "default", "native"})
-"""Noise schedules that say what a diffusers scheduler does by itself, as near as the tools come."""
+"""Noise schedules that say nothing of their own, or what a scheduler without a setting for it does, as near as the tools come."""
 _NUMBER = re.compile(r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,3})?", re.ASCII)
 _SIZE = re.compile(r"\(?\s*(\d{1,5})\s*[,x×*]\s*(\d{1,5})\s*\)?", re.ASCII)
 _NOTHING = (None, "", "None", "none", False, "False")
@@ -61,21 +62,26 @@ class ImportedParameters:
             self.leave(said_as, value)
 
     def take_sampler(self, name: Any, said_as: str = "sampler") -> None:
-        """Put a sampler's name into `scheduler`, and say which settings it asks for besides."""
+        """Put a sampler's name into `scheduler` and what is set of it."""
         if name in _NOTHING:
             return
         sampler = sampler_of(name) if isinstance(name, str) else None
         if sampler is None or sampler.scheduler is None:
             self.leave(said_as, name, "no scheduler here does the same")
             return
-        self.values["scheduler"] = sampler.scheduler
-        if sampler.settings:
-            asked = ", ".join(f"{key}={value!r}" for key, value in sampler.settings.items())
-            self.leave(said_as, name, f"as far as it asks for {asked}")
+        self.values |= {"scheduler": sampler.scheduler, **sampler.settings}
 
     def take_schedule(self, name: Any, said_as: str = "scheduler") -> None:
-        """Say that a schedule of the noise stays behind, where it is one of its own."""
-        if name not in _NOTHING and not (isinstance(name, str) and name.lower() in PLAIN_SCHEDULES):
+        """Put a schedule of the noise into the settings of the scheduler that was taken; say where it stays behind."""
+        if name in _NOTHING:
+            return
+        plain = isinstance(name, str) and name.lower() in PLAIN_SCHEDULES
+        found = schedule_of(name) if isinstance(name, str) else None
+        if found is not None and found[0] == "Beta":
+            self.leave(said_as, name, "it spaces timesteps, and `use_beta_sigmas` noise levels")
+        elif found is not None and all(has_setting(self.values.get("scheduler", ""), setting) for setting in found[1]):
+            self.values |= found[1]
+        elif not plain:
             self.leave(said_as, name, "another schedule of the noise")
 
     def take_model(self, name: Any, digest: Any = None, *, family: Any = "", said_as: str = "model") -> None:

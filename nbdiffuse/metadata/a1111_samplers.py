@@ -1,0 +1,77 @@
+"""How AUTOMATIC1111's text says the sampler and its noise schedule, and what a recipe sets of its scheduler besides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..families import scheduler_names
+from ..families.scheduler_settings import has_setting
+from ..recipes.recipe import Recipe
+from ..recipes.scheduler_rules import SETTINGS, settings_of
+
+OWN = "Scheduler config"
+"""Our own key: settings that the tool has no word for, as JSON."""
+
+
+def entries_of(recipe: Recipe) -> dict[str, str | None]:
+    """Return the entries for the scheduler of a complete recipe."""
+    sampler, schedule, settings = scheduler_names.written(recipe.scheduler or "", settings_of(recipe))
+    return {"Sampler": sampler, "Schedule type": schedule, OWN: json.dumps(settings) if settings else None}
+
+
+def carry_over(key: str, value: str, entries: Mapping[str, str], ours: bool, take: Callable[[str, Any], list[str]]) -> list[str]:
+    """Put a sampler or a schedule into a recipe's fields.
+
+    Parameters
+    ----------
+    key, value
+        "Sampler", "Schedule type" or `OWN`, and what stands there.
+    entries
+        The whole line, by key.
+    ours
+        Whether nbdiffuse wrote it.
+    take
+        Puts a value into a field; returns lines about what breaks a rule.
+
+    Returns
+    -------
+    list of str
+        Lines about what stays behind.
+    """
+    if key == "Sampler":
+        return _sampler(value, ours, take)
+    if key == OWN:
+        held = _settings(value) if ours else {}
+        left = [] if held else [f"Not carried over: {key}: {value[:80]!r}."]
+        return left + [line for name, setting in held.items() for line in take(name, setting)]
+    sampler = entries.get("Sampler", "")
+    # The automatic one is what the tool chooses for the sampler.
+    meant = scheduler_names.AUTOMATIC.get(sampler) if value == "Automatic" else value
+    if meant is None:
+        return []
+    named, found = scheduler_names.sampler_of(sampler), scheduler_names.schedule_of(meant)
+    scheduler = (named.scheduler if named is not None else None) or sampler
+    if found is not None and all(has_setting(scheduler, name) for name in found[1]):
+        return [line for name, setting in found[1].items() for line in take(name, setting)]
+    return [] if meant == "Uniform" else [f"Not carried over: Schedule type: {value[:80]!r}, no setting here does the same."]
+
+
+def _sampler(value: str, ours: bool, take: Callable[[str, Any], list[str]]) -> list[str]:
+    known = scheduler_names.A1111
+    if value in known.values() or (ours and scheduler_names.sampler_of(value) is None):
+        return take("scheduler", value)
+    sampler = scheduler_names.sampler_of(value)
+    if sampler is None or sampler.scheduler is None:
+        return [f"Not carried over: Sampler {value[:80]!r}, no scheduler here does the same."]
+    held = {"scheduler": sampler.scheduler, **sampler.settings}
+    return [line for name, setting in held.items() for line in take(name, setting)]
+
+
+def _settings(text: str) -> dict[str, Any]:
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return {name: value for name, value in said.items() if name in SETTINGS} if isinstance(said, dict) else {}
