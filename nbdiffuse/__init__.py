@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .recipes.presets import PRESETS
     from .recipes.recipe import Recipe
     from .recipes.resolve import resolve
+    from .recipes.textual_inversion import TextualInversion
     from .results import Result
     from .runs.chain_run import ChainRun, run
     from .runs.editing import edit
@@ -50,6 +51,7 @@ _HOMES = {
     "Reference": "recipes.parts",
     "Result": "results",
     "Session": "sessions.session",
+    "TextualInversion": "recipes.textual_inversion",
     "edit": "runs.editing",
     "get_session": "sessions.session",
     "history": "sessions.history",
@@ -82,6 +84,7 @@ __all__ = [
     "Reference",
     "Result",
     "Session",
+    "TextualInversion",
     "__version__",
     "edit",
     "embedded",

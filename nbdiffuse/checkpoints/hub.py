@@ -148,13 +148,16 @@ def fetch_file(repo: str, revision: str | None, name: str) -> Snapshot:
     return _fetch(repo, revision, choose)
 
 
-def fetch_lora(repo: str, revision: str | None) -> tuple[Snapshot, str]:
-    """Fetch the LoRA of a repository that is named without a file.
+def fetch_chosen(repo: str, revision: str | None, choose: Callable[[Sequence[str]], str]) -> tuple[Snapshot, str]:
+    """Fetch the one file that is meant by a repository that is named without a file.
 
     Parameters
     ----------
     repo, revision
         As in `fetch`.
+    choose
+        Gets the names of the files that do not lie in a folder, none where the hub is out of reach and
+        nothing is on this disk, and returns one of them.
 
     Returns
     -------
@@ -163,28 +166,15 @@ def fetch_lora(repo: str, revision: str | None) -> tuple[Snapshot, str]:
     Raises
     ------
     CheckpointError
-        It holds none or several, cannot be fetched, or is damaged.
+        It cannot be fetched, or is damaged; and what `choose` raises.
     """
     taken: list[str] = []
 
-    def choose(listing: _Listing) -> list[str]:
-        names = sorted(name for name in listing.sizes if name.endswith(".safetensors") and "/" not in name)
-        if not names and listing.directory:
-            raise CheckpointError(OFFLINE.format(name=repo))
-        taken.append(only_lora(names, repo))
+    def one(listing: _Listing) -> list[str]:
+        taken.append(choose(sorted(name for name in listing.sizes if "/" not in name)))
         return taken
 
-    return _fetch(repo, revision, choose), taken[0]
-
-
-def only_lora(names: Sequence[str], where: str) -> str:
-    """Return the one LoRA among .safetensors files, or the one that diffusers saves; `where` they are, for the line."""
-    chosen = [name for name in names if name == "pytorch_lora_weights.safetensors"] or list(names)
-    if len(chosen) == 1:
-        return chosen[0]
-    shown = ", ".join(chosen[:5]) + (f" and {len(chosen) - 5} more" if len(chosen) > 5 else "")
-    has = f"{len(chosen)} files: {shown}" if chosen else "no .safetensors file"
-    raise CheckpointError(f"{where} holds {has}. Name the LoRA's file: {where}/FILE.safetensors.")
+    return _fetch(repo, revision, one), taken[0]
 
 
 def _fetch(repo: str, revision: str | None, choose: Callable[[_Listing], list[str]]) -> Snapshot:

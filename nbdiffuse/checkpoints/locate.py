@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,10 +26,11 @@ from ..files.paths import here
 from ..recipes import lora
 from ..recipes.presets import PRESETS
 from . import layouts
+from .adapter_files import LORA, locate_file
 from .completeness import refuse_incomplete, what_was_taken
 from .failures import cache_folder
 from .failures import explain as explain
-from .hub import fetch, fetch_file, fetch_lora, only_lora
+from .hub import fetch, fetch_file
 from .layouts import components_of, wanted
 from .lora_families import refuse_other_family
 from .priors import combined_class, named_in_card
@@ -128,37 +128,17 @@ def fetch_description(word: str) -> None:
 def _with_lora(found: Checkpoint, added: tuple[lora.Lora, ...]) -> Checkpoint:
     """Find LoRA files; their hashes and weights are part of what identifies the whole."""
     for one in added:
-        word = one.file
-        path = here(word) or Path(word)
-        asked = None if path.exists() else HUB_WORD.fullmatch(word)
-        watched = () if asked else (path.absolute(),)
-        notices = found.notices
-        if path.is_dir() or (asked and not asked["file"] and path.suffix != ".safetensors"):
-            path = _only_lora(path, asked)
-            notices = (*notices, f"The LoRA {word} is its file {path.name}.")
-        elif asked and asked["file"]:
-            snapshot = fetch_file(asked["id"], asked["revision"] or asked["branch"], asked["file"])
-            path = snapshot.directory / asked["file"]
-        elif not path.is_file():
-            raise CheckpointError(f"The LoRA {one.file} is no file here, and no ORG/NAME/FILE.safetensors on the hub.")
-        refuse_other_family(path, found.directory, found.name)
-        identity = f"{found.identity}+{sha256_of(path)}:{number_text(one.weight)}"
+        file = locate_file(one.file, LORA)
+        refuse_other_family(file.path, found.directory, found.name)
+        identity = f"{found.identity}+{sha256_of(file.path)}:{number_text(one.weight)}"
         found = replace(
             found,
             identity=identity,
-            lora=(*found.lora, (path, one.weight)),
-            notices=notices,
-            watched=(*found.watched, *watched),
+            lora=(*found.lora, (file.path, one.weight)),
+            notices=(*found.notices, *file.notices),
+            watched=(*found.watched, *file.watched),
         )
     return found
-
-
-def _only_lora(folder: Path, asked: re.Match[str] | None) -> Path:
-    """Return the one LoRA of a folder, or of a hub repository."""
-    if asked:
-        snapshot, name = fetch_lora(asked["id"], asked["revision"] or asked["branch"])
-        return snapshot.directory / name
-    return folder / only_lora(sorted(file.name for file in folder.glob("*.safetensors")), str(folder))
 
 
 def _located(word: str, half: bool) -> Checkpoint:

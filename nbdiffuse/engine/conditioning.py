@@ -116,11 +116,18 @@ def _negative_is_read(pipeline: Any, recipe: Recipe) -> bool:
 
 def _encoders(pipeline: Any, penultimate: bool) -> list[_Encoder]:
     device = str(pipeline._execution_device)
+    convert = getattr(pipeline, "maybe_convert_prompt", _as_it_is)
     held = [
         (name, getattr(pipeline, name.replace("text_encoder", "tokenizer"), None), getattr(pipeline, name, None))
         for name in ("text_encoder", "text_encoder_2")
     ]
-    return [_Encoder(name, tokenizer, model, penultimate, device) for name, tokenizer, model in held if model is not None]
+    return [
+        _Encoder(name, tokenizer, model, penultimate, device, convert) for name, tokenizer, model in held if model is not None
+    ]
+
+
+def _as_it_is(text: str, tokenizer: Any) -> str:
+    return text
 
 
 def _made(key: Key, make: Callable[[], torch.Tensor]) -> torch.Tensor:
@@ -136,6 +143,8 @@ class _Encoder:
     text_encoder: Any
     penultimate: bool
     device: str
+    convert: Callable[[str, Any], str]
+    """diffusers' own, which writes each token of a textual inversion's vectors where its word stands."""
 
     @property
     def _key(self) -> Key:
@@ -158,7 +167,7 @@ class _Encoder:
         """Return shape (1, 77 * chunks, width)."""
 
         def make() -> torch.Tensor:
-            conjunction = _conjunction(dialects.read(dialect, text), self.tokenizer)
+            conjunction = _conjunction(dialects.read(dialect, text), self.tokenizer, self.convert)
             made: torch.Tensor = self._compel.build_conditioning_tensor_for_conjunction(conjunction)[0]
             return made
 
@@ -174,7 +183,7 @@ class _Encoder:
 
     def pooled(self, dialect: str, text: str, kept: Kept) -> torch.Tensor:
         """Return shape (1, width)."""
-        words = self.pooled_text(dialect, text)
+        words = self.convert(self.pooled_text(dialect, text), self.tokenizer)
         provider = self._compel.conditioning_provider
         return kept(("pooled", self.name, words), lambda: provider.get_pooled_embeddings([words], device=self.device))
 
@@ -183,13 +192,15 @@ class _Encoder:
         return text if dialect == "compel" else dialects.read(dialect, text).text
 
 
-def _conjunction(weighted: Weighted, tokenizer: Any) -> Any:
+def _conjunction(weighted: Weighted, tokenizer: Any, convert: Callable[[str, Any], str]) -> Any:
     """Turn a prompt into the values that Compel encodes."""
     from compel.prompt_parser import Blend as CompelBlend
     from compel.prompt_parser import Conjunction, FlattenedPrompt
 
     def flat(fragments: Fragments) -> Any:
-        return FlattenedPrompt([_fragment(fragment.text, fragment.weight, tokenizer) for fragment in fragments])
+        return FlattenedPrompt(
+            [_fragment(convert(fragment.text, tokenizer), fragment.weight, tokenizer) for fragment in fragments]
+        )
 
     parts = [
         CompelBlend([flat(each) for each in part.parts], list(part.weights), part.normalize)

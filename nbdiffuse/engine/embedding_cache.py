@@ -51,7 +51,7 @@ class EmbeddingCache:
         self.size = 0
 
     @contextmanager
-    def reuse(self, pipeline: Any, scope: str) -> Iterator[None]:
+    def reuse(self, pipeline: Any, scope: str, words: str = "") -> Iterator[None]:
         """Let one call of a pipeline take its encodings from here, and leave new ones here.
 
         Parameters
@@ -60,6 +60,8 @@ class EmbeddingCache:
             Any diffusers pipeline; parts that it does not have are left alone.
         scope
             What the encodings depend on besides their input: checkpoint, dtype, device.
+        words
+            What those of prompts depend on further: the words that textual inversions add.
         """
         vae = getattr(pipeline, "vae", None) or getattr(pipeline, "movq", None)
         wrapped: list[tuple[Any, str, Any]] = []
@@ -72,7 +74,7 @@ class EmbeddingCache:
         try:
             for owner, name in _text_calls(pipeline):
                 make = self._text if _takes_one_prompt(owner) else self._texts
-                wrap(owner, name, make(getattr(owner, name), scope))
+                wrap(owner, name, make(getattr(owner, name), f"{scope} {words}"))
             if vae is not None and hasattr(vae, "encode"):
                 wrap(vae, "encode", self._picture(vae, scope))
             yield

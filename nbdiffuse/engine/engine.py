@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -24,24 +23,23 @@ from ..checkpoints import locate
 from ..checkpoints.latent_space import vae_of
 from ..devices.failures import DEAD_LINE, GuardedVae, is_device_dead, is_out_of_memory, not_numbers, out_of_memory_line
 from ..devices.steps import StepHook
-from ..errors import DeviceMemoryError, ParameterError, RunError
+from ..errors import DeviceMemoryError, RunError
 from ..families.recognition import recognise_directory
 from ..images.latents import Latents
 from ..images.masks import overlay
 from ..images.picture import Picture
 from ..pipelines.packed_latents import unpacked
 from ..pipelines.pipelines import Pipelines
-from ..recipes.controlnets import controlnet_of, extra_name
-from ..recipes.preset import Preset
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
-from ..recipes.resolve import call_fields, check_weights, checkpoint_text, resolve
+from ..recipes.resolve import check_weights, checkpoint_text, resolve
 from ..recipes.scheduler_rules import settings_of
 from ..recipes.sizes import called_pictures, fitted_pictures
 from ..recipes.steps import skipped_steps
 from ..results import Result
 from ..version import __version__
-from . import conditioning
+from . import adapters
+from .call_values import call_values
 from .embedding_cache import EmbeddingCache
 from .notices import notices
 from .progress import Progress, StepWatcher
@@ -96,7 +94,7 @@ class Engine:
         if self._dead:
             raise RunError(DEAD_LINE)
         recipe = self._completed(recipe)
-        word, extras = checkpoint_text(recipe), _extras(recipe, preset_of(recipe.model))
+        word, extras = checkpoint_text(recipe), adapters.extras(recipe, preset_of(recipe.model))
         made_room: list[str] = []
         while True:
             try:
@@ -133,11 +131,13 @@ class Engine:
             with (
                 _hooks(pipeline, watcher, skipped_steps(recipe)),
                 guard,
-                self.embedding_cache.reuse(pipeline, self.pipelines.scope(word)),
+                self.embedding_cache.reuse(pipeline, self.pipelines.scope(word), adapters.words(self.pipelines, recipe)),
             ):
                 # A pipeline that crops around a mask gives PIL images and nothing else.
                 kind = "np" if recipe.mask is None or recipe.mask.crop is None else "pil"
-                output = pipeline(**self._arguments(recipe, pipeline, called_pictures(recipe, pictures)), output_type=kind)
+                called = called_pictures(recipe, pictures)
+                given = call_values(self.pipelines, self.embedding_cache, recipe, pipeline, called)
+                output = pipeline(**given, output_type=kind)
                 made = output.images
         except (RuntimeError, MemoryError) as error:
             failure = self._explained(error, recipe)
@@ -162,7 +162,7 @@ class Engine:
             initial=pictures.get("image"),
             seconds=time.perf_counter() - started,
             fingerprint=self.fingerprint(recipe),
-            notices=(*self._said_of_files(recipe), *notices(pipeline, recipe, guard, flagged)),
+            notices=(*adapters.notices(self.pipelines, recipe), *notices(pipeline, recipe, guard, flagged)),
             latents=None if any(flagged) else self._latents(recipe, watcher.latents, unpack, images[0]),
             nsfw_content_detected=flagged,
         )
@@ -178,12 +178,12 @@ class Engine:
     def _acquired(self, recipe: Recipe) -> Any:
         """Return the recipe's pipeline; loading and moving weights can run out of memory, too."""
         preset = preset_of(recipe.model)
-        pipeline, extras = preset.pipeline(recipe), _extras(recipe, preset)
+        pipeline, extras = preset.pipeline(recipe), adapters.extras(recipe, preset)
         # What came from the hub a moment ago is looked at before any of it is loaded.
         check_weights(recipe, preset, recognise_directory(self.pipelines.directory(checkpoint_text(recipe))))
         try:
             word, settings = checkpoint_text(recipe), settings_of(recipe)
-            made = self.pipelines.acquire(word, pipeline, str(recipe.scheduler), extras, settings)
+            made = self.pipelines.acquire(word, pipeline, str(recipe.scheduler), extras, settings, recipe.embeddings)
             if recipe.safety_checker is not None and hasattr(made, "safety_checker"):
                 # As `from_pretrained(..., safety_checker=None)` leaves it.
                 made.safety_checker = None
@@ -191,11 +191,6 @@ class Engine:
         except (RuntimeError, MemoryError) as error:
             failure = self._explained(error, recipe)
         raise failure
-
-    def _said_of_files(self, recipe: Recipe) -> tuple[str, ...]:
-        """Return what a person should know of the files that a recipe runs on, such as one that was taken for another."""
-        words = (checkpoint_text(recipe), *_extras(recipe, preset_of(recipe.model)).values())
-        return tuple(dict.fromkeys(line for word in words for line in self.pipelines.notices(word)))
 
     def _explained(self, error: Exception, recipe: Recipe) -> Exception:
         """Return a line in place of a device's own message; any other error as it is."""
@@ -218,40 +213,10 @@ class Engine:
         array = (first if first.dtype == torch.float16 else first.float()).numpy()
         return Latents(array, self.pipelines.space(checkpoint_text(recipe)), Picture.of(view, label="step before"))
 
-    def _arguments(self, recipe: Recipe, pipeline: Any, pictures: Mapping[str, Image.Image]) -> dict[str, Any]:
-        """Return the pipeline call's arguments: the recipe's fields that the call takes, under diffusers' names."""
-        accepted = inspect.signature(pipeline.__call__).parameters
-        fields = call_fields(recipe, accepted)
-        values = {name: [pictures.get(field, recipe.get(field)) for field in held] for name, held in fields.items()}
-        arguments = {name: held if len(held) > 1 else held[0] for name, held in values.items()}
-        arguments |= preset_of(recipe.model).constants(recipe.width or 0, recipe.height or 0)
-        if isinstance(recipe.image, Latents):
-            arguments["image"] = self._accepted_latents(recipe, recipe.image)
-        # Calls without one, such as those of latent consistency models, are not given one.
-        negative = accepted.get("negative_prompt")
-        prompts: dict[str, Any] = {} if negative is None else {"negative_prompt": recipe.negative_prompt or negative.default}
-        if recipe.weighs:
-            scope, device = self.pipelines.scope(checkpoint_text(recipe)), pipeline._execution_device
-            prompts = conditioning.arguments(
-                pipeline, recipe, lambda key, make: self.embedding_cache.get((scope, *key), make, device)
-            )
-        return {
-            **arguments,
-            **prompts,
-            "generator": torch.Generator("cpu").manual_seed(recipe.seed or 0),
-        }
-
-    def _accepted_latents(self, recipe: Recipe, latents: Latents) -> torch.Tensor:
-        if latents.space != self.pipelines.space(checkpoint_text(recipe)):
-            rule = f"`image` must be latents of the VAE that {recipe.model} has, got another's."
-            raise ParameterError(f"{rule} Give the decoded picture: `result.image`.")
-        return torch.from_numpy(latents.array.copy())[None].to(self.pipelines.device, self.pipelines.dtype)
-
     def fingerprint(self, recipe: Recipe) -> dict[str, str]:
         """Return what else can change the pixels of a complete recipe, without loading its weights."""
         recipe = self._completed(recipe)
         preset = preset_of(recipe.model)
-        extras = {name: self.pipelines.identity(word) for name, word in _extras(recipe, preset).items()}
         return {
             "nbdiffuse": __version__,
             "torch": torch.__version__,
@@ -262,9 +227,8 @@ class Engine:
             **_threads(self.pipelines.device.type),
             "pipeline": preset.pipeline(recipe),
             "scheduler": f"{recipe.scheduler}Scheduler",
-            "checkpoint": self.pipelines.identity(checkpoint_text(recipe)),
             **self.pipelines.optimizations.fingerprint(),
-            **extras,
+            **adapters.fingerprints(self.pipelines, recipe),
             **({"compel": version("compel")} if recipe.weighs else {}),
         }
 
@@ -278,12 +242,6 @@ def _laid_out(pipeline: Any, recipe: Recipe, latents: torch.Tensor) -> torch.Ten
 def _threads(device: str) -> dict[str, str]:
     """Return how many threads share a sum on the CPU: another number adds in another order."""
     return {"threads": str(torch.get_num_threads())} if device == "cpu" else {}
-
-
-def _extras(recipe: Recipe, preset: Preset) -> dict[str, str]:
-    """Return the checkpoints of components that the base checkpoint does not hold."""
-    nets = [controlnet_of(str(net.checkpoint)).checkpoint(str(recipe.checkpoint), preset) for net in recipe.controlnets]
-    return {extra_name(number): net for number, net in enumerate(nets, start=1)}
 
 
 @contextmanager

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import transformers
+from diffusers.loaders import TextualInversionLoaderMixin
 
+from ..checkpoints.embedding_vectors import Embedding
 from ..errors import CheckpointError, ParameterError
+from ..pipelines.new_words import add_words, refuse_misfits, vectors_for
 from ..pipelines.pipelines import Pipelines
 from ..prompts import dialects
 from ..prompts.tokens import EncoderTokens, Token, TokenView
@@ -22,6 +25,8 @@ from .conditioning import texts_of
 TOKENIZERS = ("tokenizer", "tokenizer_2", "prior_tokenizer")
 """Names that diffusers' families give their tokenizers, in the order of their text encoders."""
 
+_CONVERTER = TextualInversionLoaderMixin()
+"""Writes each token of a textual inversion's vectors where its word stands in a prompt."""
 GOES_ON = "‥"
 """Shown for a token that holds no more than the rest of a character."""
 
@@ -57,7 +62,9 @@ def view(pipelines: Pipelines, recipe: Recipe) -> TokenView:
             raise ParameterError(f"`weighting` is not taken by {preset.name} ({preset.title}). Leave it out.")
         dialects.require_library()
     read = {name: dialects.read(dialect, recipe.get(name) or "", name) for name in PROMPTS}
-    tokenizers = _tokenizers(pipelines.directory(str(with_weights(recipe, preset).checkpoint)), preset.name)
+    directory = pipelines.directory(str(with_weights(recipe, preset).checkpoint))
+    tokenizers = _tokenizers(directory, preset.name)
+    _add_words(tokenizers, [pipelines.embedding(one) for one in recipe.embeddings], directory, preset.name)
     positive, negative = texts_of(recipe, len(tokenizers))
     encoder_tokens: list[EncoderTokens] = []
     for names in (positive, negative):
@@ -78,6 +85,21 @@ def _tokenizers(directory: Path, name: str) -> Mapping[str, Any]:
     return {part: getattr(transformers, kind).from_pretrained(directory / part) for part, kind in held.items()}
 
 
+def _add_words(tokenizers: Mapping[str, Any], embeddings: Sequence[Embedding], directory: Path, name: str) -> None:
+    """Add the words of textual inversions to tokenizers whose text encoders have vectors for them."""
+    encoders = {part: part.replace("tokenizer", "text_encoder") for part in tokenizers}
+    widths = {
+        encoder: int(json.loads((directory / encoder / "config.json").read_text("utf-8"))["hidden_size"])
+        for encoder in (encoders.values() if embeddings else ())
+    }
+    refuse_misfits(embeddings, widths, name)
+    for part, encoder in encoders.items():
+        for one in embeddings:
+            vectors = vectors_for(one, encoder, widths)
+            if vectors is not None:
+                add_words(tokenizers[part], one, vectors.shape[0])
+
+
 def _parts(weighted: Weighted) -> list[tuple[str, Fragments]]:
     """Return what each text encoder sees of a prompt, each with what becomes of it."""
     found: list[tuple[str, Fragments]] = []
@@ -93,14 +115,16 @@ def _parts(weighted: Weighted) -> list[tuple[str, Fragments]]:
 
 def _plain(tokenizer: Any, name: str, encoder: str, part: str, fragments: Fragments) -> EncoderTokens:
     """Take a prompt as diffusers does: what does not fit is cut."""
-    ids = tokenizer("".join(fragment.text for fragment in fragments), add_special_tokens=False).input_ids
+    text = _CONVERTER.maybe_convert_prompt("".join(fragment.text for fragment in fragments), tokenizer)
+    ids = tokenizer(text, add_special_tokens=False).input_ids
     room = tokenizer.model_max_length - 2
     tokens = _tokens(tokenizer, ids, [1.0] * len(ids))
     return EncoderTokens(name, encoder, part, room, (tokens[:room],), tokens[room:])
 
 
 def _chunked(tokenizer: Any, name: str, encoder: str, part: str, fragments: Fragments) -> EncoderTokens:
-    texts, weights = [fragment.text for fragment in fragments], [fragment.weight for fragment in fragments]
+    texts = [_CONVERTER.maybe_convert_prompt(fragment.text, tokenizer) for fragment in fragments]
+    weights = [fragment.weight for fragment in fragments]
     flat, weighed, _ = provider(tokenizer).get_token_ids_and_expand_weights(texts, weights, device="cpu")
     length = tokenizer.model_max_length
     chunks = []

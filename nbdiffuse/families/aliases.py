@@ -47,6 +47,7 @@ _NAMES = {
     "begin_step_percent start_percent",
     "control_guidance_end": "control_end guidance_end controlnet_end controlnet_guidance_end end_step_percent end_percent",
     "lora": "loras lora_name lora_path lora_file lora_model lora_weights lora_weights_path load_lora adapter adapters",
+    "embedding": "embeddings textual_inversion textual_inversions ti load_textual_inversion embedding_name learned_embeds",
     "weighting": "prompt_weighting prompt_syntax prompt_parser prompt_attention emphasis emphasis_mode",
     "prior_num_inference_steps": "prior_steps",
     "image_guidance_scale": "image_cfg image_cfg_scale image_guidance",
@@ -94,7 +95,7 @@ _ADVICE = {
         f"{_NO_OPTION} A second step of `%%chain` with the model sdxl-refiner redraws what the first one made."
     ),
     "ip_adapter ip_adapter_image ip_adapter_scale ipadapter style_image": _NO_OPTION,
-    "embedding embeddings textual_inversion ti hypernet hypernetwork hypernetworks lycoris": _NO_OPTION,
+    "hypernet hypernetwork hypernetworks lycoris": _NO_OPTION,
     "style styles prompt_style style_preset": f"{_NO_OPTION} Write the style into the prompt.",
     "tiling tile seamless seamless_axes symmetry hflip": _NO_OPTION,
     "restore_faces face_restoration face_restore face_enhance codeformer codeformer_weight gfpgan": _NO_OPTION,

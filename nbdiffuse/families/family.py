@@ -175,5 +175,8 @@ class Family:
             values["weighting"] = "none"
         if any("LoraLoader" in base for base in bases(pipeline)):
             values["lora"] = None
+        # Elsewhere it is not CLIP alone that reads the prompt, and some of the pipelines cannot load one.
+        if self.scheduler == "noise" and any("TextualInversionLoader" in base for base in bases(pipeline)):
+            values["embedding"] = None
         absent = self.left_out | (ONLY_WITH_PICTURE if mode.startswith("txt2img") else frozenset())
         return {name: value for name, value in values.items() if name not in absent}

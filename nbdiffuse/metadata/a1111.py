@@ -10,8 +10,9 @@ from functools import partial
 from typing import Any
 
 from ..errors import ParameterError, breaks_rule
-from ..recipes.lora import text_of
-from ..recipes.portable import portable_loras
+from ..recipes import prompt_embeddings
+from ..recipes.lora import JOINT, text_of
+from ..recipes.portable import portable_embeddings, portable_loras
 from ..recipes.recipe import PARAMS, Recipe
 from . import a1111_masks, a1111_samplers, models, resources
 from .infotext import are_parameters, pairs, taken_apart
@@ -32,7 +33,7 @@ _SAME = {
 """Entries that say what nbdiffuse does anyway, or that name the program."""
 _SAID_ELSEWHERE = {"Version", "Model", "Model hash", "Pipeline"}
 """Keys that name a program and its checkpoint."""
-_OF_OURS = {"Preset", "Checkpoint", "LoRA", "Lora hashes"}
+_OF_OURS = {"Preset", "Checkpoint", "LoRA", "Lora hashes", "Embeddings", "TI hashes"}
 """Keys that say in our own text what the others of it say to other tools."""
 _NUMBERS = {int: r"[+-]?\d{1,4000}", float: r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"}
 _NEGATIVE = "Negative prompt:"
@@ -114,6 +115,7 @@ def generation_text(recipe: Recipe, version: str, *, model_hash: str | None = No
         "Weighting": None if recipe.weighting == "none" else recipe.weighting,
         "RNG": "CPU",
         "Lora hashes": lora_hashes,
+        "TI hashes": resources.embedding_hashes(recipe),
         **resources.entries(recipe),
         "Version": f"{_OURS} {version}".strip(),
     }
@@ -195,6 +197,8 @@ def _carry_over(key: str, value: str, entries: dict[str, str], values: dict[str,
         return _checked(about_mask, key, values)
     if key in ("Sampler", "Schedule type", a1111_samplers.OWN):
         return a1111_samplers.carry_over(key, value, entries, _is_ours(entries), partial(_take, values))
+    if key == "TI hashes" and not _is_ours(entries):
+        return _carry_over_embeddings(value, values)
     if key in _SAID_ELSEWHERE or (key, value) in _SAME or (key in _OF_OURS and _is_ours(entries)):
         return []
     return [f"Not carried over: {key}: {value[:80]!r}."]
@@ -218,7 +222,21 @@ def _ours(entries: dict[str, str], values: dict[str, Any]) -> list[str]:
     if named:
         values["prompt"] = values["prompt"].removesuffix(named).rstrip()
         values["lora"] = text_of(portable_loras(loras, local=False))
+    inversions = resources.embeddings_of(entries.get("Embeddings", ""))
+    if inversions:
+        values["embedding"] = JOINT.join(map(str, portable_embeddings(inversions, local=False)))
     return left
+
+
+def _carry_over_embeddings(value: str, values: dict[str, Any]) -> list[str]:
+    """Find the textual inversions that a text's prompts call by the bare names of their files."""
+    names = [name.strip() for name in re.findall(r"([^:,]+):[^,]*", value)]
+    files = {name: prompt_embeddings.find(name) for name in names}
+    found = [f"{file}:{name}" for name, file in files.items() if file and not re.search(r"[\s|{}=]", name)]
+    if found:
+        values["embedding"] = JOINT.join(found)
+    gone = [name for name, file in files.items() if file is None]
+    return [f"Not carried over: TI hashes: {name[:80]!r}, no such file is here; {prompt_embeddings.PLACE}." for name in gone]
 
 
 def _take(values: dict[str, Any], name: str, value: Any) -> list[str]:

@@ -43,7 +43,7 @@ def _is_commit(part: str) -> bool:
     return found is not None and is_hub_id(found["id"]) and ".." not in (found["file"] or "")
 
 
-_FURTHER = re.compile(r"\Acontrolnet_(?:[2-9]|[1-9][0-9])\Z")
+_FURTHER = re.compile(r"\A(controlnet|embedding)_(?:[2-9]|[1-9][0-9])\Z")
 _RULES: Mapping[str, tuple[str, Any]] = MappingProxyType(
     {
         **dict.fromkeys(("nbdiffuse", "torch", "diffusers", "transformers", "compel"), ("a version", _is_version)),
@@ -56,7 +56,7 @@ _RULES: Mapping[str, tuple[str, Any]] = MappingProxyType(
             lambda value: any(value in family.pipelines.values() for family in FAMILIES.values()),
         ),
         "scheduler": ("a scheduler class", lambda value: _SCHEDULER.fullmatch(value) is not None),
-        **dict.fromkeys(("checkpoint", "controlnet"), ("hashes or hub ids with commits", _is_identity)),
+        **dict.fromkeys(("checkpoint", "controlnet", "embedding"), ("hashes or hub ids with commits", _is_identity)),
         "attention": ("one of sdpa, xformers, plain", ("sdpa", "xformers", "plain").__contains__),
         **dict.fromkeys(("compile", "channels_last", "vae_tiling"), ("on", "on".__eq__)),
     }
@@ -66,8 +66,8 @@ _RULES: Mapping[str, tuple[str, Any]] = MappingProxyType(
 
 def breach(name: object, value: object) -> str | None:
     """Return a line where an entry is none that a fingerprint may have, or None where it is."""
-    # Every further ControlNet has an entry as the first one has.
-    kind = _FURTHER.sub("controlnet", name) if isinstance(name, str) else ""
+    # Every further part of a kind has an entry as the first one has.
+    kind = _FURTHER.sub(r"\1", name) if isinstance(name, str) else ""
     if kind not in _RULES:
         return breaks_rule("fingerprint", f"made of {', '.join(_RULES)}", name)
     rule, keeps = _RULES[kind]

@@ -12,11 +12,13 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ..errors import FileError, ParameterError
+from ..files.hashes import sha256_of
 from ..files.paths import here, path_of
 from ..recipes import lora
-from ..recipes.portable import portable_loras
+from ..recipes.portable import portable_embeddings, portable_loras
 from ..recipes.presets import PRESETS
 from ..recipes.recipe import Recipe
+from ..recipes.textual_inversion import TextualInversion
 
 SUFFIXES = (".safetensors", ".ckpt", ".pt", ".bin")
 _HUB = re.compile(r"\w[\w.\-]*(?:/\w[\w.\-]*){1,4}(?:@\w[\w.\-/]*)?", re.ASCII)
@@ -38,6 +40,8 @@ def entries(recipe: Recipe) -> dict[str, str]:
     # A file that is not here is its repository's by the form of its word: the text is read where other files are.
     loras = [portable_loras([one], local=here(one.file) is not None)[0] for one in recipe.loras]
     said = {"LoRA": lora.text_of(loras)} if loras else {}
+    inversions = [portable_embeddings([one], local=here(one.file) is not None)[0] for one in recipe.embeddings]
+    said |= {"Embeddings": lora.JOINT.join(map(str, inversions))} if inversions else {}
     preset = PRESETS.get(recipe.model)
     if recipe.checkpoint in {None, recipe.model, *([preset.embedded_checkpoint] if preset else ())}:
         return said
@@ -106,6 +110,20 @@ def loras_of(text: str) -> tuple[lora.Lora, ...]:
     """Read what our own text names as LoRA; nothing where it is none."""
     try:
         return lora.read(text) if text else ()
+    except ParameterError:
+        return ()
+
+
+def embedding_hashes(recipe: Recipe) -> str:
+    """Return what AUTOMATIC1111 writes as "TI hashes", for textual inversions whose files are here."""
+    files = ((one.token or one.stem, here(one.file)) for one in recipe.embeddings)
+    return ", ".join(f"{name}: {sha256_of(path)[:12]}" for name, path in files if path is not None and path.is_file())
+
+
+def embeddings_of(text: str) -> tuple[TextualInversion, ...]:
+    """Read what our own text names as textual inversions; nothing where it is none."""
+    try:
+        return TextualInversion.several(text) if text else ()
     except ParameterError:
         return ()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from .. import embedded
@@ -16,6 +16,8 @@ from ..files.hashes import states_of
 from ..files.paths import here
 from ..files.snapshots import Snapshot
 from ..recipes import lora
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +78,15 @@ class Lookups:
         held: Checkpoint = self._snapshot[key]
         return held
 
+    def kept(self, key: str, look: Callable[[], T]) -> T:
+        """Return what `look` finds, inside `held` the same every time."""
+        if self._snapshot is None:
+            return look()
+        if key not in self._snapshot:
+            self._snapshot[key] = look()
+        found: T = self._snapshot[key]
+        return found
+
     def known(self, word: str) -> Checkpoint | None:
         """Return what a word stood for when it was last looked up, or None."""
         found = self._found.get(_key(word))
@@ -123,7 +134,7 @@ class Lookups:
 
     def _leave(self, identity: str) -> None:
         now = [one.checkpoint for one in self._found.values()]
-        pinned = [one for snapshot in self._snapshots.values() for one in snapshot.values()]
+        pinned = [one for held in self._snapshots.values() for one in held.values() if isinstance(one, Checkpoint)]
         if all(one.identity != identity for one in (*now, *pinned)):
             self._on_change(identity)
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from ..checkpoints import loading, locate
+from ..checkpoints.embedding_vectors import Embedding, read_embedding
 from ..checkpoints.latent_space import latent_space_id, vae_of
 from ..checkpoints.locate import Checkpoint
 from ..devices.memory import component_bytes, default_device, numbered
 from ..devices.optimizations import Optimizations, apply
 from ..files.snapshots import Snapshot
 from ..library_logging import silence_libraries
+from ..recipes.textual_inversion import TextualInversion
 from .assembly import assemble, checked_controlnet, refuse_other_base
 from .loaded_model import LoadedModel, Row
 from .lookups import Lookups
 from .model_cache import ModelCache
+from .new_words import with_words
 from .previews import measured
 
 import diffusers  # isort: skip  (after `checkpoints`, which forbids it to run a checkpoint's code)
@@ -58,6 +61,7 @@ class Pipelines:
         scheduler: str,
         extras: Mapping[str, str] = NOTHING,
         settings: Mapping[str, Any] = NOTHING,
+        embeddings: Sequence[TextualInversion] = (),
     ) -> Any:
         """Return a pipeline around resident weights, with a fresh scheduler; pipelines of one checkpoint share its weights.
 
@@ -73,6 +77,8 @@ class Pipelines:
             Checkpoints of further components, such as {"controlnet": "a directory"}.
         settings
             Of the scheduler, in place of what the checkpoint says, such as {"use_karras_sigmas": True}.
+        embeddings
+            Textual inversions, whose words this pipeline's prompts may use.
 
         Raises
         ------
@@ -90,7 +96,12 @@ class Pipelines:
         more = {name: checked_controlnet(name, one, base) for name, one in zip(extras, added, strict=True)}
         if len(more) > 1:
             more = {"controlnet": list(more.values())}
+        more |= with_words(base.components, [self.embedding(one) for one in embeddings], base.checkpoint.name)
         return assemble(getattr(diffusers, pipeline), base, more, scheduler, settings)
+
+    def embedding(self, asked: TextualInversion) -> Embedding:
+        """Return a textual inversion's word and vectors; inside `held` those of the same file every time."""
+        return self._lookups.kept(f"embedding {asked}", lambda: read_embedding(asked.file, asked.token))
 
     def held(self, snapshot: Snapshot | None = None) -> AbstractContextManager[None]:
         """Let every word stand for the same files inside a block, see `Lookups.held`."""

@@ -105,5 +105,5 @@ def read_as_words(text: str, dialect: str = "none") -> tuple[str, ...]:
         for shown in dict.fromkeys(found[0][:60] for found in looks.finditer(text)):
             lines.append(f"`{shown}` {does} in AUTOMATIC1111; here it is read as words. Write what is meant.")
     for shown in embeddings(text):
-        lines.append(f"`{shown[:60]}` is a textual inversion in ComfyUI; here it is read as words. Take it out.")
+        lines.append(f"`{shown[:60]}` is a textual inversion in ComfyUI; here it is read as words. Give its file as `embedding`.")
     return tuple(lines)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ParameterError
 from ..images.picture import Picture
+from .fields import numbered_entry
 from .weights_source import WeightsSource, source
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def controlnet_of(word: str) -> ControlNetPreset:
 
 def extra_name(number: int) -> str:
     """Return what a fingerprint and a program call a recipe's ControlNet, counted from 1: "controlnet", "controlnet_2"."""
-    return "controlnet" if number == 1 else f"controlnet_{number}"
+    return numbered_entry("controlnet", number)
 
 
 AUTO = "auto"

@@ -18,6 +18,7 @@ from ..families.parameters import Param
 from .lora import Lora
 from .parts import ControlNet, Mask, Part, Reference, declarations
 from .scheduler_config import SchedulerConfig
+from .textual_inversion import TextualInversion
 
 PARTS: Mapping[str, type[Part]] = MappingProxyType(
     {
@@ -25,6 +26,7 @@ PARTS: Mapping[str, type[Part]] = MappingProxyType(
         "references": Reference,
         "controlnets": ControlNet,
         "loras": Lora,
+        "embeddings": TextualInversion,
         "scheduler_config": SchedulerConfig,
     }
 )
@@ -73,7 +75,7 @@ class Place:
 def _places_of_parts() -> Iterator[Place]:
     for part, kind in PARTS.items():
         if kind.NOTATION:
-            yield Place(kind.NOTATION, Param(str, f"{kind.TITLE}: FILE or FILE:SCALE"), part)
+            yield Place(kind.NOTATION, Param(str, kind.FORM), part)
             continue
         for attribute, declaration in declarations(kind).items():
             yield Place(declaration.metadata["name"], declaration.metadata["param"], part, 1, attribute)
@@ -99,6 +101,11 @@ def numbered(name: str, number: int) -> str:
     if number == 1:
         return name
     return f"{place.part}.{number}" + (f".{place.attribute}" if place.attribute else "")
+
+
+def numbered_entry(name: str, number: int) -> str:
+    """Return what a fingerprint calls a part of some kind, counted from 1: "controlnet", "controlnet_2"."""
+    return name if number == 1 else f"{name}_{number}"
 
 
 def first_name(name: str) -> str:

@@ -46,6 +46,7 @@ class Lora(Part):
 
     TITLE: ClassVar[str] = "lora"
     NOTATION: ClassVar[str] = "lora"
+    FORM: ClassVar[str] = "lora: FILE or FILE:SCALE"
 
     file: str = declared_in_part("lora_file", Param(str, "LoRA file"), "")
     scale: float | None = declared_in_part("lora_scale", Param(float, "how much of the LoRA is added", LOWEST, HIGHEST, 0.05))
@@ -54,6 +55,11 @@ class Lora(Part):
     def from_text(cls, text: str) -> Lora:
         """Read `FILE` or `FILE:SCALE`."""
         return _read_one(text)
+
+    @classmethod
+    def several(cls, text: str) -> tuple[Lora, ...]:
+        """Read one or several, joined by " + "."""
+        return read(text)
 
     @property
     def empty(self) -> bool:

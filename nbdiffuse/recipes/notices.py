@@ -7,6 +7,7 @@ from ..families.parameters import number_text
 from ..prompts import dialects
 from ..prompts.unknown_words import unknown_words
 from .presets import PRESETS, preset_of
+from .prompt_embeddings import unused
 from .recipe import PROMPTS, Recipe
 from .steps import real_steps, strengths_by_steps
 
@@ -16,7 +17,7 @@ def before_run(recipe: Recipe) -> tuple[str, ...]:
 
     The lines are those that its results carry, so every surface can show them.
     """
-    of_prompts = (*_trigger(recipe), *_weighting(recipe), *_unknown(recipe), *_half_of_true_cfg(recipe))
+    of_prompts = (*_trigger(recipe), *_uncalled(recipe), *_weighting(recipe), *_unknown(recipe), *_half_of_true_cfg(recipe))
     return (*of_prompts, *_distilled(recipe), *_unused_picture(recipe), *_unseen(recipe), *picture_notices(recipe))
 
 
@@ -30,6 +31,12 @@ def _trigger(recipe: Recipe) -> list[str]:
     if not preset.trigger or preset.trigger.lower() in recipe.prompt.lower():
         return []
     return [f'{preset.name} draws its style where the prompt says "{preset.trigger}", and this one does not.']
+
+
+def _uncalled(recipe: Recipe) -> list[str]:
+    """Say which textual inversions no prompt calls, which therefore do nothing."""
+    line = "`embedding`: no prompt says {word!r}, so it does nothing. Write it into the prompt or the negative prompt."
+    return [line.format(word=word) for word in unused(recipe)]
 
 
 def _weighting(recipe: Recipe) -> list[str]:
@@ -50,7 +57,10 @@ def _unknown(recipe: Recipe) -> list[str]:
     """Say what the embedded checkpoint cannot draw; a LoRA over it may know more."""
     if recipe.loras or not any(recipe.checkpoint == preset.embedded_checkpoint for preset in PRESETS.values()):
         return []
-    found = dict.fromkeys(word for name in ("prompt", "prompt_2") for word in unknown_words(recipe.get(name) or ""))
+    texts = [recipe.get(name) or "" for name in ("prompt", "prompt_2")]
+    for one in recipe.embeddings:
+        texts = [text.replace(one.token, "") if one.token else text for text in texts]
+    found = dict.fromkeys(word for text in texts for word in unknown_words(text))
     if not found:
         return []
     shown = ", ".join(f'"{word}"' for word in list(found)[:5])

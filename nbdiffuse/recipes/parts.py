@@ -1,4 +1,4 @@
-"""Parts of a recipe: ControlNets, reference pictures and the mask, each a frozen value of its own; LoRA are in `lora`.
+"""Parts of a recipe: ControlNets, reference pictures and the mask, each a frozen value; LoRA and others have their own modules.
 
 A further kind of part is one class here and one field of `recipe.Recipe`; its options, controls,
 JSON and sweep axes follow from the declarations.
@@ -47,6 +47,8 @@ class Part:
     TITLE: ClassVar[str] = ""
     NOTATION: ClassVar[str] = ""
     """Option that holds a whole part as one text, where there is one."""
+    FORM: ClassVar[str] = ""
+    """What that text is, for people."""
 
     def __post_init__(self) -> None:
         for name, declaration in declarations(type(self)).items():
@@ -93,6 +95,11 @@ class Part:
     def from_text(cls, text: str) -> Any:
         """Read the notation of a part that has one."""
         raise NotImplementedError
+
+    @classmethod
+    def several(cls, text: str) -> tuple[Any, ...]:
+        """Read a text that may hold more than one part in its notation."""
+        return (cls.from_text(text),)
 
 
 def declarations(part: type[Part]) -> Mapping[str, dataclasses.Field[Any]]:

@@ -16,6 +16,7 @@ from .fields import numbered
 from .lora import Lora
 from .presets import is_named
 from .recipe import Recipe
+from .textual_inversion import TextualInversion
 
 UNNAMED = "local"
 """Stands for a path that has no last part."""
@@ -91,6 +92,11 @@ def portable_loras(loras: Sequence[Lora], local: bool | None = None) -> tuple[Lo
     return tuple(dataclasses.replace(one, file=portable_word(one.file, local)) for one in loras)
 
 
+def portable_embeddings(held: Sequence[TextualInversion], local: bool | None = None) -> tuple[TextualInversion, ...]:
+    """Return textual inversions without the folders of this machine; `local` as for `portable_word`."""
+    return tuple(dataclasses.replace(one, file=portable_word(one.file, local)) for one in held)
+
+
 def portable(recipe: Recipe, fingerprint: Mapping[str, str] | None = None, local: bool | None = None) -> Recipe:
     """Return a recipe without paths of this machine; the prompts are the person's own and stay.
 
@@ -117,6 +123,7 @@ def portable(recipe: Recipe, fingerprint: Mapping[str, str] | None = None, local
     if recipe.scheduler is not None and not recipe.scheduler.isidentifier():
         changes["scheduler"] = None
     changes["loras"] = portable_loras(recipe.loras, local)
+    changes["embeddings"] = portable_embeddings(recipe.embeddings, local)
     return recipe.replace(**changes)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from ..errors import ParameterError
 from ..files.paths import here
-from ..prompts.extras import Network, embeddings, networks, without
-from . import lora
+from ..prompts.extras import Network, networks, without
+from . import lora, prompt_embeddings
 from .recipe import PROMPTS, Recipe
 
 FOLDER = "NBDIFFUSE_LORA_DIR"
@@ -77,12 +77,8 @@ def carried(values: Mapping[str, Any], *, move: bool = True) -> tuple[dict[str, 
     moved, missing = _moved(values)
     lines = [f"Taken out of `{field}`: {network.text[:80]!r}, {reason}." for field, network, reason in missing]
     if move:
-        for field in PROMPTS:
-            named = embeddings(moved.get(field) or "")
-            if named:
-                moved[field] = without(moved[field], *named)
-                lines += [f"Taken out of `{field}`: {one[:80]!r}, textual inversions are not read here." for one in named]
-        return moved, lines
+        moved, left = prompt_embeddings.carried(moved)
+        return moved, lines + left
     kept = dict(values)
     for field in PROMPTS:
         for gone in [network.text for where, network, _ in missing if where == field]:

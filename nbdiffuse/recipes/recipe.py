@@ -26,6 +26,7 @@ from .lora import Lora
 from .parts import ControlNet, Mask, Reference
 from .recipe_json import each_once, with_pictures
 from .scheduler_config import SchedulerConfig
+from .textual_inversion import TextualInversion
 from .values_by_name import assign, listed, of_part, order, parts_of, places, value_of
 
 FORMAT = 2
@@ -82,8 +83,8 @@ class Recipe(Link):
         left out, pictures that the checker flags come out black, and no picture of them is kept.
     mask
         A `Mask`: inpainting; None for none.
-    references, controlnets, loras
-        Any number of `Reference` (or pictures), `ControlNet` and `Lora`.
+    references, controlnets, loras, embeddings
+        Any number of `Reference` (or pictures), `ControlNet`, `Lora` and `TextualInversion`.
     scheduler_config
         A `SchedulerConfig`: what is set of the scheduler, such as `use_karras_sigmas`.
     arguments
@@ -127,6 +128,7 @@ class Recipe(Link):
     references: tuple[Reference, ...] = ()
     controlnets: tuple[ControlNet, ...] = ()
     loras: tuple[Lora, ...] = ()
+    embeddings: tuple[TextualInversion, ...] = ()
     scheduler_config: SchedulerConfig | None = None
     arguments: Mapping[str, Any] = field(default_factory=Arguments)
 

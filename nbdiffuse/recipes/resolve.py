@@ -16,7 +16,7 @@ from ..families.recognition import Recognised, recognise
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..prompts import dialects
-from . import lora, other_family, prompt_loras
+from . import lora, other_family, prompt_embeddings, prompt_loras
 from .chain import Chain
 from .controlnet_rules import check_controlnets
 from .controlnets import AUTO, depth_of
@@ -47,7 +47,8 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     recipe
         Any recipe; fields that are set stay as they are, except that a `model` given
         as a hub id or a directory becomes the preset's name and the `checkpoint`, and
-        that `<lora:name:0.8>` in a prompt becomes `lora`, see `prompt_loras.find`, another tool's
+        that `<lora:name:0.8>` in a prompt becomes `lora`, see `prompt_loras.find`, a textual
+        inversion that a prompt names becomes its word, see `prompt_embeddings`, another tool's
         name for a sampler becomes a class and its settings, and a mask that selects a part
         of the initial picture becomes its own pixels.
     estimate
@@ -66,7 +67,7 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
         that is not here, or the strength leaves no step to run.
     """
     preset = preset_of(recipe.model)
-    recipe = with_class(prompt_loras.applied(recipe))
+    recipe = with_class(prompt_embeddings.applied(prompt_loras.applied(recipe)))
     recipe = with_weights(recipe, preset)
     refuse_untaken(recipe, preset)
     check_controlnets(recipe, preset)

@@ -10,7 +10,6 @@ from ..errors import ParameterError, breaks_rule
 from ..families.arguments import ARGUMENTS
 from .call_arguments import Arguments
 from .fields import OF_PARTS, PARTS, SINGLE, Place, names_of, numbered
-from .lora import read
 from .parts import Part
 
 
@@ -47,7 +46,7 @@ def assign(values: dict[str, Any], name: str, place: Place, value: Any) -> None:
     elif place.part == "arguments":
         given = {one: held for one, held in values["arguments"].items() if one != name}
         values["arguments"] = Arguments(given if value is None else {**given, name: place.param.check(name, value)})
-    elif not place.attribute and isinstance(value, str) and len(several := read(value)) > 1:
+    elif not place.attribute and isinstance(value, str) and len(several := PARTS[place.part].several(value)) > 1:
         values[place.part] = several
     else:
         kind, held = PARTS[place.part], list(listed(values[place.part]))

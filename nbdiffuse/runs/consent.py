@@ -15,6 +15,7 @@ from ..recipes.portable import hub_repository
 from ..recipes.presets import MOVED, preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import checkpoint_text
+from ..recipes.textual_inversion import TextualInversion
 from ..sessions.session import get_session
 
 
@@ -57,7 +58,8 @@ def words_of(recipe: Recipe) -> dict[str, str]:
     checkpoint, loras = lora.split_text(whole)
     words = (net.checkpoint for net in recipe.controlnets if net.checkpoint)
     nets = (controlnet_of(net).checkpoint(base, preset) for net in words)
-    return {checkpoint: whole, **{one.file: whole for one in loras}, **{net: net for net in nets}}
+    found = {checkpoint: whole, **{one.file: whole for one in loras}, **{net: net for net in nets}}
+    return found | {one.file: one.file for one in recipe.embeddings}
 
 
 def _needs(recipe: Recipe, given: set[object]) -> list[str]:
@@ -66,14 +68,17 @@ def _needs(recipe: Recipe, given: set[object]) -> list[str]:
     local = [f"the local path {word!r}" for word in found if here(word) is not None or hub_repository(word) is None]
     remote = [word for word in found if here(word) is None and hub_repository(word) is not None]
     # A LoRA's file is looked up with its checkpoint: where one of them is missing, both are named.
-    missing = [word for word in remote if local or not _is_cached(found[word])]
+    words = {one.file: one for one in recipe.embeddings}
+    missing = [word for word in remote if local or not _is_cached(words.get(word) or found[word])]
     return [*local, *(f"{word} from the hub ({size_of(word)})" for word in missing)]
 
 
-def _is_cached(word: str) -> bool:
-    """Whether the hub's cache on this disk has all that a word needs; the hub is not asked."""
+def _is_cached(word: str | TextualInversion) -> bool:
+    """Whether the hub's cache on this disk has all that a word or a textual inversion needs; the hub is not asked."""
     with get_session().local_only():
         try:
+            if isinstance(word, TextualInversion):
+                return bool(get_session().with_pipelines(lambda pipelines: pipelines.embedding(word)))
             return bool(get_session().with_pipelines(lambda pipelines: pipelines.identity(word)))
         except CheckpointError:
             return False

@@ -22,6 +22,7 @@ from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import open_fields, resolve, with_weights
 from ..recipes.sizes import stretched
+from ..recipes.textual_inversion import TextualInversion
 from ..results import Result
 from ..sessions.history import with_pictures
 from ..sessions.session import get_session
@@ -107,11 +108,17 @@ def allowed(
     steps: Sequence[Recipe], yes: bool, changes: Mapping[str, Any] = MappingProxyType({})
 ) -> AbstractContextManager[None]:
     """Ask for what steps that a file names need, see `consent.ask`; what the person changed is the person's own."""
-    own = [value for name, value in changes.items() if first_name(name) in (*WEIGHTS, "lora", "model") and value is not None]
+    own = [
+        value
+        for name, value in changes.items()
+        if first_name(name) in (*WEIGHTS, "lora", "embedding", "model") and value is not None
+    ]
     complete = [with_weights(step, preset_of(step.model)) for step in steps]
     # What no file names is this machine's own choice.
     own += [step.checkpoint for step, before in zip(complete, steps, strict=True) if before.checkpoint is None]
     own += [one.file for text in own if isinstance(text, str) and text == changes.get("lora") for one in lora.read(text)]
+    given = changes.get("embedding")
+    own += [one.file for one in TextualInversion.several(given)] if isinstance(given, str) else []
     return ask(complete, yes, own) if complete else nullcontext()
 
 

@@ -14,7 +14,6 @@ from ..errors import ParameterError, breaks_rule
 from ..families.description import content_of, describe, directory_of
 from ..families.diffusers_classes import automatic_class
 from ..families.hub_ids import MOVED, cached
-from ..families.parameters import number_text
 from ..families.single_file import CONFIGS, single_file
 from ..files.paths import here
 from ..metadata.fingerprints import DEVICES, DTYPES
@@ -23,6 +22,7 @@ from ..recipes.portable import is_hub_id
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.scheduler_rules import settings_of
+from . import adapters
 from .listing import Listing
 from .statements import identifier, literal
 
@@ -74,11 +74,7 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         listing.use("diffusers", loader)
         given = [*_located(listing, word, machine.get("checkpoint", "")), *_lent(listing, word, typed), *more]
         listing.assign("pipeline", f"{loader}.from_pretrained", given)
-    for one in recipe.loras:
-        _refuse_what_diffusers_drops(one.file)
-        listing.add(f"pipeline.load_lora_weights({', '.join(_lora_file(one.file))})")
-        listing.add(f"pipeline.fuse_lora({'' if one.weight == 1 else f'lora_scale={number_text(one.weight)}'})")
-        listing.add("pipeline.unload_lora_weights()  # they are in the weights now")
+    adapters.load(listing, recipe)
     _schedule(listing, recipe)
     if device != "cpu":
         listing.add(f"pipeline.to({literal(device)})")
@@ -92,31 +88,6 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
             listing.add(line)
     if any("torch." in one for one in more) or machine.get("channels_last") == "on":
         listing.use("torch")
-
-
-def _lora_file(file: str) -> list[str]:
-    path = here(file)
-    if path is not None and path.is_file():
-        return [literal(path.parent.resolve()), f"weight_name={literal(path.name)}"]
-    if path is not None and path.is_dir():
-        return [literal(path.resolve())]
-    repo, name = "/".join(file.split("/")[:2]), "/".join(file.split("/")[2:])
-    return [literal(repo), *([f"weight_name={literal(name)}"] if name else [])]
-
-
-def _refuse_what_diffusers_drops(file: str) -> None:
-    from ..checkpoints.layouts import shapes
-    from ..checkpoints.lora_fusion import is_read_here
-
-    path = here(file)
-    held = (
-        path if path is not None and path.is_file() else _cached("/".join(file.split("/")[:2]), "/".join(file.split("/")[2:]), "")
-    )
-    if held is not None and is_read_here(shapes(held)):
-        line = f"`lora` must be one that diffusers' own loader reads in full where a program is written, got {held.name!r}."
-        raise ParameterError(
-            f"{line} It holds LoHa, LoKr, DoRA or the like; share the recipe instead: `result.recipe.to_json()`."
-        )
 
 
 def _schedule(listing: Listing, recipe: Recipe) -> None:

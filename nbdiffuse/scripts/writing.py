@@ -38,7 +38,7 @@ TITLES = {
 }
 
 
-WEIGHTS = re.compile(r"checkpoint|controlnet(_[0-9]+)?")
+WEIGHTS = re.compile(r"checkpoint|(controlnet|embedding)(_[0-9]+)?")
 """Parts of a fingerprint that say whose weights were used."""
 SIZES = ("width", "height", "resize_mode")
 OF_MASKS = ("mask_overlay", "mask_content", *SHAPING)
@@ -48,6 +48,7 @@ WRITTEN = frozenset(
         "checkpoint",
         "controlnet",
         "lora",
+        "embedding",
         "safety_checker",
         "scheduler",
         *names_of("scheduler_config"),
@@ -123,7 +124,7 @@ class Step:
         """What has to be loaded for it."""
         recipe = self.recipe
         nets = tuple(net.checkpoint for net in recipe.controlnets)
-        weights = recipe.checkpoint, recipe.loras, nets
+        weights = recipe.checkpoint, recipe.loras, recipe.embeddings, nets
         return (
             preset_of(recipe.model).pipeline(recipe),
             *weights,

@@ -180,7 +180,8 @@ class ExecutorRunner:
     def fingerprint(self, recipe: Recipe) -> Mapping[str, str]:
         """See `Runner`; of the worker that answers first."""
         nets = tuple(net.checkpoint for net in recipe.controlnets)
-        decisive = recipe.model, recipe.checkpoint, recipe.loras, nets, recipe.scheduler, recipe.scheduler_config, mode_of(recipe)
+        weights = recipe.model, recipe.checkpoint, recipe.loras, recipe.embeddings, nets
+        decisive = *weights, recipe.scheduler, recipe.scheduler_config, mode_of(recipe)
         if decisive not in self._fingerprints:
             self._fingerprints[decisive] = remote.fingerprint_of(self._answer(recipe))
         return self._fingerprints[decisive]

@@ -14,8 +14,8 @@ from ..devices.worker import Job, Worker
 from ..errors import NbdiffuseError
 from ..files.snapshots import Snapshot
 from ..images.picture import Picture
+from ..recipes import prompt_embeddings, prompt_loras
 from ..recipes.controlnets import CONTROLNETS, estimate_with
-from ..recipes.prompt_loras import applied
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import resolve
 from ..recipes.weights_source import source
@@ -241,7 +241,7 @@ class Session:
         def look(pipelines: Pipelines) -> TokenView:
             from ..engine.tokenization import view
 
-            return view(pipelines, applied(recipe))
+            return view(pipelines, prompt_embeddings.applied(prompt_loras.applied(recipe)))
 
         return self.with_pipelines(look)
 

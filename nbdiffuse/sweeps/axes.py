@@ -202,7 +202,7 @@ class Axis:
             return tuple(label or value.address[7:15] for label, value in named)
         if self.name in ("prompt", "negative_prompt"):
             return _differences(self.values)
-        if first_name(self.name) in (*WEIGHTS, "model", "lora"):
+        if first_name(self.name) in (*WEIGHTS, "model", "lora", "embedding"):
             name = first_name(self.name)
             return _numbered([str(portable(Recipe(**{name: value})).get(name)) for value in self.values])
         return tuple(number_text(value) if isinstance(value, float) else str(value) for value in self.values)

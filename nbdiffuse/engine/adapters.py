@@ -1,0 +1,40 @@
+"""What a recipe brings along besides its checkpoint, as the engine finds it: ControlNets and textual inversions."""
+
+from __future__ import annotations
+
+from ..pipelines.pipelines import Pipelines
+from ..recipes.controlnets import controlnet_of, extra_name
+from ..recipes.fields import numbered_entry
+from ..recipes.preset import Preset
+from ..recipes.presets import preset_of
+from ..recipes.recipe import Recipe
+from ..recipes.resolve import checkpoint_text
+
+
+def extras(recipe: Recipe, preset: Preset) -> dict[str, str]:
+    """Return the checkpoints of components that the base checkpoint does not hold."""
+    nets = [controlnet_of(str(net.checkpoint)).checkpoint(str(recipe.checkpoint), preset) for net in recipe.controlnets]
+    return {extra_name(number): net for number, net in enumerate(nets, start=1)}
+
+
+def words(pipelines: Pipelines, recipe: Recipe) -> str:
+    """Return what the words of a recipe's textual inversions stand for: encoded prompts depend on it."""
+    found = [pipelines.embedding(one) for one in recipe.embeddings]
+    return " ".join(f"{one.token}={one.identity}" for one in found)
+
+
+def fingerprints(pipelines: Pipelines, recipe: Recipe) -> dict[str, str]:
+    """Return what identifies the files of a complete recipe: one entry for its checkpoint and each thing beside it."""
+    found = {"checkpoint": pipelines.identity(checkpoint_text(recipe))}
+    found |= {name: pipelines.identity(word) for name, word in extras(recipe, preset_of(recipe.model)).items()}
+    for number, one in enumerate(recipe.embeddings, start=1):
+        found[numbered_entry("embedding", number)] = pipelines.embedding(one).identity
+    return found
+
+
+def notices(pipelines: Pipelines, recipe: Recipe) -> tuple[str, ...]:
+    """Return what a person should know of the files that a recipe runs on, such as one that was taken for another."""
+    asked = (checkpoint_text(recipe), *extras(recipe, preset_of(recipe.model)).values())
+    lines = [line for word in asked for line in pipelines.notices(word)]
+    lines += [line for one in recipe.embeddings for line in pipelines.embedding(one).notices]
+    return tuple(dict.fromkeys(lines))

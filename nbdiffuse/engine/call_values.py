@@ -1,0 +1,69 @@
+"""The values that a pipeline's call gets: a recipe's fields under diffusers' names, its pictures, embeddings and generator."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from PIL import Image
+
+from ..errors import ParameterError
+from ..images.latents import Latents
+from ..pipelines.pipelines import Pipelines
+from ..recipes.presets import preset_of
+from ..recipes.recipe import Recipe
+from ..recipes.resolve import call_fields, checkpoint_text
+from . import conditioning
+from .adapters import words
+from .embedding_cache import EmbeddingCache
+
+
+def call_values(
+    pipelines: Pipelines, cache: EmbeddingCache, recipe: Recipe, pipeline: Any, pictures: Mapping[str, Image.Image]
+) -> dict[str, Any]:
+    """Return the arguments of a pipeline's call: the recipe's fields that the call takes, under diffusers' names.
+
+    Parameters
+    ----------
+    pipelines, cache
+        Where the pipeline comes from, and what keeps embeddings.
+    recipe
+        Complete.
+    pipeline
+        That is called.
+    pictures
+        The recipe's, by field, as the call gets them.
+
+    Raises
+    ------
+    ParameterError
+        It goes on from latents of another VAE.
+    """
+    accepted = inspect.signature(pipeline.__call__).parameters
+    fields = call_fields(recipe, accepted)
+    values = {name: [pictures.get(field, recipe.get(field)) for field in held] for name, held in fields.items()}
+    arguments = {name: held if len(held) > 1 else held[0] for name, held in values.items()}
+    arguments |= preset_of(recipe.model).constants(recipe.width or 0, recipe.height or 0)
+    if isinstance(recipe.image, Latents):
+        arguments["image"] = _accepted_latents(pipelines, recipe, recipe.image)
+    # Calls without one, such as those of latent consistency models, are not given one.
+    negative = accepted.get("negative_prompt")
+    prompts: dict[str, Any] = {} if negative is None else {"negative_prompt": recipe.negative_prompt or negative.default}
+    if recipe.weighs:
+        scope = (pipelines.scope(checkpoint_text(recipe)), words(pipelines, recipe))
+        device = pipeline._execution_device
+        prompts = conditioning.arguments(pipeline, recipe, lambda key, make: cache.get((*scope, *key), make, device))
+    return {
+        **arguments,
+        **prompts,
+        "generator": torch.Generator("cpu").manual_seed(recipe.seed or 0),
+    }
+
+
+def _accepted_latents(pipelines: Pipelines, recipe: Recipe, latents: Latents) -> torch.Tensor:
+    if latents.space != pipelines.space(checkpoint_text(recipe)):
+        rule = f"`image` must be latents of the VAE that {recipe.model} has, got another's."
+        raise ParameterError(f"{rule} Give the decoded picture: `result.image`.")
+    return torch.from_numpy(latents.array.copy())[None].to(pipelines.device, pipelines.dtype)

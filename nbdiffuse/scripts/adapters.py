@@ -1,0 +1,94 @@
+"""How a plain diffusers program loads what is brought along besides the checkpoint: LoRA and textual inversions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import ParameterError, breaks_rule
+from ..families.hub_ids import cached, parse_hub_id
+from ..families.parameters import number_text
+from ..files.paths import here
+from ..recipes.portable import is_hub_id
+from ..recipes.recipe import Recipe
+from .listing import Listing
+from .statements import call, literal
+
+
+def load(listing: Listing, recipe: Recipe) -> None:
+    """Write the lines that load a complete recipe's LoRA and textual inversions into the program's pipeline.
+
+    Raises
+    ------
+    ParameterError
+        diffusers' own loader does not read one of them in full.
+    """
+    for one in recipe.loras:
+        _refuse_what_diffusers_drops(one.file)
+        listing.add(f"pipeline.load_lora_weights({', '.join(file_arguments(one.file))})")
+        listing.add(f"pipeline.fuse_lora({'' if one.weight == 1 else f'lora_scale={number_text(one.weight)}'})")
+        listing.add("pipeline.unload_lora_weights()  # they are in the weights now")
+    for inversion in recipe.embeddings:
+        if recipe.weighs:
+            _refuse_several_vectors(inversion.file)
+        _load_words(listing, inversion.file, inversion.token)
+
+
+def file_arguments(file: str) -> list[str]:
+    """Return the first arguments of diffusers' loaders of adapters for a file, a folder, or one of the hub."""
+    path = here(file)
+    if path is not None and path.is_file():
+        return [literal(path.parent.resolve()), f"weight_name={literal(path.name)}"]
+    if path is not None and path.is_dir():
+        return [literal(path.resolve())]
+    repo, revision, name = parse_hub_id(file) or (file, None, None)
+    named = [f"weight_name={literal(name)}"] if name else []
+    return [literal(repo), *named, *([f"revision={literal(revision)}"] if revision else [])]
+
+
+def file_of(file: str) -> Path | None:
+    """Return the file on this disk that an adapter's word names, or None."""
+    path = here(file)
+    if path is not None and path.is_file():
+        return path
+    repo, revision, name = parse_hub_id(file) or (file, None, None)
+    return cached(repo, name, revision) if name and is_hub_id(repo) else None
+
+
+def _refuse_what_diffusers_drops(file: str) -> None:
+    from ..checkpoints.layouts import shapes
+    from ..checkpoints.lora_fusion import is_read_here
+
+    held = file_of(file)
+    if held is not None and is_read_here(shapes(held)):
+        line = f"`lora` must be one that diffusers' own loader reads in full where a program is written, got {held.name!r}."
+        raise ParameterError(
+            f"{line} It holds LoHa, LoKr, DoRA or the like; share the recipe instead: `result.recipe.to_json()`."
+        )
+
+
+def _refuse_several_vectors(file: str) -> None:
+    """Compel alone knows nothing of the further tokens of a word: the program would read its first vector."""
+    from ..checkpoints.embedding_vectors import read_embedding
+
+    if file_of(file) is not None and any(len(rows) > 1 for rows in read_embedding(file, None).vectors.values()):
+        rule = "one with a single vector where a program weighs the words of its prompts"
+        raise ParameterError(breaks_rule("embedding", rule, file, "Leave `weighting` out, or share the recipe instead."))
+
+
+def _load_words(listing: Listing, file: str, token: str | None) -> None:
+    """Write the lines that load a textual inversion; of one for two text encoders each part is loaded for itself."""
+    held = file_of(file)
+    if held is not None and held.suffix == ".safetensors":
+        from ..checkpoints.layouts import shapes
+
+        encoders = {"clip_l": "", "clip_g": "_2"}
+        parts = [(key, suffix) for key, suffix in encoders.items() if key in shapes(held)]
+        if parts:
+            listing.use("safetensors.torch", "load_file")
+            listing.add(f"vectors = load_file({literal(held)})")
+            for key, suffix in parts:
+                where = [f"tokenizer=pipeline.tokenizer{suffix}", f"text_encoder=pipeline.text_encoder{suffix}"]
+                listing.add(*call("pipeline.load_textual_inversion", [f'vectors["{key}"]', f"token={literal(token)}", *where]))
+            return
+    named = [f"token={literal(token)}"] if token else []
+    listing.add(*call("pipeline.load_textual_inversion", [*file_arguments(file), *named]))

@@ -1,0 +1,143 @@
+"""Adapters: the pixels are those of the calls that diffusers itself has for them, for every row of one list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import adapter_files
+import diffusers
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from nbdiffuse import Recipe, Session, embedded
+from nbdiffuse.runs.program import script_of
+
+START = Image.fromarray(np.random.default_rng(0).integers(0, 255, (128, 96, 3), dtype=np.uint8))
+MASK = Image.fromarray(np.uint8(np.indices((128, 96))[1] > 48) * 255)
+XL = embedded.path("sdxl")
+SD = embedded.path("sd15")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A recipe, and how diffusers is called for the same.
+
+    Parameters
+    ----------
+    name
+        Of the test.
+    pipeline
+        diffusers' class.
+    values
+        Fields of the recipe that are arguments of the call, too.
+    adapters
+        Fields that say what is brought along; `{files}` stands for where the files are.
+    load
+        Loads the same with diffusers' own calls; gets the pipeline and where the files are.
+    given
+        Further arguments of the raw call.
+    checkpoint
+        Where the raw pipeline is loaded from.
+    """
+
+    name: str
+    pipeline: str
+    values: dict[str, Any]
+    adapters: dict[str, Any]
+    load: Callable[[Any, Path], None]
+    given: dict[str, Any] = field(default_factory=dict)
+    checkpoint: Path = SD
+
+
+def words(file: str, token: str | None = None) -> Callable[[Any, Path], None]:
+    return lambda pipeline, files: pipeline.load_textual_inversion(str(files), weight_name=file, token=token)
+
+
+def two_encoders(pipeline: Any, files: Path) -> None:
+    held = load_file(files / "two.safetensors")
+    for key, suffix in (("clip_l", ""), ("clip_g", "_2")):
+        parts = {name: getattr(pipeline, name + suffix) for name in ("tokenizer", "text_encoder")}
+        pipeline.load_textual_inversion(held[key], token="two", **parts)
+
+
+def both(*loads: Callable[[Any, Path], None]) -> Callable[[Any, Path], None]:
+    def load(pipeline: Any, files: Path) -> None:
+        for one in loads:
+            one(pipeline, files)
+
+    return load
+
+
+IMG2IMG, TXT2IMG, INPAINT = "StableDiffusionImg2ImgPipeline", "StableDiffusionPipeline", "StableDiffusionInpaintPipeline"
+REDRAWN = {"image": START, "strength": 0.6}
+EMBEDDINGS = [
+    Row("a1111 pt", IMG2IMG, {**REDRAWN, "prompt": "a bad-hands-5 fox"}, {"embedding": "{files}/bad-hands-5.pt"},
+        words("bad-hands-5.pt", "bad-hands-5")),
+    Row("a1111 pt in the negative prompt", IMG2IMG, {**REDRAWN, "prompt": "a fox", "negative_prompt": "bad-hands-5"},
+        {"embedding": "{files}/bad-hands-5.pt"}, words("bad-hands-5.pt", "bad-hands-5")),
+    Row("a1111 pt of three vectors", TXT2IMG, {"prompt": "a fox, charturner, snow"}, {"embedding": "{files}/charturner.pt"},
+        words("charturner.pt", "charturner")),
+    Row("a1111 safetensors", IMG2IMG, {**REDRAWN, "prompt": "a fox in mist"}, {"embedding": "{files}/mist.safetensors"},
+        words("mist.safetensors", "mist")),
+    Row("diffusers bin by its own token", IMG2IMG, {**REDRAWN, "prompt": "a <cat-toy> in snow"},
+        {"embedding": "{files}/learned_embeds.bin"}, words("learned_embeds.bin")),
+    Row("diffusers safetensors by another token", TXT2IMG, {"prompt": "a <my-toy> in snow"},
+        {"embedding": "{files}/toy.safetensors:<my-toy>"}, words("toy.safetensors", "<my-toy>")),
+    Row("two at once", INPAINT, {"image": START, "mask_image": MASK, "prompt": "charturner of a <cat-toy>"},
+        {"embedding": "{files}/charturner.pt + {files}/toy.safetensors"},
+        both(words("charturner.pt", "charturner"), words("toy.safetensors"))),
+    Row("the first encoder of SDXL", "StableDiffusionXLImg2ImgPipeline", {**REDRAWN, "prompt": "a bad-hands-5 fox"},
+        {"model": "sdxl", "embedding": "{files}/bad-hands-5.pt"}, words("bad-hands-5.pt", "bad-hands-5"), checkpoint=XL),
+    Row("both encoders of SDXL", "StableDiffusionXLPipeline", {"prompt": "a two fox", "prompt_2": "snow, two"},
+        {"model": "sdxl", "embedding": "{files}/two.safetensors"}, two_encoders, checkpoint=XL),
+]  # fmt: skip
+ROWS = [*EMBEDDINGS]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return adapter_files.write_embeddings(tmp_path_factory.mktemp("adapters") / "files")
+
+
+def recipe_of(row: Row, files: Path) -> Recipe:
+    placed = {name: value.format(files=files) if isinstance(value, str) else value for name, value in row.adapters.items()}
+    size = {} if "image" in row.values else {"width": 96, "height": 128}
+    rest = {"mask_overlay": "none"} if "mask_image" in row.values else {}
+    return Recipe(**{**row.values, **size, **rest, **placed}, num_inference_steps=3, seed=3, checkpoint=row.checkpoint.name)
+
+
+def raw(row: Row, files: Path) -> bytes:
+    pipeline = getattr(diffusers, row.pipeline).from_pretrained(row.checkpoint)
+    pipeline.set_progress_bar_config(disable=True)
+    row.load(pipeline, files)
+    size = {} if row.pipeline.endswith("Img2ImgPipeline") else {"width": 96, "height": 128}
+    generator = torch.Generator("cpu").manual_seed(3)
+    return pipeline(**{**row.values, **size, **row.given}, num_inference_steps=3, generator=generator).images[0].tobytes()
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_pixels_equal_those_of_diffusers_own_calls(row: Row, files: Path, session: Session) -> None:
+    recipe = recipe_of(row, files)
+    made = session.run(recipe)
+    assert made.image.tobytes() == raw(row, files)
+    without = session.run(recipe.replace(embeddings=()))
+    assert without.image.tobytes() != made.image.tobytes(), "the adapter has to change something for the row to mean anything"
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_the_program_makes_the_same_pixels(
+    row: Row, files: Path, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = session.run(recipe_of(row, files))
+    script = script_of(made)
+    script.save(tmp_path / "program.py")
+    exec(compile(script.text, "program.py", "exec"), {"__name__": "__main__"})
+    with Image.open(script.results[0]) as written:
+        assert written.convert("RGB").tobytes() == made.image.tobytes()
