@@ -18,7 +18,7 @@ from diffusers import (
 )
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer, DepthAnythingForDepthEstimation
 
 from nbdiffuse import embedded
 from nbdiffuse.embedded import weight_deltas
@@ -31,6 +31,7 @@ from nbdiffuse.embedded.train import (
     lcm,
     movq,
     sdxl,
+    segment,
     style_calibration,
     styles,
     widening,
@@ -71,6 +72,30 @@ def test_sdxl_begins_from_the_base_in_every_part(base: nn.ModuleDict, tokenizer:
     assert_holds(modules["unet"], base["unet"])
     assert_holds(modules["text_encoder_2"].text_model, base["text_encoder"])
     assert ("text_encoder" in modules) is not refiner
+
+
+def test_a_segmenter_begins_with_the_eyes_of_the_depth_estimator(tokenizer: CLIPTokenizer, tmp_path: Path) -> None:
+    seer = DepthAnythingForDepthEstimation.from_pretrained(embedded.path("depth-estimator")).eval()
+    model = segment.new_segmenter(tokenizer).eval()
+    segment.begin(model, seer)
+    pixels = to_unit(render_pool(range(3)))
+    ids = tokenizer(["a cat", "the sky", "water"], padding=True, return_tensors="pt").input_ids
+    with torch.no_grad():
+        theirs = seer.backbone(pixels, output_hidden_states=True).hidden_states
+        ours = model.clip.vision_model(pixels, output_hidden_states=True).hidden_states
+        for seen, other in zip(ours, theirs, strict=True):
+            assert torch.corrcoef(torch.stack([seen.flatten(), other.flatten()]))[0, 1] > 0.9
+        # What is trained is what transformers' own call makes.
+        logits = model(input_ids=ids, pixel_values=pixels).logits
+    torch.testing.assert_close(segment.logits_of(model, pixels, ids), logits)
+    vae = AutoencoderKL.from_pretrained(embedded.path("sd15") / "vae").eval()
+    pool = segment.kept_pool(vae, range(6), tmp_path / "pool.pt")
+    again = segment.kept_pool(vae, range(6), tmp_path / "pool.pt")
+    assert torch.equal(pool.pictures, again.pictures) and pool.masks[0].keys() == again.masks[0].keys()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    made = segment.train(seer, pool, tokenizer, tmp_path / "state.pt", steps=2).state_dict()
+    moved = [name for name in before if not torch.equal(made[name], before[name])]
+    assert any("vision_model" in name for name in moved) and any("text_model" in name for name in moved)
 
 
 def test_a_change_begins_as_none_and_ships_as_it_was_taught(base: nn.ModuleDict, tmp_path: Path) -> None:
@@ -182,7 +207,7 @@ def test_a_lora_of_few_steps_is_taught_on_the_teachers_way_and_loads_by_diffuser
     """A way goes through every level to a picture; what is exported gives the weights that were taught."""
     monkeypatch.setattr(lcm, "BETWEEN", 1)
     monkeypatch.setattr(lcm, "BATCH", 4)
-    gone = lcm.kept_ways(base, tokenizer, range(2), tmp_path / "ways.pt")
+    gone = lcm.kept_ways(base, tokenizer, range(2), tmp_path)
     assert gone.latents.shape == (2, len(lcm.LEVELS) + 1, 4, 16, 16) and torch.isfinite(gone.latents.float()).all()
     assert 0.5 < gone.latents[:, -1].float().std() < 1.6, "a picture has the deviation of pictures"
     vae: Any = AutoencoderKL.from_pretrained(embedded.path("sd15") / "vae").eval()

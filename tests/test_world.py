@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nbdiffuse.embedded.world import PALETTES, PLACES, STYLES, SUBJECTS, Scene, sample
+from nbdiffuse.embedded.world import PALETTES, PARTS, PLACES, STYLES, SUBJECTS, Scene, sample
 
 pytestmark = pytest.mark.quick
 
@@ -26,6 +26,25 @@ def test_layers_agree(subject: str, place: str) -> None:
     mask, depth = np.asarray(scene.mask), np.asarray(scene.depth)
     assert 0.05 < (mask == 255).mean() < 0.5
     assert (depth[mask == 255] == 225).all() and depth[mask == 0].max() < 225
+
+
+def test_every_part_has_a_mask_of_its_own() -> None:
+    seen = set()
+    for seed in range(60):
+        scene = sample(seed, size=48)
+        masks = {part: np.asarray(scene.mask_of(part)).astype(int) for part in PARTS}
+        assert np.array_equal(masks["subject"], np.asarray(scene.mask)) and (masks["subject"] + masks["background"] == 255).all()
+        # What belongs to one part belongs to no other; the sky has the sun, the moon and the clouds in it.
+        apart = [masks[part] for part in ("subject", "sky", "ground", "water", "buildings", "mountains")]
+        assert sum(apart).max() <= 259, scene
+        assert all((masks[part] <= masks["sky"] + 2).all() for part in ("sun", "moon", "clouds"))
+        seen |= {(scene.place, part) for part, mask in masks.items() if mask.any()}
+        assert np.array_equal(np.asarray(scene.mask_of(scene.subject)), np.asarray(scene.mask))
+        other = next(one for one in SUBJECTS if one not in scene.subject)
+        assert not np.asarray(scene.mask_of(other)).any()
+    where = {("ocean", "water"), ("city", "buildings"), ("mountains", "mountains"), ("desert", "sun"), ("night", "moon")}
+    assert where | {(place, "ground") for place in PLACES} | {("ocean", "clouds"), ("snow", "sky")} <= seen
+    assert ("jungle", "sky") not in seen and ("desert", "water") not in seen
 
 
 def test_the_same_scene_at_another_size_is_the_same_drawing() -> None:

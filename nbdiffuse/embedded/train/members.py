@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from diffusers import AutoPipelineForImage2Image, StableDiffusionLatentUpscalePipeline, UNet2DConditionModel
 from torch import nn
+from transformers import DepthAnythingForDepthEstimation
 
 from .. import path, recogniser
 from ..shared_weights import CHECKPOINTS
@@ -29,6 +30,7 @@ from . import (
     lcm,
     movq,
     sdxl,
+    segment,
     style_calibration,
     styles,
     vae,
@@ -53,6 +55,8 @@ STYLE_CALIBRATION_STEPS = {"pixel-art": 4500}
 """For a style that is all in the details."""
 EDITED = 2_200
 """Scenes that the edits are taught with, twelve pictures of each."""
+SEGMENTED = 1_800
+"""Scenes whose parts the segmenter is shown."""
 WAYS = 600
 """Ways of the teacher from noise to a picture, for the LoRA of few steps."""
 REDRAWN = {"sd15": 1600, "comic": 320, "pixel-art": 400, "elden-ring": 200}
@@ -211,6 +215,15 @@ def _depth(training: Training) -> None:
     training.ship_model("depth-estimator", model, depth.new_processor())
 
 
+def _segmenter(training: Training) -> None:
+    seer = DepthAnythingForDepthEstimation.from_pretrained(CHECKPOINTS / "depth-estimator")
+    seeds = range(training.seed, training.seed + SEGMENTED)
+    pool = segment.kept_pool(training.vae(), seeds, training.file("segmenter-pool"))
+    state = training.file("segmenter")
+    model = segment.train(seer, pool, training.tokenizer(), state, training.steps, training.seed)
+    training.ship_model("segmenter", model, training.tokenizer(), segment.new_processor())
+
+
 def _kandinsky22(training: Training) -> None:
     steps, seed, tokenizer, seer = training.steps, training.seed, training.tokenizer(), training.clip()
     latents = movq.train(training.file("movq"), training.vae(), MOVQ_STEPS, seed)
@@ -243,6 +256,7 @@ MEMBERS: dict[str, Member] = {
     "sdxl-refiner": Member(_sdxl("sdxl-refiner"), 500),
     "kandinsky22": Member(_kandinsky22, 1800),
     "depth-estimator": Member(_depth, 1200),
+    "segmenter": Member(_segmenter, 700),
     "sdxl": Member(_sdxl("sdxl"), 1300),
     "edit": Member(_edit, 6000),
     "inpaint": Member(_inpaint, 3000),

@@ -5,6 +5,6 @@ picture, depth and mask are exact at any size, and its caption uses the words
 of the diffusers image-to-image guide.
 """
 
-from .scene import PALETTES, PLACES, STYLES, SUBJECTS, Scene, sample
+from .scene import PALETTES, PARTS, PLACES, STYLES, SUBJECTS, Scene, sample
 
-__all__ = ["PALETTES", "PLACES", "STYLES", "SUBJECTS", "Scene", "sample"]
+__all__ = ["PALETTES", "PARTS", "PLACES", "STYLES", "SUBJECTS", "Scene", "sample"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 import numpy as np
@@ -18,8 +19,8 @@ class Canvas:
     """Paint shapes given in unit coordinates: x to the right, y down, both in [0, 1].
 
     One drawing routine serves every layer: the same calls paint colours, depth
-    (near is bright, as ControlNet expects) or the subject's mask, so the layers
-    agree to the pixel.
+    (near is bright, as ControlNet expects) or a mask of some parts, so the layers
+    agree to the pixel. What is painted belongs to the part that `part` names.
 
     Parameters
     ----------
@@ -27,11 +28,14 @@ class Canvas:
         Side of the finished picture, in pixels, at least 8.
     layer
         What the calls paint.
+    masked
+        Parts that a mask shows.
     """
 
-    def __init__(self, size: int, layer: Layer = "image") -> None:
+    def __init__(self, size: int, layer: Layer = "image", masked: Collection[str] = ("subject",)) -> None:
         self.size = size
         self.layer = layer
+        self.masked = frozenset(masked)
         side = size * SUPERSAMPLING
         self._picture = Image.new("RGB" if layer == "image" else "L", (side, side))
         self._draw = ImageDraw.Draw(self._picture)
@@ -39,7 +43,7 @@ class Canvas:
         self._scale = 1.0
         self._mirror = 1.0
         self.depth = 0
-        self.is_subject = False
+        self.part = ""
 
     def place(self, x: float, y: float, scale: float, mirror: bool = False) -> None:
         """Let later shapes stand at `(x, y)`: their unit is `scale`, their y grows upwards."""
@@ -60,7 +64,7 @@ class Canvas:
             return color
         if self.layer == "depth":
             return self.depth
-        return 255 if self.is_subject else 0
+        return 255 if self.part in self.masked else 0
 
     def polygon(self, points: list[Point], color: Color) -> None:
         """Fill a polygon."""
@@ -93,7 +97,7 @@ class Canvas:
         if self.layer == "image":
             ends = np.array([top, bottom], float)
         else:
-            value = self.depth if self.layer == "depth" else 0
+            value = self.depth if self.layer == "depth" else 255 if self.part in self.masked else 0
             ends = np.array([[value], [near if near is not None and self.layer == "depth" else value]], float)
         weight = np.linspace(0, 1, stop - start)[:, None]
         column = (ends[0] * (1 - weight) + ends[1] * weight).round().astype(np.uint8)

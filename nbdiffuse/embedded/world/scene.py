@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from . import captions, palettes, places, styles, subjects
 from .canvas import Canvas, Layer
@@ -16,6 +17,19 @@ SUBJECTS = list(subjects.SUBJECTS)
 PLACES = list(places.PLACES)
 PALETTES = list(palettes.PALETTES)
 STYLES = list(styles.TRIGGERS)
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "subject": ("subject",),
+    "background": (),
+    "sky": ("sky", "clouds", "sun", "moon"),
+    "ground": ("ground",),
+    "water": ("water",),
+    "buildings": ("buildings",),
+    "mountains": ("mountains",),
+    "clouds": ("clouds",),
+    "sun": ("sun",),
+    "moon": ("moon",),
+}
+"""Parts of scenes that have a mask, by name: what painters call what belongs to them. The background is all but the subject."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +55,9 @@ class Scene:
     palette: str
     style: str | None = None
 
-    def _paint(self, layer: Layer) -> Image.Image:
+    def _paint(self, layer: Layer, masked: Collection[str] = ("subject",)) -> Image.Image:
         rng = Random(f"scene {self.seed}")
-        canvas = Canvas(self.size, layer)
+        canvas = Canvas(self.size, layer, masked)
         canvas.depth = 8
         places.PLACES[self.place](canvas, rng)
         stand(canvas, self.subject, rng)
@@ -66,6 +80,18 @@ class Scene:
         """The subject's mask, L, 255 on the subject."""
         return self._paint("mask")
 
+    def mask_of(self, part: str) -> Image.Image:
+        """Return the mask of a part, L, 255 on it and black all over where the scene has none.
+
+        Parameters
+        ----------
+        part
+            A key of `PARTS`, or one of `SUBJECTS`; a cat wizard is a cat, too.
+        """
+        if part in SUBJECTS:
+            return self.mask if part in (self.subject, *self.subject.split()) else Image.new("L", (self.size, self.size))
+        return ImageOps.invert(self.mask) if part == "background" else self._paint("mask", PARTS[part])
+
     @cached_property
     def caption(self) -> str:
         """A caption that names subject, place, palette and style, in words drawn by the seed."""
@@ -80,7 +106,7 @@ def stand(canvas: Canvas, subject: str, rng: Random) -> None:
     """Let a subject stand in the place that a canvas shows."""
     height = rng.uniform(0.52, 0.68)
     ground = rng.uniform(0.86, 0.94)
-    canvas.depth, canvas.is_subject = 225, True
+    canvas.depth, canvas.part = 225, "subject"
     canvas.place(rng.uniform(0.36, 0.64), ground, height, mirror=rng.random() < 0.5)
     subjects.SUBJECTS[subject](canvas, rng)
 
