@@ -68,6 +68,12 @@ class FlowCase:
 KLEIN = ("flux2-klein", "flux2-klein", "Flux2KleinPipeline")
 _KLEIN_CALL = {"max_sequence_length": 64}
 _SIZED = {"width": SIZE[0], "height": SIZE[1]}
+_KONTEXT_INPAINT = ("flux-kontext", "flux-kontext", "FluxKontextInpaintPipeline")
+_KONTEXT_SIZE = {"max_area": SIZE[0] * SIZE[1], "_auto_resize": False}
+_KLEIN_INPAINT = ("flux2-klein", "flux2-klein", "Flux2KleinInpaintPipeline")
+_FILL = ("flux-fill", "flux-fill", "FluxFillPipeline")
+_MASKED = {"image": IMAGE, "mask_image": mask(), "mask_overlay": "none"}
+_RAW = {"image": IMAGE, "mask_image": mask(), **_SIZED}
 CASES: dict[str, FlowCase] = {
     "kontext": FlowCase(
         "flux-kontext",
@@ -75,12 +81,30 @@ CASES: dict[str, FlowCase] = {
         "FluxKontextPipeline",
         {"guidance_scale": 5.0, "negative_prompt": "night", "true_cfg_scale": 3.0},
         {"image": IMAGE},
-        {"image": IMAGE, **_SIZED, "max_area": SIZE[0] * SIZE[1], "_auto_resize": False},
+        {"image": IMAGE, **_SIZED, **_KONTEXT_SIZE},
     ),
     "klein": FlowCase(*KLEIN, _KLEIN_CALL, {"image": IMAGE}, {"image": IMAGE, **_SIZED}),
     "klein-three": FlowCase(
         *KLEIN, _KLEIN_CALL, {"image": IMAGE, "references": [SOFA, LAMP]}, {"image": [IMAGE, SOFA, LAMP], **_SIZED}
     ),
+    "kontext-inpaint": FlowCase(
+        *_KONTEXT_INPAINT,
+        {"strength": 0.7, "negative_prompt": "night", "true_cfg_scale": 3.0},
+        _MASKED,
+        {**_RAW, **_KONTEXT_SIZE},
+    ),
+    "kontext-inpaint-reference": FlowCase(
+        *_KONTEXT_INPAINT,
+        {},
+        {**_MASKED, "image_reference": LAMP},
+        {**_RAW, **_KONTEXT_SIZE, "image_reference": LAMP},
+    ),
+    "klein-inpaint": FlowCase(*_KLEIN_INPAINT, {**_KLEIN_CALL, "strength": 0.6}, _MASKED, _RAW),
+    "klein-inpaint-reference": FlowCase(
+        *_KLEIN_INPAINT, _KLEIN_CALL, {**_MASKED, "image_reference": LAMP}, {**_RAW, "image_reference": LAMP}
+    ),
+    "fill": FlowCase(*_FILL, {}, _MASKED, _RAW),
+    "fill-strength": FlowCase(*_FILL, {"strength": 0.5, "guidance_scale": 20.0, "max_sequence_length": 64}, _MASKED, _RAW),
 }
 
 
@@ -88,7 +112,7 @@ def recipe_of(name: str, checkpoints: Path, **more: Any) -> Recipe:
     case = CASES[name]
     directory = tiny_families.write(case.checkpoint, checkpoints)
     values = {"num_inference_steps": 3, "seed": 3, **case.call, **case.said, **more}
-    return Recipe(prompt=PROMPT, model=str(directory), **values)
+    return Recipe(**{"prompt": PROMPT, "model": str(directory), **values})
 
 
 def by_hand(name: str, checkpoints: Path, **more: Any) -> Image.Image:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
-from flow_cases import CASES, SIZE, by_hand, recipe_of
+import tiny_families
+from flow_cases import CASES, LAMP, SIZE, SOFA, by_hand, recipe_of
 from PIL import Image
 
 from nbdiffuse import Session
 from nbdiffuse.engine import progress
 from nbdiffuse.engine.engine import Engine
 from nbdiffuse.engine.progress import Progress
-from nbdiffuse.errors import Interrupted
+from nbdiffuse.errors import Interrupted, ParameterError
+from nbdiffuse.families.recognition import recognise
 from nbdiffuse.metadata import image_files
 from nbdiffuse.recipes.resolve import resolve
 from nbdiffuse.recipes.steps import real_steps
+from nbdiffuse.recipes.taken_fields import settable
 from nbdiffuse.results import Result
 from nbdiffuse.runs.program import script_of
 
@@ -80,6 +86,70 @@ def test_each_step_is_seen_with_a_preview_and_a_stop_changes_nothing(
     assert [(step.step, step.steps) for step in seen] == [(number, count) for number in range(1, count + 1)]
     sides = [step.preview.size if step.preview else None for step in seen[:-1]]
     assert sides == [(SIZE[0] // 8, SIZE[1] // 8) if CASES[name].previews else None] * (count - 1)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 20, 50])
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if "strength" in case.call])
+def test_the_steps_that_are_predicted_are_those_that_run(name: str, steps: int, family_checkpoints: Path) -> None:
+    recipe = recipe_of(name, family_checkpoints)
+    pipeline = getattr(diffusers, CASES[name].pipeline).from_pretrained(family_checkpoints / CASES[name].checkpoint)
+    for hundredth in range(1, 101, 3):
+        pipeline.scheduler.set_timesteps(steps, mu=0.7)
+        timesteps, _ = pipeline.get_timesteps(steps, hundredth / 100, "cpu")
+        asked = recipe.replace(strength=hundredth / 100, num_inference_steps=steps)
+        assert real_steps(asked) == len(timesteps)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_directory_is_known_by_its_index(name: str, family_checkpoints: Path) -> None:
+    found = recognise(str(tiny_families.write(CASES[name].checkpoint, family_checkpoints)))
+    assert found is not None and found.family == CASES[name].family
+
+
+def test_flux_fill_is_known_by_what_its_transformer_takes(family_checkpoints: Path, tmp_path: Path) -> None:
+    directory = shutil.copytree(tiny_families.write("flux-fill", family_checkpoints), tmp_path / "fill")
+    index = json.loads((directory / "model_index.json").read_text())
+    (directory / "model_index.json").write_text(json.dumps({**index, "_class_name": "FluxPipeline"}))
+    found = recognise(str(directory))
+    assert found is not None and found.family == "flux-fill"
+    with pytest.raises(ParameterError, match=r"must be weights of Flux for flux, got .* Write `--model flux-fill --checkpoint"):
+        resolve(recipe_of("fill", family_checkpoints, model="flux", checkpoint=str(directory)))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "line"),
+    [
+        ("kontext", {"strength": 0.5}, "`strength` is not taken by flux-kontext .* without a mask"),
+        ("klein", {"strength": 0.5}, "`strength` is not taken by flux2-klein .* without a mask"),
+        ("kontext-inpaint", {"mask_crop": 8}, "`mask_crop` is not taken by flux-kontext"),
+        ("kontext", {"image_reference": LAMP}, "`references` must be left out for flux-kontext, which takes one picture"),
+        (
+            "kontext-inpaint",
+            {"references": [SOFA, LAMP]},
+            "must be at most 1 for flux-kontext with a mask, which takes 2 pictures",
+        ),
+        ("klein-inpaint", {"references": [SOFA, LAMP]}, "must be at most 1 for flux2-klein with a mask, which takes 2 pictures"),
+        ("klein-inpaint", {"width": 1536, "height": 1024}, "`width` times `height` must be at most 1048576 .* with a mask"),
+        (
+            "fill",
+            {"mask_image": None, "mask_overlay": None},
+            "`mask_image` must be given: Flux Fill only redraws what a mask says",
+        ),
+        ("fill", {"negative_prompt": "night"}, "`negative_prompt` is not taken by flux-fill"),
+        ("fill", {"image": None, "mask_image": None, "mask_overlay": None}, "`image` must be given: Flux Fill only redraws"),
+    ],
+)
+def test_what_a_mode_does_not_take_is_one_line(name: str, change: dict[str, Any], line: str, family_checkpoints: Path) -> None:
+    with pytest.raises(ParameterError, match=line) as error:
+        resolve(recipe_of(name, family_checkpoints, **change))
+    assert "\n" not in str(error.value)
+
+
+def test_a_panel_shows_strength_where_a_mask_gives_an_edit_one(family_checkpoints: Path) -> None:
+    masked = recipe_of("kontext-inpaint", family_checkpoints)
+    assert "strength" in settable(masked)
+    assert "strength" not in settable(masked.replace(mask=None, strength=None))
+    assert "mask_image" in settable(masked.replace(mask=None, strength=None))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -48,4 +48,12 @@ def _klein() -> Any:
     )
 
 
-MAKERS: dict[str, Callable[[], Any]] = {"flux-kontext": _kontext, "flux2-klein": _klein}
+def _fill() -> Any:
+    """Return Flux Fill, whose transformer takes the kept part's latents and the mask's pixels beside the picture's latents."""
+    wide = {**tiny_families._PACKED, "in_channels": 16 + 16 + 4 * 8 * 8, "out_channels": 16}
+    transformer = diffusers.FluxTransformer2DModel(pooled_projection_dim=32, guidance_embeds=True, **wide)
+    parts = {name: part for name, part in tiny_families._flux(guidance=True).components.items() if part is not None}
+    return diffusers.FluxFillPipeline(**{**parts, "transformer": transformer.eval()})
+
+
+MAKERS: dict[str, Callable[[], Any]] = {"flux-kontext": _kontext, "flux2-klein": _klein, "flux-fill": _fill}

@@ -204,7 +204,7 @@ def _step(values: dict[str, Any], left: list[str], *, redraws: bool, keeps_size:
         **{name: value for name, value in values.items() if name not in of_masks} | {"image": _MISSING if redraws else None}
     )
     taken = ALWAYS | set(preset.defaults_for(preset.mode(trial))) | {*names_of("controlnets"), *names_of("loras"), *SETTINGS}
-    if "img2img+mask" in preset.pipelines:
+    if preset.inpaints:
         taken |= of_masks
     for name in [name for name in values if name not in taken]:
         left.append(f"Not carried over: {name}: {str(values.pop(name))[:80]!r}, {preset.name} does not take it.")

@@ -70,6 +70,14 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 limits=_T5_LENGTH,
             ),
             _flow(
+                key="flux-fill",
+                title="Flux Fill",
+                modes=("img2img+mask",),
+                classes={"img2img+mask": "FluxFillPipeline"},
+                packed=True,
+                limits=_T5_LENGTH,
+            ),
+            _flow(
                 key="qwenimage",
                 title="Qwen-Image",
                 # Its latents have an axis of frames, and its img2img pipeline takes none.
@@ -132,20 +140,24 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             _flow(
                 key="flux-kontext",
                 title="Flux Kontext",
-                modes=("edit",),
-                steps="all",
+                modes=("edit", "edit+mask"),
+                classes={"edit+mask": "FluxKontextInpaintPipeline"},
+                references={"edit+mask": 1},
                 area_argument="max_area",
                 # Else the picture is brought to one of the sizes near a megapixel that it was trained on.
                 fixed={"_auto_resize": False},
                 packed=True,
+                # Its inpainting pipeline crops around the mask and leaves the crop as the result.
+                left_out=_WEIGHTING | {"mask_crop"},
                 limits=_T5_LENGTH,
             ),
             _flow(
                 key="flux2-klein",
                 title="Flux 2 Klein",
-                modes=("txt2img", "edit"),
-                steps="all",
-                references={"edit": MOST_REFERENCES},
+                modes=("txt2img", "edit", "edit+mask"),
+                classes={"edit+mask": "Flux2KleinInpaintPipeline"},
+                references={"edit": MOST_REFERENCES, "edit+mask": 1},
+                most_area={"edit+mask": 1024 * 1024},
                 # Its latents are patches that its VAE's batch norm has scaled; its pipeline takes pictures alone.
                 takes_latents=False,
                 packed=True,

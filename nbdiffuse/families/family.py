@@ -20,6 +20,7 @@ MODES = {
     "txt2img+controlnet": ("txt2img", "-controlnet"),
     "img2img+controlnet": ("img2img", "-controlnet"),
     "edit": ("img2img", ""),
+    "edit+mask": ("inpaint", ""),
 }
 """Ways to run a family, each with the task and the ending of the key under which diffusers' automatic classes know it."""
 CALLED = ("strength", "guidance_scale", "num_inference_steps", "controlnet_conditioning_scale", *ARGUMENTS)
@@ -64,7 +65,7 @@ class Family:
     broken
         Modes that diffusers has a pipeline for which cannot run, each with what is wrong.
     steps
-        How `strength` decides the number of steps, a key of `step_rules.RULES`.
+        How `strength` decides the number of steps, a key of `step_rules.RULES`; a mode without one runs all.
     size_multiple
         Both sides of what its pipelines are given are multiples of this, in pixels, unless a checkpoint says more.
     size_arguments
@@ -81,6 +82,8 @@ class Family:
         How many pictures beside the initial one a mode takes at most; none for a mode that is not named.
     least_side, most_ratio
         What each picture that it edits or looks at has: sides in pixels, and the longer one over the shorter.
+    most_area
+        Pixels that the result of a mode has at most, where its pipeline makes larger ones smaller.
     scale
         Sides of the result over sides of the initial picture.
     takes_latents
@@ -126,6 +129,7 @@ class Family:
     references: Mapping[str, int] = field(default_factory=dict)
     least_side: int = 1
     most_ratio: float = math.inf
+    most_area: Mapping[str, int] = field(default_factory=dict)
     scale: int = 1
     takes_latents: bool = True
     gives_latents: bool | None = None

@@ -81,6 +81,7 @@ def recognise_directory(directory: Path) -> Recognised | None:
         key: entry[1] for key, entry in index.items() if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], str)
     }
     unet = _content(directory / "unet" / "config.json")
+    name = _by_transformer(name, _content(directory / "transformer" / "config.json"))
     channels = unet.get("in_channels")
     family = _family(name, components, unet, index)
     return Recognised(_with_article(name), family, channels if isinstance(channels, int) else None)
@@ -102,6 +103,17 @@ def _family(name: str, components: Mapping[str, str], unet: Mapping[str, Any], i
         return ""
     # Weights are trained to edit by scripts that may save them as any pipeline of Stable Diffusion.
     return "instruct-pix2pix" if unet.get("in_channels") == 8 else "stable-diffusion"
+
+
+def _by_transformer(name: str, config: Mapping[str, Any]) -> str:
+    """Return the pipeline class that weights of Flux are for, by what their transformer takes, whatever they were saved from.
+
+    Beside the latents that of Flux Fill takes those of what is kept, and 8x8 pixels of the mask for each of 2x2 latents.
+    """
+    taken, made = config.get("in_channels"), config.get("out_channels") or config.get("in_channels")
+    if name != "FluxPipeline" or not isinstance(taken, int) or not isinstance(made, int):
+        return name
+    return "FluxFillPipeline" if taken == 2 * made + 4 * 8 * 8 else name
 
 
 def _by_class(name: str) -> str:

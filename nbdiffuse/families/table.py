@@ -25,7 +25,9 @@ def _references(family: Family) -> str:
 def _row(family: Family) -> tuple[str, ...]:
     mode = "img2img" if "img2img" in family.pipelines else list(family.pipelines)[-1]
     defaults = family.defaults(mode)
-    strength = "" if "strength" in family.fields else ", without strength"
+    steps = _STEPS[family.steps] if "strength" in family.fields else "N, without strength"
+    if "strength" in family.fields and "edit" in family.pipelines:
+        steps = f"N; with a mask {steps}"
     scales = [f"{name} {number_text(defaults[name])}" for name in _SCALES if isinstance(defaults.get(name), (int, float))]
     negative = "" if "negative_prompt" in family.fields else "no negative_prompt"
     further = [name for name in sorted(family.fields) if name not in _EVERYWHERE and not name.startswith("control")]
@@ -33,7 +35,7 @@ def _row(family: Family) -> tuple[str, ...]:
         family.key,
         family.title,
         ", ".join(family.pipelines),
-        _STEPS[family.steps] + strength,
+        steps,
         f"multiples of {family.size_multiple}" if family.scale == 1 else f"x{family.scale}",
         ", ".join(scales),
         ", ".join([*further, *filter(None, [_references(family), negative])]),

@@ -120,6 +120,11 @@ class Preset:
         return self._family.least_side, self._family.most_ratio
 
     @property
+    def most_area(self) -> Mapping[str, int]:
+        """Pixels that the results of its modes have at most, see `Family`."""
+        return self._family.most_area
+
+    @property
     def limits(self) -> Mapping[str, float]:
         """Greatest values of arguments that its calls take, see `Family`."""
         return self._family.limits
@@ -157,7 +162,7 @@ class Preset:
     @property
     def tasks(self) -> tuple[str, ...]:
         """What it can do: any of "txt2img", "img2img" and "edit"."""
-        return tuple(task for task in TASKS if task in self.pipelines)
+        return tuple(task for task in TASKS if any(mode.partition("+")[0] == task for mode in self.pipelines))
 
     @property
     def schedulers(self) -> tuple[str, ...]:
@@ -166,9 +171,14 @@ class Preset:
         return tuple(name for name in offered if self.takes_scheduler(name)) if self.scheduler_needs else offered
 
     @property
+    def inpaints(self) -> bool:
+        """Whether it redraws the part of a picture that a mask says."""
+        return any(mode.endswith("+mask") for mode in self.pipelines)
+
+    @property
     def edits(self) -> bool:
         """Whether what it does to pictures is to edit them by an instruction, without a strength."""
-        return "edit" in self.pipelines
+        return "edit" in self.tasks
 
     def takes_scheduler(self, name: str) -> bool:
         """Tell whether its pipelines can be driven by a scheduler class of diffusers, also by another tool's name for it."""
@@ -213,7 +223,7 @@ class Preset:
 
     def task(self, recipe: Recipe) -> str:
         """Return which of `TASKS` a recipe asks of it; with a picture an editing family edits."""
-        return "edit" if recipe.task == "img2img" and "edit" in self.pipelines else recipe.task
+        return "edit" if recipe.task == "img2img" and self.edits else recipe.task
 
     def mode(self, recipe: Recipe) -> str:
         """Return the key of `pipelines` that a recipe asks for, such as "img2img+controlnet"."""

@@ -32,6 +32,11 @@ def check_shapes(complete: Recipe, preset: Preset) -> None:
     for number, reference in enumerate(complete.references, start=1):
         if isinstance(reference.image, Picture) and reference.image.at_hand:
             sizes[numbered("image_reference", number)] = reference.image.size
+    area = preset.most_area.get(preset.mode(complete))
+    if area is not None and (complete.width or 0) * (complete.height or 0) > area:
+        of_mode = " with a mask" if complete.mask else ""
+        size = f"{complete.width}x{complete.height}"
+        raise ParameterError(f"`width` times `height` must be at most {area} for {preset.name}{of_mode}, got {size}. Lower one.")
     least, ratio = preset.picture_shape
     for name, (width, height) in sizes.items():
         rule = f"at least {least} pixels on both sides, and at most {number_text(ratio)} times as long as wide"

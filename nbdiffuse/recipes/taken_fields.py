@@ -24,11 +24,13 @@ FLOW = {*FLOW_ONLY, *SPACINGS} - {"use_lu_lambdas"}
 
 def refuse_untaken(recipe: Recipe, preset: Preset) -> None:
     """Raise for the first field of a recipe that its preset does not take."""
-    if preset.task(recipe) not in preset.pipelines:
+    if preset.task(recipe) not in preset.tasks:
         does, magic = ("edits", "%%edit") if preset.edits else ("redraws", "%%img2img")
         raise ParameterError(f"`image` must be given: {preset.title} only {does} pictures. Use {magic}.")
     if preset.mode(recipe) in preset.broken:
         raise ParameterError(f"`mask_image` must be left out for {preset.name}: {preset.broken[preset.mode(recipe)]}.")
+    if preset.mode(recipe) not in preset.pipelines and f"{preset.mode(recipe)}+mask" in preset.pipelines:
+        raise ParameterError(f"`mask_image` must be given: {preset.title} only redraws what a mask says. White is redrawn.")
     check_number_of_references(recipe, preset)
     taken = _taken(preset)
     for name in recipe.values():
@@ -40,12 +42,23 @@ def refuse_untaken(recipe: Recipe, preset: Preset) -> None:
             and not (name == "resize_mode" and _has_shape(recipe))
         ):
             raise ParameterError(f"`{name}` needs an initial picture. Give `image`, or leave `{name}` out.")
+        if name in _only_elsewhere(preset, preset.mode(recipe)):
+            raise ParameterError(_not_taken(name, preset, preset.mode(recipe)))
 
 
-def _not_taken(name: str, preset: Preset) -> str:
-    line = f"`{name}` is not taken by {preset.name} ({preset.title})"
-    if name in names_of("mask") and "img2img+mask" not in preset.pipelines:
-        others = [one.name for one in PRESETS.values() if "img2img+mask" in one.pipelines]
+def _only_elsewhere(preset: Preset, mode: str) -> frozenset[str]:
+    """Return the fields of the core and arguments that other modes of a preset take and this one does not."""
+    if mode not in preset.pipelines:
+        return frozenset()
+    left = ONLY_WITH_PICTURE if mode.startswith("txt2img") else frozenset()
+    return frozenset(preset.fields - set(OF_PARTS) - set(preset.defaults_for(mode)) - left)
+
+
+def _not_taken(name: str, preset: Preset, mode: str = "") -> str:
+    way = " without a mask" if f"{mode}+mask" in preset.pipelines else f" in its mode {mode}"
+    line = f"`{name}` is not taken by {preset.name} ({preset.title}){way if mode else ''}"
+    if name in names_of("mask") and not preset.inpaints:
+        others = [one.name for one in PRESETS.values() if one.inpaints]
         return f"{line}. Leave it out, or take a model that inpaints: {', '.join(others)}."
     if name != "strength" or not preset.edits:
         return f"{line}. Leave it out."
@@ -72,7 +85,7 @@ def _taken(preset: Preset) -> set[str]:
         taken |= set(names_of("controlnets"))
     if preset.references:
         taken |= set(names_of("references"))
-    if "img2img+mask" in preset.pipelines:
+    if preset.inpaints:
         # What goes into the call is taken only where the call has it.
         taken |= {name for name in names_of("mask") if name not in CALLED_AS or name in preset.fields}
     return taken
@@ -109,6 +122,7 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
     scheduler = scheduler_of(recipe, preset)
     if scheduler is not None and scheduler_class(scheduler) is not None:
         taken -= {name for name in names_of("scheduler_config") if not has_setting(scheduler, name)}
+    taken -= _only_elsewhere(preset, preset.mode(recipe))
     repeated = {names_of(part)[0]: part for part in PARTS.keys() - SINGLE}
     found: list[str] = []
     for name in (name for name in PARAMS if name in taken):

@@ -35,6 +35,7 @@ TITLES = {
     "txt2img+controlnet": "Text-to-image with a ControlNet and diffusers.",
     "img2img+controlnet": "Image-to-image with a ControlNet and diffusers.",
     "edit": "Editing by an instruction with diffusers.",
+    "edit+mask": "Editing what a mask says with diffusers.",
 }
 
 
