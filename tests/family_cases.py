@@ -21,6 +21,7 @@ AUTOMATIC = {
     "img2img": "AutoPipelineForImage2Image",
     "inpaint": "AutoPipelineForInpainting",
 }
+INPAINTED = {"inpaint": AUTOMATIC["inpaint"]}
 REDRAWN = {mode: AUTOMATIC[mode] for mode in ("txt2img", "img2img")}
 
 
@@ -34,6 +35,10 @@ class Case:
         Key of its family.
     modes
         Each with the class that loads it.
+    checkpoint
+        Its name in `tiny_families`; the case's own when not given.
+    net
+        A ControlNet of `tiny_families` that all calls have beside it.
     size
         Width and height of the pictures; not square, so that a picture that is squeezed shows.
     values
@@ -48,6 +53,8 @@ class Case:
 
     family: str
     modes: dict[str, str] = field(default_factory=lambda: AUTOMATIC)
+    checkpoint: str = ""
+    net: str = ""
     size: tuple[int, int] = (80, 64)
     values: dict[str, Any] = field(default_factory=dict)
     latents: bool = True
@@ -79,7 +86,32 @@ CASES |= {
     ),
     "kandinsky3": Case("kandinsky3", REDRAWN, size=(128, 64), values={"negative_prompt": "blue"}, latents=False, flow=False),
 }
+CASES |= {
+    "sd": Case("stable-diffusion", values={"negative_prompt": "blue"}, flow=False),
+    "sd-inpainting": Case("stable-diffusion", INPAINTED, values={"negative_prompt": "blue", "strength": 0.9}, flow=False),
+    "sdxl-inpainting": Case("stable-diffusion-xl", INPAINTED, values={"prompt_2": "a tree"}, flow=False),
+    "kandinsky21-inpainting": Case(
+        "kandinsky", INPAINTED, size=(128, 64), values={"negative_prompt": "blue", "prior_num_inference_steps": 3}, flow=False
+    ),
+    "kandinsky22-inpainting": Case(
+        "kandinsky22", INPAINTED, size=(128, 64), values={"prior_guidance_scale": 2.0, "prior_num_inference_steps": 3}, flow=False
+    ),
+    "sd-controlnet": Case(
+        "stable-diffusion",
+        checkpoint="sd",
+        net="sd-controlnet",
+        values={"controlnet_conditioning_scale": 0.7, "control_guidance_end": 0.6},
+        latents=False,
+        flow=False,
+    ),
+    "sd-inpainting-controlnet": Case(
+        "stable-diffusion", INPAINTED, checkpoint="sd-inpainting", net="sd-controlnet", latents=False, flow=False
+    ),
+    "sdxl-controlnet": Case("stable-diffusion-xl", checkpoint="sdxl", net="sdxl-controlnet", latents=False, flow=False),
+}
 MODES = [(name, mode) for name, case in CASES.items() for mode in case.modes]
+REDRAWING = [name for name, case in CASES.items() if {"txt2img", "img2img"} <= set(case.modes)]
+"""Cases whose checkpoints draw from a prompt and redraw a picture."""
 FLOWS = [name for name, case in CASES.items() if case.flow]
 
 
@@ -103,22 +135,43 @@ def given(name: str, mode: str) -> dict[str, Any]:
     return pictures if mode == "img2img" else {**pictures, "mask_image": mask((width, height))}
 
 
+def control(size: tuple[int, int]) -> Image.Image:
+    return picture(size).rotate(90)
+
+
 def recipe_of(name: str, mode: str, checkpoints: Path, **more: Any) -> Recipe:
-    directory = tiny_families.write(name, checkpoints)
-    values = {"num_inference_steps": 4, "seed": 3, **given(name, mode), **CASES[name].values, **more}
+    case = CASES[name]
+    directory = tiny_families.write(case.checkpoint or name, checkpoints)
+    values = {"num_inference_steps": 4, "seed": 3, **given(name, mode), **case.values, **more}
+    if case.net:
+        values |= {"controlnet": str(tiny_families.write(case.net, checkpoints)), "control_image": control(case.size)}
     if mode == "inpaint":
         values["mask_overlay"] = "none"
     return Recipe(prompt=PROMPT, model=str(directory), **values)
 
 
-def by_hand(name: str, mode: str, checkpoints: Path, prepare: Callable[[Any], None] | None = None, **more: Any) -> Any:
-    """Make the call as a person would, and return the pipeline and what it gives."""
+def loaded(name: str, mode: str, checkpoints: Path) -> Any:
+    """Load a case's pipeline as a person would."""
+    case, more = CASES[name], dict[str, Any]()
+    if case.net:
+        more["controlnet"] = diffusers.AutoModel.from_pretrained(str(tiny_families.write(case.net, checkpoints)))
+    directory = tiny_families.write(case.checkpoint or name, checkpoints)
+    return getattr(diffusers, case.modes[mode]).from_pretrained(directory, **more)
+
+
+def by_hand(
+    name: str, mode: str, checkpoints: Path, prepare: Callable[[Any], None] | None = None, bare: bool = False, **more: Any
+) -> Any:
+    """Make the call as a person would, and return the pipeline and what it gives; a bare one without the case's `values`."""
     case = CASES[name]
-    pipeline = getattr(diffusers, case.modes[mode]).from_pretrained(tiny_families.write(name, checkpoints))
+    pipeline = loaded(name, mode, checkpoints)
     pipeline.set_progress_bar_config(disable=True)
     if prepare is not None:
         prepare(pipeline)
-    call = {"prompt": PROMPT, "num_inference_steps": 4, **given(name, mode), **case.values, **more}
-    if {"width", "height"} <= set(inspect.signature(pipeline.__call__).parameters):
+    call = {"prompt": PROMPT, "num_inference_steps": 4, **given(name, mode), **({} if bare else case.values), **more}
+    accepted = set(inspect.signature(pipeline.__call__).parameters)
+    if {"width", "height"} <= accepted:
         call |= {"width": case.size[0], "height": case.size[1]}
+    if case.net:
+        call["control_image" if "control_image" in accepted else "image"] = control(case.size)
     return pipeline, pipeline(**call, generator=torch.Generator("cpu").manual_seed(3)).images

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from nbdiffuse import Chain, Recipe, Session, get_session, resolve, run, sweep
+from nbdiffuse.cells.options import parse_cell
+from nbdiffuse.cells.write import cell_text, received
 from nbdiffuse.errors import NbdiffuseError, ParameterError
+from nbdiffuse.families.families import FAMILIES
 from nbdiffuse.recipes import controlnets
+from nbdiffuse.recipes.taken_fields import settable
+from nbdiffuse.runs.program import script_of
+from nbdiffuse.scripts.checking import SAME, check
 
 
 @pytest.fixture
@@ -64,7 +73,7 @@ def test_one_picture_is_estimated_once(recipe: Recipe, estimates: list[Any]) -> 
         ({"control_guidance_start": 0.9, "control_guidance_end": 0.1}, "`control_guidance_start` must be below"),
         ({"lora": "style.ckpt"}, "`lora` must be a .safetensors file"),
         ({"weighting": "compel", "prompt": "a (cat"}, "prompt"),
-        ({"model": "sdxl"}, "is not taken by sdxl"),
+        ({"model": "kandinsky22"}, "is not taken by kandinsky22"),
         ({"image": None}, "`control_image` must be a picture where there is no initial one, got 'auto'"),
         ({"controlnet": "some/canny"}, "`control_image` must be a picture for some/canny: `auto` makes depth maps"),
         ({"controlnet": None}, "`controlnet` must be given with `control_image`"),
@@ -103,3 +112,37 @@ def test_what_no_estimator_makes_is_not_offered() -> None:
     with pytest.raises(ParameterError) as caught:
         resolve(Recipe(prompt="a", controlnet="some/canny"))
     assert "`control_image` must be given with `controlnet`. Give a picture." in str(caught.value)
+
+
+def test_a_family_whose_pipelines_do_not_combine_a_mask_and_a_controlnet_says_so(
+    recipe: Recipe, scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {"controlnet", "mask_image"} <= set(settable(recipe)) & set(settable(recipe.replace(mask_image=scene.image)))
+    family = FAMILIES["stable-diffusion"]
+    modes = tuple(mode for mode in family.modes if "+mask+" not in mode)
+    only = {"stable-diffusion": dataclasses.replace(family, modes=modes)}
+    monkeypatch.setattr("nbdiffuse.recipes.preset.FAMILIES", {**FAMILIES, **only})
+    assert "mask_image" not in settable(recipe)
+    with pytest.raises(ParameterError, match="`mask_image` and `controlnet` cannot be combined for sd15"):
+        resolve(recipe.replace(mask_image=scene.image))
+
+
+def test_a_mask_and_a_controlnet_are_one_cell_one_grid_and_one_program(
+    recipe: Recipe, scene: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = Image.new("L", scene.image.size)
+    mask.paste(255, (32, 32, 96, 96))
+    both = recipe.replace(mask_image=mask, strength=0.8)
+    text = cell_text(both, {"image": "room", "mask_image": "hole"})
+    assert "--mask-image hole" in text and "--controlnet depth --control-image auto" in text
+    name, line, body = received(text) or ("", "", "")
+    assert {"model": "sd15", **parse_cell(name, line, body).values} == {**both.values(), "image": "room", "mask_image": "hole"}
+    grid = sweep(both, controlnet_conditioning_scale=[0.0, 1.0]).run()
+    assert grid[0].image.tobytes() != grid[1].image.tobytes()
+    kept = np.asarray(mask) == 0
+    assert np.array_equal(np.asarray(grid[1].image)[kept], np.asarray(scene.image.convert("RGB"))[kept])
+    alone = run(grid[1].recipe)
+    assert np.abs(np.asarray(alone.image, int) - np.asarray(grid[1].image, int)).max() <= 1
+    monkeypatch.chdir(tmp_path)
+    script = script_of(alone)
+    assert "Inpainting with a ControlNet" in script.text and check(script, list(alone.images)).line == SAME

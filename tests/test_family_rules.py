@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import diffusers
 import pytest
 import tiny_families
 import torch
-from family_cases import CASES, FLOWS, picture, recipe_of
+from family_cases import CASES, FLOWS, MODES, loaded, picture, recipe_of
 
 from nbdiffuse import resolve
 from nbdiffuse.devices.optimizations import Optimizations, apply
@@ -30,17 +31,18 @@ def own() -> Session:
     return Session()
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "lcm"])
-@pytest.mark.parametrize("steps", [1, 4, 5, 20, 50])
-def test_the_steps_that_are_predicted_are_those_that_run(name: str, steps: int, family_checkpoints: Path) -> None:
-    complete = resolve(recipe_of(name, "img2img", family_checkpoints, strength=1.0))
-    pipeline = getattr(diffusers, CASES[name].modes["img2img"]).from_pretrained(family_checkpoints / name)
+@pytest.mark.parametrize("name, mode", [(name, mode) for name, mode in MODES if mode != "txt2img" and name != "lcm"])
+def test_the_steps_that_are_predicted_are_those_that_run(name: str, mode: str, family_checkpoints: Path) -> None:
+    pipeline = loaded(name, mode, family_checkpoints)
+    complete = resolve(recipe_of(name, mode, family_checkpoints))
     shift = {"mu": 0.7} if CASES[name].flow and pipeline.scheduler.config.use_dynamic_shifting else {}
-    for hundredth in range(1, 101, 4):
+    starts = getattr(getattr(pipeline, "decoder_pipe", pipeline), "get_timesteps", None)
+    assert (starts is None) == (complete.strength is None)
+    for steps, hundredth in itertools.product((1, 4, 5, 20, 50), range(1, 101, 4)):
         pipeline.scheduler.set_timesteps(steps, **shift)
-        timesteps, _ = getattr(pipeline, "decoder_pipe", pipeline).get_timesteps(steps, hundredth / 100, "cpu")
-        recipe = complete.replace(strength=hundredth / 100, num_inference_steps=steps)
-        assert real_steps(recipe) == len(timesteps)
+        timesteps = starts(steps, hundredth / 100, "cpu")[0] if starts else pipeline.scheduler.timesteps
+        more = {"strength": hundredth / 100} if starts else {}
+        assert real_steps(complete.replace(num_inference_steps=steps, **more)) == len(timesteps)
 
 
 def test_a_latent_consistency_model_runs_every_step_or_is_refused_where_diffusers_would(family_checkpoints: Path) -> None:
@@ -61,7 +63,7 @@ def test_a_latent_consistency_model_runs_every_step_or_is_refused_where_diffuser
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_directory_is_known_by_its_index(name: str, family_checkpoints: Path) -> None:
-    found = recognise(str(tiny_families.write(name, family_checkpoints)))
+    found = recognise(str(tiny_families.write(CASES[name].checkpoint or name, family_checkpoints)))
     assert found is not None and found.family == CASES[name].family
 
 
@@ -121,6 +123,10 @@ def test_half_of_true_cfg_is_said_where_it_changes_nothing(
         ("lcm", "img2img", {"strength": 0.05}, "`num_inference_steps` must be at most the 2 that strength 0.05 leaves of the"),
         ("kandinsky21", "img2img", {"image": picture((128, 64))}, "`image` must be square for kandinsky, got 128x64."),
         ("kandinsky3", "img2img", {"width": 96}, "`width` must be a multiple of 64 for kandinsky3, got 96"),
+        ("sd-inpainting", "img2img", {}, "`mask_image` must be given: "),
+        ("sdxl-inpainting", "txt2img", {}, "`mask_image` must be given: "),
+        ("kandinsky21", "inpaint", {}, "`checkpoint` must be one for inpainting where a mask is given, got "),
+        ("kandinsky21-inpainting", "inpaint", {"strength": 0.5}, "`strength` is not taken by kandinsky with a mask. Leave it"),
         ("flux-dev", "txt2img", {"width": 72}, "`width` must be a multiple of 16"),
     ],
 )
@@ -147,7 +153,7 @@ def test_a_transformer_is_compiled_and_its_program_says_so(family_checkpoints: P
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_panel_shows_what_a_family_takes(name: str, own: Session, family_checkpoints: Path) -> None:
-    recipe = recipe_of(name, "img2img", family_checkpoints)
+    recipe = recipe_of(name, list(CASES[name].modes)[-1], family_checkpoints)
     panel = Panel(recipe, own)
     controls = panel._controls
     shown = {*controls._first.children, *controls._further.children}

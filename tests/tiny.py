@@ -78,8 +78,14 @@ def _unet(**more: Any) -> Any:
 _BETAS: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 
 
-def _sdxl(refiner: bool) -> Any:
-    from diffusers import EulerDiscreteScheduler, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
+def sdxl(refiner: bool, **more: Any) -> Any:
+    """Return Stable Diffusion XL, or its refiner; `more` goes to the UNet."""
+    from diffusers import (
+        EulerDiscreteScheduler,
+        StableDiffusionXLImg2ImgPipeline,
+        StableDiffusionXLInpaintPipeline,
+        StableDiffusionXLPipeline,
+    )
 
     unet = _unet(
         use_linear_projection=True,
@@ -87,6 +93,7 @@ def _sdxl(refiner: bool) -> Any:
         addition_time_embed_dim=8,
         cross_attention_dim=32 if refiner else 64,
         projection_class_embeddings_input_dim=32 + (5 if refiner else 6) * 8,
+        **more,
     )
     scheduler = EulerDiscreteScheduler(timestep_spacing="leading", steps_offset=1, **_BETAS)
     second = {"text_encoder_2": text_encoder(projected=True), "tokenizer_2": tokenizer()}
@@ -102,7 +109,8 @@ def _sdxl(refiner: bool) -> Any:
             add_watermarker=False,
             **second,
         )
-    return StableDiffusionXLPipeline(
+    kind = StableDiffusionXLInpaintPipeline if unet.config.in_channels == 9 else StableDiffusionXLPipeline
+    return kind(
         vae=vae(),
         text_encoder=text_encoder(),
         tokenizer=tokenizer(),
@@ -130,10 +138,12 @@ def movq() -> Any:
     ).eval()
 
 
-def _kandinsky22() -> Any:
-    from diffusers import DDPMScheduler, KandinskyV22CombinedPipeline
+def kandinsky22(channels: int = 4) -> Any:
+    """Return Kandinsky 2.2 with its prior; for inpainting its UNet takes 9 channels."""
+    from diffusers import DDPMScheduler, KandinskyV22CombinedPipeline, KandinskyV22InpaintCombinedPipeline
 
     unet = _unet(
+        in_channels=channels,
         out_channels=8,
         norm_num_groups=8,
         down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
@@ -145,7 +155,8 @@ def _kandinsky22() -> Any:
         attention_head_dim=8,
         resnet_time_scale_shift="scale_shift",
     )
-    return KandinskyV22CombinedPipeline(
+    kind = KandinskyV22CombinedPipeline if channels == 4 else KandinskyV22InpaintCombinedPipeline
+    return kind(
         unet=unet,
         scheduler=DDPMScheduler(
             beta_schedule="linear", beta_start=0.00085, beta_end=0.012, variance_type="fixed_small", clip_sample=False
@@ -247,9 +258,9 @@ def _controlnet() -> Any:
 
 
 MAKERS = {
-    "sdxl": lambda: _sdxl(refiner=False),
-    "sdxl-refiner": lambda: _sdxl(refiner=True),
-    "kandinsky22": _kandinsky22,
+    "sdxl": lambda: sdxl(refiner=False),
+    "sdxl-refiner": lambda: sdxl(refiner=True),
+    "kandinsky22": kandinsky22,
     "x2-upscaler": _x2_upscaler,
     "x4-upscaler": _x4_upscaler,
     "controlnet-depth": _controlnet,

@@ -196,7 +196,47 @@ def _lcm() -> Any:
     )
 
 
-def _kandinsky21() -> Any:
+def _stable_diffusion(kind: str = "StableDiffusionPipeline", **unet: Any) -> Any:
+    return getattr(diffusers, kind)(
+        vae=tiny.vae(),
+        text_encoder=tiny.text_encoder(),
+        tokenizer=tiny.tokenizer(),
+        unet=tiny._unet(**unet),
+        scheduler=diffusers.DDIMScheduler(clip_sample=False, set_alpha_to_one=False, steps_offset=1, **_BETAS),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def _controlnet(**more: Any) -> Any:
+    given = {"block_out_channels": (16, 32), "layers_per_block": 1, "norm_num_groups": 8, "attention_head_dim": 2, **more}
+    made = diffusers.ControlNetModel(
+        in_channels=4,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        conditioning_embedding_out_channels=(4, 8, 8, 16),
+        **given,
+    )
+    return _with_effect(made)
+
+
+def _with_effect(net: Any) -> Any:
+    """Return a ControlNet whose layers of zeros, as it starts to be trained, are drawn."""
+    for block in (*net.controlnet_down_blocks, net.controlnet_mid_block):
+        torch.nn.init.normal_(block.weight, std=0.05)
+    return net.eval()
+
+
+_XL: dict[str, Any] = {
+    "cross_attention_dim": 64,
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 8,
+    "projection_class_embeddings_input_dim": 32 + 6 * 8,
+}
+
+
+def _kandinsky21(channels: int = 4) -> Any:
     from diffusers.pipelines.kandinsky.text_encoder import MCLIPConfig, MultilingualCLIP
 
     pieces = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((one, -3.0) for one in _LETTERS)]
@@ -212,6 +252,7 @@ def _kandinsky21() -> Any:
         pad_token_id=1,
     )
     unet = tiny._unet(
+        in_channels=channels,
         out_channels=8,
         down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
         mid_block_type="UNetMidBlock2DSimpleCrossAttn",
@@ -230,7 +271,8 @@ def _kandinsky21() -> Any:
         set_alpha_to_one=False,
         steps_offset=1,
     )
-    return diffusers.KandinskyCombinedPipeline(
+    kind = diffusers.KandinskyCombinedPipeline if channels == 4 else diffusers.KandinskyInpaintCombinedPipeline
+    return kind(
         text_encoder=MultilingualCLIP(text).eval(),
         tokenizer=transformers.XLMRobertaTokenizer(vocab=pieces, model_max_length=77),
         unet=unet,
@@ -268,8 +310,16 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "lcm": _lcm,
     "kandinsky21": _kandinsky21,
     "kandinsky3": _kandinsky3,
+    "sd": _stable_diffusion,
+    "sd-controlnet": lambda: _controlnet(cross_attention_dim=32),
+    "sdxl-controlnet": lambda: _controlnet(**_XL),
+    "sd-inpainting": lambda: _stable_diffusion("StableDiffusionInpaintPipeline", in_channels=9),
+    "sdxl": lambda: tiny.sdxl(refiner=False),
+    "sdxl-inpainting": lambda: tiny.sdxl(refiner=False, in_channels=9),
+    "kandinsky21-inpainting": lambda: _kandinsky21(channels=9),
+    "kandinsky22-inpainting": lambda: tiny.kandinsky22(channels=9),
 }
-"""What makes the pipeline that each checkpoint is saved from."""
+"""What makes the pipeline, or the ControlNet, that each checkpoint is saved from."""
 
 
 def write(name: str, directory: Path) -> Path:
@@ -277,7 +327,7 @@ def write(name: str, directory: Path) -> Path:
     import tiny_flows
 
     target = directory / name
-    if not (target / "model_index.json").is_file():
+    if not (target / "model_index.json").is_file() and not (target / "config.json").is_file():
         torch.manual_seed(0)
         {**MAKERS, **tiny_flows.MAKERS}[name]().save_pretrained(target)
     return target

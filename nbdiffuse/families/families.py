@@ -17,6 +17,15 @@ MOST_REFERENCES = 16
 _HEIGHT_WIDTH = MappingProxyType({"height": "height", "width": "width"})
 """Without them every picture becomes a square of the checkpoint's own size."""
 
+_WITH_CONTROLNETS = (
+    "txt2img",
+    "img2img",
+    "img2img+mask",
+    "txt2img+controlnet",
+    "img2img+controlnet",
+    "img2img+mask+controlnet",
+)
+
 
 def _flow(**more: Any) -> Family:
     """Return a family of flow matching: what most of these have, and what one has instead."""
@@ -40,13 +49,14 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 title="Stable Diffusion 1 or 2",
                 known_by_parts=True,
                 unet_channels=(4, 9),
-                modes=("txt2img", "img2img", "img2img+mask", "txt2img+controlnet", "img2img+controlnet"),
+                modes=_WITH_CONTROLNETS,
             ),
             Family(
                 key="stable-diffusion-xl",
                 title="Stable Diffusion XL",
                 known_by_parts=True,
                 unet_channels=(4, 9),
+                modes=_WITH_CONTROLNETS,
                 left_out=_REFINER_ONLY,
             ),
             Family(
@@ -115,9 +125,9 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             Family(
                 key="kandinsky",
                 title="Kandinsky 2.1",
-                saved_as=("KandinskyPipeline", "KandinskyCombined", "KandinskyImg2Img"),
-                unet_channels=(4,),
-                modes=("txt2img", "img2img"),
+                saved_as=("KandinskyPipeline", "KandinskyCombined", "KandinskyImg2Img", "KandinskyInpaint"),
+                unet_channels=(4, 9),
+                mask_channels=(9,),
                 size_multiple=64,
                 size_arguments=_HEIGHT_WIDTH,
                 # diffusers hands (width, height) to a function of (height, width), and then expects latents of the other shape.
@@ -169,8 +179,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 key="kandinsky22",
                 title="Kandinsky 2.2",
                 saved_as=("KandinskyV22",),
-                unet_channels=(4,),
-                modes=("txt2img", "img2img"),
+                unet_channels=(4, 9),
+                mask_channels=(9,),
                 size_multiple=64,
                 # diffusers hands (width, height) to a function of (height, width): kandinsky2_2_img2img's preprocess.
                 size_arguments={"height": "width", "width": "height"},

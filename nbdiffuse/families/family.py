@@ -19,6 +19,7 @@ MODES = {
     "img2img+mask": ("inpaint", ""),
     "txt2img+controlnet": ("txt2img", "-controlnet"),
     "img2img+controlnet": ("img2img", "-controlnet"),
+    "img2img+mask+controlnet": ("inpaint", "-controlnet"),
     "edit": ("img2img", ""),
     "edit+mask": ("inpaint", ""),
 }
@@ -108,6 +109,8 @@ class Family:
         Beginnings of the pipeline classes that its checkpoints are saved from; those of `pipelines` when empty.
     unet_channels
         Channels that a UNet of it may take, those for inpainting among them; empty without a UNet.
+    mask_channels
+        Of these the ones that its inpainting pipeline runs; all of them when empty.
     left_out
         Fields that its calls have and its models do not use.
     limits
@@ -140,6 +143,7 @@ class Family:
     known_by_parts: bool = False
     saved_as: tuple[str, ...] = ()
     unet_channels: tuple[int, ...] = ()
+    mask_channels: tuple[int, ...] = ()
     left_out: frozenset[str] = frozenset()
     limits: Mapping[str, float] = field(default_factory=dict)
 
@@ -170,7 +174,7 @@ class Family:
             values |= WHOLE_RUN
         if mode != "txt2img":
             values["resize_mode"] = "fit"
-        if mode.endswith("+mask"):
+        if "+mask" in mode:
             values["mask_overlay"] = "exact"
             values |= {"mask_crop": None} if "padding_mask_crop" in call else {}
         if "safety_checker" in init_arguments(pipeline):

@@ -40,12 +40,15 @@ def _config(file: Path) -> Mapping[str, Any]:
 
 
 _SHARED = ("cross_attention_dim", "in_channels", "block_out_channels")
+_GIVEN_TO_CONTROLNET = {"in_channels": "out_channels"}
+"""A UNet for inpainting takes the mask and the picture beside the latents; a ControlNet gets these alone, as they come out."""
 
 
 def _compare(name: str, word: str, base: str, own: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
     for setting in _SHARED:
+        of_base = theirs.get(_GIVEN_TO_CONTROLNET.get(setting, setting), theirs[setting])
         # A config read from a file has lists where one made in Python has tuples.
-        mine, other = (list(one) if isinstance(one, tuple) else one for one in (own[setting], theirs[setting]))
+        mine, other = (list(one) if isinstance(one, tuple) else one for one in (own[setting], of_base))
         if mine != other:
             raise CheckpointError(
                 f"{word} was made for another family than {base}: its `{setting}` is {mine}, "

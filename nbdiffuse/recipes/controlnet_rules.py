@@ -15,26 +15,31 @@ def check_controlnets(recipe: Recipe, preset: Preset) -> None:
     """Raise for the first ControlNet of a recipe that cannot run: its name, its picture, or what it is combined with."""
     for number, net in enumerate(recipe.controlnets, start=1):
         _check_one_control(recipe, net, number, preset)
-    if recipe.controlnets and recipe.mask is not None:
-        raise ParameterError("`mask_image` and `controlnet` cannot be combined here. Leave one out.")
+    if recipe.controlnets and recipe.mask is not None and preset.mode(recipe) not in preset.pipelines:
+        raise ParameterError(f"`mask_image` and `controlnet` cannot be combined for {preset.name}. Leave one out.")
 
 
 def _check_one_control(recipe: Recipe, net: ControlNet, number: int, preset: Preset) -> None:
     checkpoint, image = (numbered(name, number) for name in ("controlnet", "control_image"))
     if net.checkpoint is None:
         given = next(name for name in names_of("controlnets", number) if name != checkpoint and recipe.get(name) is not None)
-        names = ", ".join(preset.controlnets)
-        raise ParameterError(f"`{checkpoint}` must be given with `{given}`. {preset.name} has: {names}.")
+        raise ParameterError(f"`{checkpoint}` must be given with `{given}`. {_offered(preset)}")
     if net.checkpoint not in preset.controlnets and not _may_be_a_checkpoint(net.checkpoint):
-        advice = did_you_mean(net.checkpoint, preset.controlnets)
+        advice = did_you_mean(net.checkpoint, preset.controlnets) if preset.controlnets else _offered(preset)
         known = net.checkpoint in CONTROLNETS
-        reason = f"one made for {preset.name}" if known else "the name of a ControlNet, a hub id or a directory"
+        reason = f"made for {preset.name}" if known else "the name of a ControlNet, a hub id or a directory"
         raise ParameterError(f"`{checkpoint}` must be {reason}, got {net.checkpoint!r}. {advice}")
     if net.image is None:
         way_out = "Give a picture, or `auto` to make one." if controlnet_of(net.checkpoint).estimator else "Give a picture."
         raise ParameterError(f"`{image}` must be given with `{checkpoint}`. {way_out}")
     if net.image == AUTO:
         _check_estimation(recipe, net.checkpoint, image)
+
+
+def _offered(preset: Preset) -> str:
+    if preset.controlnets:
+        return f"{preset.name} has: {', '.join(preset.controlnets)}."
+    return f"Give the hub id or directory of one made for {preset.name}."
 
 
 def _check_estimation(recipe: Recipe, net: str, field: str) -> None:

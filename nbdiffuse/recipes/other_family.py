@@ -43,6 +43,11 @@ def check(recognised: Recognised, family: str, preset: str, word: str, masked: b
     if channels not in taken:
         purpose = _OTHER_CHANNELS.get(channels, "something else")
         raise ParameterError(f"{line}: its UNet takes {channels} channels, for {purpose}. {runs_here()}")
+    needed = FAMILIES[family].mask_channels
+    if masked and needed and channels not in needed:
+        line = f"`checkpoint` must be one for inpainting where a mask is given, got {word!r}: its UNet takes {channels} channels"
+        way_out = "Leave `mask_image` out, or give other weights."
+        raise ParameterError(f"{line}, and {FAMILIES[family].title} inpaints with {needed[0]}. {way_out}")
     if channels == 9 and not masked:
         needs = f"`mask_image` must be given: {word} is for inpainting, its UNet takes 9 channels."
         raise ParameterError(f"{needs} Give a mask, or other weights.")

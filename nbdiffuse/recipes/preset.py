@@ -227,4 +227,5 @@ class Preset:
 
     def mode(self, recipe: Recipe) -> str:
         """Return the key of `pipelines` that a recipe asks for, such as "img2img+controlnet"."""
-        return self.task(recipe) + ("+controlnet" if recipe.controlnets else "+mask" if recipe.mask is not None else "")
+        parts = ("+mask" if recipe.mask is not None else "", "+controlnet" if recipe.controlnets else "")
+        return self.task(recipe) + "".join(parts)

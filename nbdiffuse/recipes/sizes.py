@@ -46,7 +46,7 @@ def result_size(recipe: Recipe, preset: Preset, origin: WeightsSource) -> Size:
         limit=origin.native_size,
         mode=recipe.resize_mode or "fit",
     )
-    if preset.square and width != height:
+    if preset.square and recipe.mask is None and width != height:
         way_out = "Give `width` and `height` alike, and `resize_mode` crop, pad or stretch."
         raise ParameterError(f"`image` must be square for {preset.name}, got {width}x{height}. {way_out}")
     return width * scale, height * scale

@@ -32,10 +32,13 @@ def refuse_untaken(recipe: Recipe, preset: Preset) -> None:
     if preset.mode(recipe) not in preset.pipelines and f"{preset.mode(recipe)}+mask" in preset.pipelines:
         raise ParameterError(f"`mask_image` must be given: {preset.title} only redraws what a mask says. White is redrawn.")
     check_number_of_references(recipe, preset)
-    taken = _taken(preset)
+    taken, mode = _taken(preset), preset.mode(recipe)
+    of_mode = preset.defaults_for(mode) if mode in preset.pipelines else preset.fields
     for name in recipe.values():
         if first_name(name) not in taken and not _is_taken_by_call(name, recipe, preset):
             raise ParameterError(_not_taken(name, preset))
+        if recipe.mask is not None and name in preset.fields - OF_PARTS.keys() and name not in of_mode:
+            raise ParameterError(f"`{name}` is not taken by {preset.name} with a mask. Leave it out.")
         if (
             recipe.task == "txt2img"
             and first_name(name) in ONLY_WITH_PICTURE
@@ -113,11 +116,13 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
     if recipe.task == "txt2img":
         fits = {"resize_mode"} if _has_shape(recipe) else set()
         taken -= ONLY_WITH_PICTURE - fits - ({"image"} if {"img2img", "edit"} & set(preset.tasks) else set())
+    together = any("+mask+controlnet" in mode for mode in preset.pipelines)
     if recipe.mask is None:
         taken -= {*names_of("mask")[1:]} - {"extend"}
     else:
-        taken -= {*names_of("controlnets"), "extend" if recipe.mask.extend is None else "mask_image"}
-    if recipe.controlnets:
+        taken -= {"extend" if recipe.mask.extend is None else "mask_image"}
+        taken -= set() if together else {*names_of("controlnets")}
+    if recipe.controlnets and not together:
         taken -= set(names_of("mask"))
     scheduler = scheduler_of(recipe, preset)
     if scheduler is not None and scheduler_class(scheduler) is not None:

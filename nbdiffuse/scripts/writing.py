@@ -34,6 +34,7 @@ TITLES = {
     "img2img+mask": "Inpainting with diffusers.",
     "txt2img+controlnet": "Text-to-image with a ControlNet and diffusers.",
     "img2img+controlnet": "Image-to-image with a ControlNet and diffusers.",
+    "img2img+mask+controlnet": "Inpainting with a ControlNet and diffusers.",
     "edit": "Editing by an instruction with diffusers.",
     "edit+mask": "Editing what a mask says with diffusers.",
 }
