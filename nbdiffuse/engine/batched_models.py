@@ -8,37 +8,49 @@ from collections import OrderedDict
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderKLFlux2, AutoencoderKLQwenImage, ControlNetModel, UNet2DConditionModel
+from diffusers.pipelines.pag.pag_utils import PAGMixin
 
 from ..devices.coroutines import Coroutine
 from ..results import Result
 from .model_calls import ModelCall
 
-DENOISERS = {"unet": UNet2DConditionModel, "controlnet": ControlNetModel}
+DENOISERS = ("unet", "transformer", "controlnet")
+"""Components whose calls are joined."""
+DECODERS = (AutoencoderKL, AutoencoderKLQwenImage, AutoencoderKLFlux2)
+"""Classes of VAE whose decoding is joined."""
 
 
 def batch_model_calls(coroutine: Coroutine[Result], pipeline: Any) -> None:
     """Have a pipeline request the calls of its denoisers and its decoder from the coroutine.
 
     It gets copies that share all weights; the resident models stay as they are. A
-    pipeline of another make, and one whose models are compiled or offloaded, makes its
-    calls itself.
+    pipeline whose models are of another make, are compiled or offloaded, or cut their
+    batch as PAG's do, makes its calls itself.
     """
+    components: dict[str, Any] = {name: getattr(pipeline, name, None) for name in DENOISERS}
+    found = {name: model for name, model in components.items() if works_by_rows(model)}
+    if not found or isinstance(pipeline, PAGMixin):
+        return
     vae: Any = getattr(pipeline, "vae", None)
-    unet: Any = getattr(pipeline, "unet", None)
-    if type(vae) is not AutoencoderKL or type(unet) is not UNet2DConditionModel:
+    modules = [module for model in found.values() for module in model.modules()]
+    if any(hasattr(module, "_hf_hook") or module._compiled_call_impl is not None for module in (*modules, *filter(None, [vae]))):
         return
-    if any(hasattr(module, "_hf_hook") or module._compiled_call_impl is not None for module in (vae, *unet.modules())):
-        return
-    for name, kind in DENOISERS.items():
-        model: Any = getattr(pipeline, name, None)
-        if type(model) is kind:
-            view = copy.copy(model)
-            # Hooks belong to the call that is made, not to the one that asks for it.
-            view._forward_hooks, view._forward_pre_hooks = OrderedDict(), OrderedDict()
-            view.forward = functools.partial(_asked, coroutine, model)
-            setattr(pipeline, name, view)
-    pipeline.vae = _decoding(coroutine, vae)
+    for name, model in found.items():
+        view = copy.copy(model)
+        # Hooks belong to the call that is made, not to the one that asks for it.
+        view._forward_hooks, view._forward_pre_hooks = OrderedDict(), OrderedDict()
+        view.forward = functools.partial(_asked, coroutine, model)
+        setattr(pipeline, name, view)
+    if type(vae) in DECODERS:
+        pipeline.vae = _decoding(coroutine, vae)
+
+
+def works_by_rows(model: Any) -> bool:
+    """Tell whether a model's calls can be joined: a plain UNet or ControlNet, or one of diffusers' transformers."""
+    if type(model) in (UNet2DConditionModel, ControlNetModel):
+        return True
+    return isinstance(model, torch.nn.Module) and type(model).__module__.startswith("diffusers.models.transformers.")
 
 
 def _asked(coroutine: Coroutine[Result], model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -53,7 +65,7 @@ def _decoding(coroutine: Coroutine[Result], vae: Any) -> Any:
         # A decoder that was changed for this picture, to save it, is changed back after it.
         if (view.dtype, view.use_tiling) != usual:
             return alone(latents, return_dict=return_dict)
-        return coroutine.ask(ModelCall(vae, alone, (latents,), {"return_dict": return_dict}))
+        return coroutine.ask(ModelCall(vae, alone, (latents,), {"return_dict": return_dict}, decodes=True))
 
     view.decode = decode
     return view

@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from ..devices.coroutines import Coroutine
 from ..devices.failures import free_caches, is_out_of_memory
@@ -40,6 +39,8 @@ SHARE_OF_FREE = 0.5
 """Part of the device's free memory that the activations of one call may take."""
 ACTIVATIONS = 64
 """Tensors of a denoiser's widest kind, (channels of its first block, h, w), that one row takes at the most, roughly."""
+TOKEN_ACTIVATIONS = 24
+"""Tensors of a transformer's width, (tokens, width), that one row takes at the most, roughly."""
 Outcome = Result | NbdiffuseError
 
 
@@ -137,7 +138,7 @@ class ContinuousBatch:
         call = coroutine.resume(answer)
         if call is not None:
             self._asked[index] = call
-            if isinstance(call.model, UNet2DConditionModel) and self._limit == 1:
+            if not call.decodes and self._limit == 1:
                 self._limit = _room(call)
             return
         del self._coroutines[index]
@@ -153,7 +154,7 @@ class ContinuousBatch:
 
     def _alike(self) -> list[list[int]]:
         """Group the coroutines that wait for calls of one kind; decoders come first, since they make room."""
-        last = {index: call for index, call in self._asked.items() if isinstance(call.model, AutoencoderKL)}
+        last = {index: call for index, call in self._asked.items() if call.decodes}
         groups: dict[Any, list[int]] = {}
         for index, call in (last or self._asked).items():
             groups.setdefault(call.kind, []).append(index)
@@ -162,7 +163,7 @@ class ContinuousBatch:
     def _answer(self, indices: Sequence[int]) -> None:
         """Make the calls that some coroutines wait for, and let the coroutines go on."""
         calls = {index: self._asked.pop(index) for index in indices}
-        most = MAX_DECODED if isinstance(calls[indices[0]].model, AutoencoderKL) else self._limit
+        most = MAX_DECODED if calls[indices[0]].decodes else self._limit
         for part in _parts(calls, most):
             begun = time.perf_counter()
             answers = self._made([calls[index] for index in part])
@@ -213,8 +214,16 @@ def _weights(recipe: Recipe) -> tuple[Any, ...]:
 
 def _room(call: ModelCall) -> int:
     """Return how many rows like those of a denoiser's call may be computed at once."""
-    sample = call.args[0]
-    row = ACTIVATIONS * call.model.config.block_out_channels[0] * sample.shape[-2] * sample.shape[-1] * sample.element_size()
+    sample, config = call.sample, call.model.config
+    sample = sample if isinstance(sample, torch.Tensor) else sample[0]
+    if "block_out_channels" in config:
+        numbers = ACTIVATIONS * config["block_out_channels"][0] * sample.shape[-2] * sample.shape[-1]
+    else:
+        width = config.get("dim") or config.get("num_attention_heads", 1) * config.get("attention_head_dim", 1)
+        # A packed sample has a token in each row; of any other one, 2x2 latents are a token.
+        tokens = sample.shape[1] if sample.ndim == 3 else sample.shape[-2] * sample.shape[-1] // 4
+        numbers = TOKEN_ACTIVATIONS * width * tokens
+    row = max(1, numbers * sample.element_size())
     return max(2, min(MAX_ROWS, int(SHARE_OF_FREE * free_bytes(sample.device) / row)))
 
 
