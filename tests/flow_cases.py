@@ -74,6 +74,8 @@ _KLEIN_INPAINT = ("flux2-klein", "flux2-klein", "Flux2KleinInpaintPipeline")
 _FILL = ("flux-fill", "flux-fill", "FluxFillPipeline")
 _MASKED = {"image": IMAGE, "mask_image": mask(), "mask_overlay": "none"}
 _RAW = {"image": IMAGE, "mask_image": mask(), **_SIZED}
+_QWEN_CALL = {"max_sequence_length": 64, "negative_prompt": "night", "true_cfg_scale": 3.0}
+_QWEN_PLUS = ("qwen-edit-plus", "qwenimage-edit-plus", "QwenImageEditPlusPipeline")
 CASES: dict[str, FlowCase] = {
     "kontext": FlowCase(
         "flux-kontext",
@@ -104,6 +106,13 @@ CASES: dict[str, FlowCase] = {
         *_KLEIN_INPAINT, _KLEIN_CALL, {**_MASKED, "image_reference": LAMP}, {**_RAW, "image_reference": LAMP}
     ),
     "fill": FlowCase(*_FILL, {}, _MASKED, _RAW),
+    "qwen-edit": FlowCase(
+        "qwen-edit", "qwenimage-edit", "QwenImageEditPipeline", _QWEN_CALL, {"image": IMAGE}, {"image": IMAGE, **_SIZED}
+    ),
+    "qwen-edit-plus": FlowCase(*_QWEN_PLUS, {"max_sequence_length": 64}, {"image": IMAGE}, {"image": IMAGE, **_SIZED}),
+    "qwen-edit-plus-three": FlowCase(
+        *_QWEN_PLUS, _QWEN_CALL, {"image": IMAGE, "references": [SOFA, LAMP]}, {"image": [IMAGE, SOFA, LAMP], **_SIZED}
+    ),
     "fill-strength": FlowCase(*_FILL, {"strength": 0.5, "guidance_scale": 20.0, "max_sequence_length": 64}, _MASKED, _RAW),
 }
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import json
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +16,17 @@ import diffusers
 import numpy as np
 import pytest
 import tiny_families
-from flow_cases import CASES, LAMP, SIZE, SOFA, by_hand, recipe_of
+from flow_cases import CASES, IMAGE, LAMP, PROMPT, SIZE, SOFA, by_hand, recipe_of
 from PIL import Image
 
-from nbdiffuse import Session
+from nbdiffuse import Recipe, Session
 from nbdiffuse.engine import progress
 from nbdiffuse.engine.engine import Engine
 from nbdiffuse.engine.progress import Progress
 from nbdiffuse.errors import Interrupted, ParameterError
 from nbdiffuse.families.recognition import recognise
 from nbdiffuse.metadata import image_files
+from nbdiffuse.recipes import preset
 from nbdiffuse.recipes.resolve import resolve
 from nbdiffuse.recipes.steps import real_steps
 from nbdiffuse.recipes.taken_fields import settable
@@ -30,6 +34,26 @@ from nbdiffuse.results import Result
 from nbdiffuse.runs.program import script_of
 
 Run = Callable[[str], Result]
+LACKS = pytest.mark.skipif(find_spec("torchvision") is None, reason="Qwen-Image-Edit's processor needs torchvision")
+
+
+def marked(names: Iterable[str]) -> list[Any]:
+    """Return names of cases; those that need what may not be installed are skipped without it."""
+    return [pytest.param(name, marks=LACKS) if CASES[name].checkpoint.startswith("qwen-edit") else name for name in names]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_condition() -> Iterator[None]:
+    """Have Qwen's pipelines bring pictures to 128 x 128 pixels before they encode them: a megapixel is written into them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("edit", "edit_plus"):
+            module = importlib.import_module(f"diffusers.pipelines.qwenimage.pipeline_qwenimage_{name}")
+            patch.setattr(module, "calculate_dimensions", functools.partial(_smaller, module.calculate_dimensions))
+        yield
+
+
+def _smaller(original: Callable[..., Any], target_area: int, ratio: float) -> Any:
+    return original(128 * 128, ratio)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +74,7 @@ def run(own: Session, family_checkpoints: Path) -> Run:
     return make
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", marked(CASES))
 def test_the_pixels_and_the_size_are_those_of_the_raw_call(name: str, run: Run, family_checkpoints: Path) -> None:
     made = run(name)
     assert made.fingerprint["pipeline"] == CASES[name].pipeline
@@ -58,7 +82,7 @@ def test_the_pixels_and_the_size_are_those_of_the_raw_call(name: str, run: Run, 
     assert made.image.tobytes() == by_hand(name, family_checkpoints).tobytes()
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", marked(CASES))
 def test_the_program_gives_the_same_pixels(name: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = script_of(run(name))
     script.save(tmp_path / "program.py")
@@ -67,13 +91,13 @@ def test_the_program_gives_the_same_pixels(name: str, run: Run, tmp_path: Path, 
     assert Image.open(tmp_path / script.results[0]).tobytes() == run(name).image.tobytes()
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", marked(CASES))
 def test_a_saved_picture_says_the_same_recipe(name: str, run: Run, tmp_path: Path) -> None:
     found = image_files.read(run(name).save(tmp_path / "it.png")).provenance
     assert found is not None and found.recipe.replace(checkpoint=run(name).recipe.checkpoint) == run(name).recipe
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", marked(CASES))
 def test_each_step_is_seen_with_a_preview_and_a_stop_changes_nothing(
     name: str, run: Run, own: Session, family_checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +113,7 @@ def test_each_step_is_seen_with_a_preview_and_a_stop_changes_nothing(
 
 
 @pytest.mark.parametrize("steps", [1, 4, 20, 50])
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if "strength" in case.call])
+@pytest.mark.parametrize("name", marked(name for name, case in CASES.items() if "strength" in case.call))
 def test_the_steps_that_are_predicted_are_those_that_run(name: str, steps: int, family_checkpoints: Path) -> None:
     recipe = recipe_of(name, family_checkpoints)
     pipeline = getattr(diffusers, CASES[name].pipeline).from_pretrained(family_checkpoints / CASES[name].checkpoint)
@@ -100,7 +124,7 @@ def test_the_steps_that_are_predicted_are_those_that_run(name: str, steps: int, 
         assert real_steps(asked) == len(timesteps)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", marked(CASES))
 def test_a_directory_is_known_by_its_index(name: str, family_checkpoints: Path) -> None:
     found = recognise(str(tiny_families.write(CASES[name].checkpoint, family_checkpoints)))
     assert found is not None and found.family == CASES[name].family
@@ -145,6 +169,20 @@ def test_what_a_mode_does_not_take_is_one_line(name: str, change: dict[str, Any]
     assert "\n" not in str(error.value)
 
 
+def test_a_library_that_is_missing_is_one_line_before_anything_is_fetched(own: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = resolve(Recipe(model="qwen-image-edit", image=IMAGE, prompt=PROMPT))
+    assert asked.get("true_cfg_scale") == 4.0 and asked.strength is None
+    monkeypatch.setattr(preset, "find_spec", lambda name: None)
+    with pytest.raises(
+        ParameterError, match=r"needs torchvision, and it is not installed\. Run `pip install \"nbdiffuse\[vision\]"
+    ):
+        own.run(asked)
+    with pytest.raises(
+        ParameterError, match=r"for qwenimage-edit: diffusers' QwenImageEditInpaintPipeline makes about a megapixel"
+    ):
+        resolve(asked.replace(model="qwenimage-edit", checkpoint="Qwen/Qwen-Image-Edit", mask_image=IMAGE))
+
+
 def test_a_panel_shows_strength_where_a_mask_gives_an_edit_one(family_checkpoints: Path) -> None:
     masked = recipe_of("kontext-inpaint", family_checkpoints)
     assert "strength" in settable(masked)
@@ -152,7 +190,7 @@ def test_a_panel_shows_strength_where_a_mask_gives_an_edit_one(family_checkpoint
     assert "mask_image" in settable(masked.replace(mask=None, strength=None))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", marked(CASES))
 def test_recipes_of_one_batch_are_those_that_run_alone(name: str, run: Run, own: Session, family_checkpoints: Path) -> None:
     recipes = [recipe_of(name, family_checkpoints, seed=seed) for seed in (3, 4)]
     made: dict[int, Any] = {}

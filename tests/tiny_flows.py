@@ -56,4 +56,49 @@ def _fill() -> Any:
     return diffusers.FluxFillPipeline(**{**parts, "transformer": transformer.eval()})
 
 
-MAKERS: dict[str, Callable[[], Any]] = {"flux-kontext": _kontext, "flux2-klein": _klein, "flux-fill": _fill}
+_SEEN = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+_CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{% if message.content is string %}{{ message.content }}"
+    "{% else %}{% for part in message.content %}{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+)
+
+
+def _qwen_edit(pipeline: str) -> Any:
+    """Return Qwen-Image-Edit, whose text encoder reads the pictures, too; its processor needs torchvision."""
+    from tokenizers import pre_tokenizers
+
+    special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *_SEEN)
+    ids = {word: index for index, word in enumerate([*sorted(pre_tokenizers.ByteLevel.alphabet()), *special])}
+    tokenizer = transformers.Qwen2Tokenizer(
+        vocab=ids, merges=[], additional_special_tokens=list(special[1:]), model_max_length=4096, chat_template=_CHAT
+    )
+    tokenizer.padding_side = "right"
+    config = tiny_families._qwen25().config
+    config.text_config.vocab_size = config.vocab_size = len(tokenizer)
+    for name, word in zip(("vision_start", "vision_end", "image", "video"), _SEEN, strict=True):
+        setattr(config, f"{name}_token_id", ids[word])
+    pictures = transformers.Qwen2VLImageProcessor(
+        patch_size=14, temporal_patch_size=2, merge_size=2, size={"shortest_edge": 784, "longest_edge": 12544}
+    )
+    parts = tiny_families._qwen_image().components
+    parts |= {
+        "text_encoder": transformers.Qwen2_5_VLForConditionalGeneration(config).eval(),
+        "tokenizer": tokenizer,
+        "processor": transformers.Qwen2VLProcessor(
+            image_processor=pictures,
+            tokenizer=tokenizer,
+            video_processor=transformers.Qwen2VLVideoProcessor(),
+            chat_template=_CHAT,
+        ),
+    }
+    return getattr(diffusers, pipeline)(**parts)
+
+
+MAKERS: dict[str, Callable[[], Any]] = {
+    "flux-kontext": _kontext,
+    "flux2-klein": _klein,
+    "flux-fill": _fill,
+    "qwen-edit": lambda: _qwen_edit("QwenImageEditPipeline"),
+    "qwen-edit-plus": lambda: _qwen_edit("QwenImageEditPlusPipeline"),
+}

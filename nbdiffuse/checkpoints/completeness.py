@@ -68,7 +68,9 @@ def _lacks(names: list[str], library: str, class_name: str) -> str:
     if "Tokenizer" in class_name:
         return "" if set(names) & set(_TOKENIZER_FILES) else f"has no tokenizer's files{held} Copy them from the original."
     if "Extractor" in class_name or "Processor" in class_name:
-        return "" if "preprocessor_config.json" in names else f"has no preprocessor_config.json{held} Copy it from the original."
+        # One that reads texts and pictures has a config of both; transformers saved two files for it once.
+        whole = {"preprocessor_config.json", "processor_config.json"} & set(names)
+        return "" if whole else f"has no preprocessor_config.json{held} Copy it from the original."
     if "config.json" not in names:
         # What keeps its settings under another name is of a kind that is not known here: its library reads it.
         other = any(one.endswith("_config.json") for one in names)

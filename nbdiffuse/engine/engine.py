@@ -93,6 +93,8 @@ class Engine:
         """
         if self._dead:
             raise RunError(DEAD_LINE)
+        # Here and not where a recipe is completed: a worker may have what this process lacks.
+        preset_of(recipe.model).require_libraries()
         recipe = self._completed(recipe)
         word, extras = checkpoint_text(recipe), adapters.extras(recipe, preset_of(recipe.model))
         made_room: list[str] = []

@@ -40,6 +40,18 @@ def _flow(**more: Any) -> Family:
     return Family(**{**usual, **more})
 
 
+_QWEN_EDIT = MappingProxyType(
+    {
+        # Its latents have an axis of frames, and its pipelines read pictures with their text encoder, too.
+        "takes_latents": False,
+        "packed": True,
+        "left_out": _WEIGHTING | {"guidance_scale"},
+        # For the processor of its text encoder, which is made for video as well.
+        "libraries": ("torchvision",),
+    }
+)
+_EDIT_INPAINT = "diffusers' QwenImageEditInpaintPipeline"
+
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         family.key: family
@@ -95,6 +107,20 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 packed=True,
                 # Guidance is `true_cfg_scale`; no checkpoint has the embedding that `guidance_scale` goes to.
                 left_out=_WEIGHTING | {"guidance_scale"},
+            ),
+            _flow(
+                key="qwenimage-edit",
+                title="Qwen-Image-Edit",
+                modes=("edit",),
+                broken={"edit+mask": f"{_EDIT_INPAINT} makes about a megapixel of it, whatever size is asked for"},
+                **_QWEN_EDIT,
+            ),
+            _flow(
+                key="qwenimage-edit-plus",
+                title="Qwen-Image-Edit Plus",
+                modes=("edit",),
+                references={"edit": MOST_REFERENCES},
+                **_QWEN_EDIT,
             ),
             _flow(
                 key="z-image",

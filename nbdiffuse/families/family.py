@@ -111,6 +111,8 @@ class Family:
         Channels that a UNet of it may take, those for inpainting among them; empty without a UNet.
     mask_channels
         Of these the ones that its inpainting pipeline runs; all of them when empty.
+    libraries
+        What has to be installed beside this package to run it, as it is imported; the extra "vision" brings it.
     left_out
         Fields that its calls have and its models do not use.
     limits
@@ -144,6 +146,7 @@ class Family:
     saved_as: tuple[str, ...] = ()
     unet_channels: tuple[int, ...] = ()
     mask_channels: tuple[int, ...] = ()
+    libraries: tuple[str, ...] = ()
     left_out: frozenset[str] = frozenset()
     limits: Mapping[str, float] = field(default_factory=dict)
 

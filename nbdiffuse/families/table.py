@@ -38,5 +38,5 @@ def _row(family: Family) -> tuple[str, ...]:
         steps,
         f"multiples of {family.size_multiple}" if family.scale == 1 else f"x{family.scale}",
         ", ".join(scales),
-        ", ".join([*further, *filter(None, [_references(family), negative])]),
+        ", ".join([*further, *filter(None, [_references(family), negative]), *(f"needs {one}" for one in family.libraries)]),
     )

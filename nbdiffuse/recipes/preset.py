@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
+from ..errors import ParameterError
 from ..families.families import FAMILIES
 from ..families.family import Family
 from ..families.scheduler_classes import scheduler_class
@@ -16,6 +18,8 @@ from .fields import OF_PARTS, numbered
 from .recipe import Recipe
 from .weights_source import WeightsSource
 
+VISION = "vision"
+"""The extra of this package that brings what `Family.libraries` names."""
 TASKS = ("txt2img", "img2img", "edit")
 """What a preset may do: draw from a prompt, redraw a picture to a strength, edit one by an instruction."""
 
@@ -148,6 +152,13 @@ class Preset:
     def strength_is_start(self) -> bool:
         """Whether the same number of steps is the same picture, whatever the strength."""
         return self._family.strength_is_start
+
+    def require_libraries(self) -> None:
+        """Raise `ParameterError` where something that its models need is not installed."""
+        for library in self._family.libraries:
+            if find_spec(library) is None:
+                way_out = f'Run `pip install "nbdiffuse[{VISION}]"`, or `pip install {library}` for the torch that is here.'
+                raise ParameterError(f"`model` {self.name} needs {library}, and it is not installed. {way_out}")
 
     def constants(self, width: int, height: int) -> dict[str, Any]:
         """Return the arguments of its calls that no field holds, for a result of a size in pixels."""

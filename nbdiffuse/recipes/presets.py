@@ -73,6 +73,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             _on_hub("flux-kontext-dev", "FLUX.1 Kontext dev", "flux-kontext", "black-forest-labs/FLUX.1-Kontext-dev"),
             _on_hub("flux2-klein-4b", "FLUX.2 klein 4B", "flux2-klein", "black-forest-labs/FLUX.2-klein-4B"),
             _on_hub("qwen-image", "Qwen-Image", "qwenimage", "Qwen/Qwen-Image"),
+            _on_hub("qwen-image-edit", "Qwen-Image-Edit 2511", "qwenimage-edit-plus", "Qwen/Qwen-Image-Edit-2511"),
             _on_hub("z-image-turbo", "Z-Image Turbo", "z-image", "Tongyi-MAI/Z-Image-Turbo"),
             _on_hub("chroma-hd", "Chroma1 HD", "chroma", "lodestones/Chroma1-HD"),
         )
