@@ -182,3 +182,31 @@ def test_a_heat_map_is_readable_at_every_size(scene: Any, count: int) -> None:
     grid = Grid(Sweep.of(recipe, seed=range(count)) if count > 1 else Sweep.of(recipe)).run()
     shown = Image.open(io.BytesIO(grid.heatmap("ssim").png()))
     assert shown.width <= 1110 and shown.height < 1400
+
+
+def test_a_seam_is_what_stands_out_along_the_border_of_a_mask(scene: Any) -> None:
+    mask = Image.new("L", scene.image.size)
+    mask.paste(255, (40, 30, 90, 100))
+    own = metrics.seam(scene.image, mask)
+    assert own < 1.2
+    # What is redrawn in another brightness shows, and the more of it the more; a soft edge hides it.
+    pasted = [Image.composite(scene.image.point(lambda value, up=up: value + up), scene.image, mask) for up in (0, 10, 20, 40)]
+    values = [metrics.seam(picture, mask) for picture in pasted]
+    assert values == sorted(values) and values[0] == own and values[-1] > 2 * own
+    soft = Image.composite(scene.image.point(lambda value: value + 40), scene.image, mask.filter(ImageFilter.GaussianBlur(6)))
+    assert metrics.seam(soft, mask) < values[-1] / 4
+    # Noise is as strong across the border as beside it, and a picture of one colour has no seam.
+    noise = Image.effect_noise((128, 128), 60).convert("RGB")
+    assert metrics.seam(noise, mask) == pytest.approx(1, abs=0.1)
+    assert metrics.seam(Image.new("RGB", (128, 128), "red"), mask) == metrics.seam(noise, Image.new("L", (128, 128), 255)) == 1
+
+
+def test_a_grid_measures_the_seam_of_its_masks(scene: Any) -> None:
+    mask = Image.new("L", scene.image.size)
+    mask.paste(255, (40, 30, 90, 100))
+    recipe = Recipe(prompt="a robot in the desert", image=scene.image, mask_image=mask, num_inference_steps=3, seed=5)
+    grid = Grid(Sweep.of(recipe, mask_blur=[0, 6])).run()
+    hard, soft = (row["seam"] for row in grid.measure("seam").records())
+    assert hard > soft
+    with pytest.raises(ParameterError, match="`seam` needs a mask whose border it looks at"):
+        Grid(Sweep.of(recipe.replace(mask_image=None), seed=[1, 2])).check("seam")

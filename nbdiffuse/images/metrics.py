@@ -6,14 +6,18 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ..errors import NbdiffuseError, ParameterError, breaks_rule, did_you_mean
+from . import mask_shapes
 
 TOLERANCE = 0.0075
 """How far apart two edges may be and still agree, as a part of the picture's diagonal; as in the BSDS benchmark."""
+BESIDE = 8
+"""Pixels on both sides of a mask's border whose differences the border's own is compared with."""
 SMALLEST_SIDE = 11
 """Side of the window that SSIM compares, in pixels."""
 
@@ -32,6 +36,8 @@ class Metric:
         Which end is the better one.
     needs_initial
         Whether it compares with an initial picture.
+    needs_mask
+        Whether it looks at where a mask ends.
     libraries
         Modules that must be installed.
     install
@@ -42,6 +48,7 @@ class Metric:
     says: str
     higher_is_better: bool = True
     needs_initial: bool = True
+    needs_mask: bool = False
     libraries: tuple[str, ...] = ()
     install: str = ""
 
@@ -63,6 +70,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             Metric("structure", "edges kept from the initial picture", libraries=_DRAWN, install=_EXTRA),
             Metric("lpips", "distance from the initial picture as people see it", False, libraries=("lpips",), install="lpips"),
             Metric("prompt_score", "how well the picture fits the prompt", needs_initial=False),
+            Metric("seam", "how much the border of the mask shows: about 1 where it does not", False, False, needs_mask=True),
         )
     }
 )
@@ -133,6 +141,43 @@ def structure(initial: Image.Image, image: Image.Image) -> float:
     kept = float((distance(~second)[first] <= reach).mean())
     known = float((distance(~first)[second] <= reach).mean())
     return 2 * kept * known / (kept + known) if kept + known else 0.0
+
+
+def seam(image: Image.Image, mask: Image.Image) -> float:
+    """Compare the differences of neighbouring pixels across the border of a mask with those beside it.
+
+    Parameters
+    ----------
+    image
+        RGB, of any size.
+    mask
+        L, of the same size: from 128 on a pixel counts as redrawn.
+
+    Returns
+    -------
+    At least 0, and about 1 where the border does not show: the mean absolute difference of the
+    neighbours that the border parts, over that of the neighbours on one side of it that lie within
+    8 pixels of it. 1 where the mask has no border. A border that follows an edge of what is drawn shows.
+    """
+    inside = np.asarray(mask.convert("L")) >= 128
+    pixels = np.asarray(image.convert("RGB")).astype(np.float64)
+    near = np.asarray(mask_shapes.grown(_picture(inside), BESIDE)) != np.asarray(mask_shapes.grown(_picture(inside), -BESIDE))
+    across: list[float] = []
+    beside: list[float] = []
+    for turned in (False, True):
+        parts = [array.swapaxes(0, 1) if turned else array for array in (inside, pixels, near)]
+        (mine, other), (first, second), (here, there) = ((array[:, :-1], array[:, 1:]) for array in parts)
+        apart = np.abs(first - second).mean(-1)
+        across += apart[mine != other].tolist()
+        beside += apart[(mine == other) & here & there].tolist()
+    if not across or not beside:
+        return 1.0
+    # Half a level of brightness: what is all of one colour has no differences to compare with.
+    return float((np.mean(across) + 0.5) / (np.mean(beside) + 0.5))
+
+
+def _picture(inside: np.ndarray[Any, Any]) -> Image.Image:
+    return Image.fromarray(inside.astype(np.uint8) * 255)
 
 
 def _alike(initial: Image.Image, image: Image.Image) -> tuple[Image.Image, Image.Image]:

@@ -67,7 +67,7 @@ def with_canvas(complete: Recipe, multiple: int) -> Recipe:
         return complete
     if not isinstance(image, Picture):
         raise ParameterError("`image` must be a picture with `extend`, got latents. Give the decoded picture: `result.image`.")
-    whole = fitted_picture(complete.replace(extend=None), "image")
+    whole = fitted_picture(complete.replace(extend=None, mask_crop=None), "image")
     added = margins(text, whole.size, multiple)
     canvas, mask = extended(whole, added)
     sides = ", ".join(f"{side} {pixels}" for side, pixels in zip(SIDES, added, strict=True) if pixels)

@@ -195,9 +195,10 @@ class Mask(Part):
         "none" leaves what the pipeline made, which differs from them nearly everywhere.
     crop
         Only the masked part is given to the model: what lies around the mask and this many
-        pixels more, in [0, 4096] of the run's size, is enlarged to the whole size, redrawn
-        and put back; diffusers' `padding_mask_crop`, AUTOMATIC1111's "Only masked". The
-        pipeline then puts the initial picture's own pixels back itself, whatever `overlay` says.
+        pixels more, in [0, 4096] of the picture's own, is brought to the run's `width` and `height`,
+        redrawn and put back; diffusers' `padding_mask_crop`, AUTOMATIC1111's "Only masked". The
+        result has the picture's own size, unless `resize_mode` is crop, pad or stretch. The
+        pipeline puts the initial picture's own pixels back itself, whatever `overlay` says.
     invert
         Whether the other part is meant: black is redrawn, white stays.
     grow
@@ -240,7 +241,7 @@ class Mask(Part):
         "mask_crop",
         Param(
             int,
-            "redraw only the masked part at the full size, with this much around it",
+            "redraw only the masked part, with this much around it, and put it back into the picture at its own size",
             0,
             4096,
             1,

@@ -19,6 +19,7 @@ from .weights_source import WeightsSource
 
 KEPT = "fit keeps the proportions"
 SHAPE = "it has another shape"
+PART = "only the masked part is drawn"
 """How the notices of `with_size_notices` begin."""
 
 
@@ -73,9 +74,26 @@ def _size_of_latents(recipe: Recipe, preset: Preset, latents: Latents) -> Size:
 
 
 def initial_size(recipe: Recipe) -> Size:
-    """Return the size that a complete recipe's initial, mask and control pictures are brought to, in pixels."""
+    """Return the size that a complete recipe's initial, mask and control pictures are brought to, in pixels.
+
+    Where only the masked part is redrawn it is the picture's own: the part is taken from there and put back there.
+    """
+    if _is_put_back(recipe):
+        return recipe.pictures["image"].size
     scale = preset_of(recipe.model).scale
     return (recipe.width or 0) // scale, (recipe.height or 0) // scale
+
+
+def made_size(recipe: Recipe) -> Size:
+    """Return the size of what a complete recipe makes, in pixels."""
+    return initial_size(recipe) if _is_put_back(recipe) else (recipe.width or 0, recipe.height or 0)
+
+
+def _is_put_back(recipe: Recipe) -> bool:
+    """Tell whether the masked part is taken from the picture as large as it is; other modes than fit ask for a size."""
+    mask, image = recipe.mask, recipe.image
+    crops = mask is not None and mask.crop is not None and recipe.resize_mode in (None, "fit")
+    return crops and isinstance(image, Picture) and image.at_hand
 
 
 def keeps_own_size(field: str) -> bool:
@@ -144,7 +162,7 @@ def with_size_notices(asked: Recipe, complete: Recipe) -> Recipe:
     leading, told = leading_picture(asked), dict[str, Picture]()
     for name, picture in complete.pictures.items():
         if isinstance(picture, Picture) and leading is not None and picture.at_hand:
-            lines = tuple(line for line in picture.notices if not line.startswith((KEPT, SHAPE)))
+            lines = tuple(line for line in picture.notices if not line.startswith((KEPT, SHAPE, PART)))
             if keeps_own_size(name):
                 continue
             added = _box_notice(asked, complete) if picture is leading else _shape_notice(complete, picture, leading)
@@ -155,6 +173,10 @@ def with_size_notices(asked: Recipe, complete: Recipe) -> Recipe:
 
 def _box_notice(asked: Recipe, complete: Recipe) -> tuple[str, ...]:
     box, made = (asked.width, asked.height), (complete.width, complete.height)
+    if _is_put_back(complete):
+        own = made_size(complete)
+        line = f"{PART}, at {made[0]}x{made[1]}, and put back into the picture, {own[0]}x{own[1]}"
+        return (line,) if own != made else ()
     if None in box or box == made:
         return ()
     wanted = f"{box[0]}x{box[1]}"

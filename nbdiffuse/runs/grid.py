@@ -205,7 +205,7 @@ class Grid:
         ----------
         *metrics
             Of "ssim" and "structure" (which need the extra `metrics`), "lpips" (where
-            that package is installed) and "prompt_score".
+            that package is installed), "prompt_score", and "seam" (where there is a mask).
         scorer
             CLIP for "prompt_score": an embedded name, a hub id or a directory; by default
             one that knows what the checkpoint draws.

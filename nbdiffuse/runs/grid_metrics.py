@@ -13,6 +13,7 @@ from PIL import Image
 from ..errors import ParameterError, breaks_rule
 from ..images import metrics
 from ..images.metrics import METRICS, Metric, metric_of
+from ..recipes.sizes import fitted_picture
 from ..results import Result
 from ..sweeps.cell import SweepCell
 from .outcomes import Outcomes
@@ -96,6 +97,8 @@ class GridMetrics:
     def _measured(self, metric: Metric, results: Sequence[Result], scorer: str | None) -> list[float]:
         if metric.name == "prompt_score":
             return self._prompt_scores(results, scorer)
+        if metric.needs_mask:
+            return [metrics.seam(result.image, fitted_picture(result.recipe, "mask_image")) for result in results]
         pairs = [_pair(result) for result in results]
         if metric.name == "lpips":
             return self._outcomes.session.with_pipelines(lambda pipelines: _lpips(pairs, pipelines))
@@ -125,6 +128,8 @@ def checked(names: Sequence[str], cells: Sequence[SweepCell], scorer: str | None
     for metric in found:
         if metric.needs_initial and any(cell.recipe.image is None for cell in cells):
             raise ParameterError(f"`{metric.name}` needs an initial picture to compare with. Measure `prompt_score`.")
+        if metric.needs_mask and any(cell.recipe.mask is None for cell in cells):
+            raise ParameterError(f"`{metric.name}` needs a mask whose border it looks at. Measure `prompt_score`.")
         metric.require()
     return found
 

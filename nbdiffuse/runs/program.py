@@ -16,6 +16,7 @@ from ..recipes.chain import Chain
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PARAMS, Recipe
 from ..recipes.resolve import checkpoint_text, resolve, resolve_chain
+from ..recipes.sizes import made_size
 from ..recipes.weights_source import has_gpu
 from ..results import Result
 from ..scripts import loopbacks, sweeps, writing
@@ -213,7 +214,7 @@ def _steps_of_chain(
                 f"Step {number + 2}: `extend` must be left out in a program, which does not say it in later steps."
             )
         before = steps[-1].recipe
-        size = sizes[number] if number < len(sizes) else (before.width or 0, before.height or 0)
+        size = sizes[number] if number < len(sizes) else made_size(before)
         reason = arrows[number] if number < len(arrows) else _why_decoded(step, before, size)
         blank = Picture.of(Image.new("RGB", size), label=f"step {number + 1}")
         steps.append(Step(resolve(step.replace(image=blank)), machine, "" if reason == LATENTS else reason))

@@ -17,7 +17,7 @@ from ..metadata.provenance import Provenance
 from ..recipes.mask_rules import told_of_mask
 from ..recipes.notices import before_run
 from ..recipes.recipe import Recipe
-from ..recipes.sizes import fitted_pictures, stretched, with_size_notices
+from ..recipes.sizes import fitted_picture, stretched, with_size_notices
 from ..results import Result
 from ..store.entries import Kept
 from ..store.index import PictureIndex
@@ -196,9 +196,7 @@ def result_of(kept: Kept, provenance: Provenance, when: float, picture_index: Pi
     return Result(
         recipe=recipe,
         images=(kept.image,),
-        initial=fitted_pictures(recipe.replace(mask=None, controlnets=()))["image"]
-        if initial is not None and initial.at_hand
-        else None,
+        initial=fitted_picture(recipe, "image") if initial is not None and initial.at_hand else None,
         seconds=kept.seconds,
         fingerprint=provenance.fingerprint,
         notices=(*before_run(recipe), *kept.notices),
