@@ -81,12 +81,12 @@ def test_a_text_of_another_tool_is_carried_over_and_the_rest_is_named() -> None:
         "use_karras_sigmas": True,
         "guidance_scale": 7.0,
         "seed": 965400086,
+        "clip_skip": 1,
         "width": 512,
         "height": 768,
         "strength": 0.75,
     }
     assert [line.split(". ")[0] for line in parsed.left_out] == [
-        "Not carried over: Clip skip: '2'.",
         "Not carried over: Model: 'v1, 5', hash '6ce0161689'",
     ]
 

@@ -22,11 +22,11 @@ ROOMS = {
     "images": "arrays stripping layers conversion reader fitting outpainting colors picture mask_shapes mask_content masks "
     "mask_selection mask_arithmetic latents text contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel extras dialects alternatives tokens unknown_words",
-    "families": "aliases parameters diffusers_classes arguments step_rules family families table hub_ids scheduler_names "
-    "scheduler_table scheduler_classes schedulers scheduler_settings model_calls contents embedding_file single_file description "
-    "distilled published well_known recognition",
+    "families": "aliases parameters number_lists diffusers_classes arguments step_rules family families table hub_ids "
+    "scheduler_names scheduler_table scheduler_classes schedulers scheduler_settings model_calls contents embedding_file "
+    "single_file description distilled published well_known recognition",
     "recipes": "link call_arguments parts scheduler_config lora textual_inversion fields recipe_json values_by_name recipe chain "
-    "format_1 weights_source controlnets preset presets listing other_family defaults scheduler_rules steps "
+    "format_1 weights_source controlnets preset presets listing other_family defaults scheduler_rules schedule_rules steps "
     "portable sizes prompt_embeddings notices summary prompt_loras references taken_fields controlnet_rules mask_rules resolve",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "models resources infotext a1111_masks a1111_samplers a1111 imported flat png_text exif xmp stealth texts "

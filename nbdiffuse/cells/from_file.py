@@ -180,6 +180,11 @@ def _theirs(tool: str, parsed: Parsed) -> ParsedFile:
     notices = list(dict.fromkeys(line for dialect, text in texts for line in dialects.hints(dialect, text)))
     if recipe.seed is not None:
         notices.append(_OTHER_NOISE)
+    notices += [
+        f"Clip skip {skipped + 1} of other tools is `clip_skip` {skipped} here: diffusers counts the layers that are left out."
+        for step in steps
+        if (skipped := step.get("clip_skip"))
+    ]
     if starts:
         notices.append(f"The file does not hold the initial picture: put it into `{WORDS['image']}` before the cell runs.")
     if any(map(_lacks_mask, steps)):
@@ -211,6 +216,10 @@ def _step(values: dict[str, Any], left: list[str], *, redraws: bool, keeps_size:
     if values.get("scheduler") not in (None, *preset.schedulers):
         left.append(f"Not carried over: scheduler: {values.pop('scheduler')!r}, {preset.name} does not take it.")
         values = {name: value for name, value in values.items() if name not in SETTINGS}
+    if "clip_skip" in values and "prompt_2" in preset.fields:
+        # Their default layer is the last but one already, whatever that tool's number says.
+        skipped = values.pop("clip_skip")
+        left.append(f"Not carried over: clip_skip: {skipped!r}, {preset.name} reads the last layer but one anyway.")
     if redraws and not keeps_size and values.get("width") and values.get("height"):
         size = f"{values.pop('width')}x{values.pop('height')}"
         left.append(f"Size of the result there: {size}; here it follows the initial picture.")

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from ..errors import ParameterError
+from ..families.number_lists import called_value
 from ..images.latents import Latents
 from ..pipelines.pipelines import Pipelines
 from ..recipes.presets import preset_of
@@ -44,7 +45,7 @@ def call_values(
     accepted = inspect.signature(pipeline.__call__).parameters
     fields = call_fields(recipe, accepted)
     values = {name: [pictures.get(field, recipe.get(field)) for field in held] for name, held in fields.items()}
-    arguments = {name: held if len(held) > 1 else held[0] for name, held in values.items()}
+    arguments = {name: held if len(held) > 1 else called_value(name, held[0]) for name, held in values.items()}
     arguments |= preset_of(recipe.model).constants(recipe.width or 0, recipe.height or 0)
     if isinstance(recipe.image, Latents):
         arguments["image"] = _accepted_latents(pipelines, recipe, recipe.image)

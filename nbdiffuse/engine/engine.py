@@ -28,6 +28,7 @@ from ..families.recognition import recognise_directory
 from ..images.latents import Latents
 from ..images.masks import overlay
 from ..images.picture import Picture
+from ..pipelines.assembly import name_text_model
 from ..pipelines.packed_latents import unpacked
 from ..pipelines.pipelines import Pipelines
 from ..recipes.presets import preset_of
@@ -186,6 +187,8 @@ class Engine:
         try:
             word, settings = checkpoint_text(recipe), settings_of(recipe)
             made = self.pipelines.acquire(word, pipeline, str(recipe.scheduler), extras, settings, recipe.embeddings)
+            if recipe.get("clip_skip") is not None:
+                name_text_model(made)
             if recipe.safety_checker is not None and hasattr(made, "safety_checker"):
                 # As `from_pretrained(..., safety_checker=None)` leaves it.
                 made.safety_checker = None

@@ -50,6 +50,12 @@ _NAMES = {
     "embedding": "embeddings textual_inversion textual_inversions ti load_textual_inversion embedding_name learned_embeds",
     "weighting": "prompt_weighting prompt_syntax prompt_parser prompt_attention emphasis emphasis_mode",
     "prior_num_inference_steps": "prior_steps",
+    "eta": "ddim_eta eta_ddim",
+    "guidance_rescale": "cfg_rescale rescale_cfg rescale_guidance",
+    "timesteps": "custom_timesteps",
+    "sigmas": "custom_sigmas",
+    "timestep_spacing": "spacing",
+    "use_karras_sigmas": "karras",
     "image_guidance_scale": "image_cfg image_cfg_scale image_guidance",
     "prior_guidance_scale": "prior_cfg prior_cfg_scale prior_guidance",
     "passes": "loops loop loopbacks loopback",
@@ -80,10 +86,10 @@ _ADVICE = {
     "image_strength": "Here it is {strength}; some tools count it the other way: 1 redraws everything, 0 keeps the picture.",
     "help h usage": "{list}",
     "vae vae_name vae_path vae_model sd_vae": f"{_NO_OPTION} The checkpoint's own VAE is used.",
-    "clip_skip clip_layer clip_stop_at_last_layers stop_at_clip_layer skip_layers": (
-        f"{_NO_OPTION} Every layer of the text encoder is used."
+    "clip_layer clip_stop_at_last_layers stop_at_clip_layer skip_layers": (
+        "Here it is {clip_skip}, which counts from 0: 1 is AUTOMATIC1111's 2, and ComfyUI's -2."
     ),
-    "eta ddim_eta eta_ddim eta_noise s_churn s_tmin s_tmax s_noise ensd eta_noise_seed_delta": (
+    "eta_noise s_churn s_tmin s_tmax s_noise ensd eta_noise_seed_delta": (
         f"{_NO_OPTION} Schedulers run as their configuration says."
     ),
     "hires hires_fix hr highres highres_fix enable_hr hr_scale hr_upscaler hr_second_pass_steps hires_steps hires_upscale "
@@ -101,10 +107,9 @@ _ADVICE = {
     "restore_faces face_restoration face_restore face_enhance codeformer codeformer_weight gfpgan": _NO_OPTION,
     "subseed subseed_strength variation variations variation_amount variation_strength variation_seed seed_resize": _NO_OPTION,
     "threshold perlin": _NO_OPTION,
-    "guidance_rescale cfg_rescale rescale_cfg rescale_guidance "
     "distilled_cfg distilled_guidance pag pag_scale freeu sag": _NO_OPTION,
     "inpaint_area": _NO_OPTION,
-    "timesteps sigmas spacing noise_offset init_latent latents": _NO_OPTION,
+    "noise_offset init_latent latents": _NO_OPTION,
     "output_type return_dict callback callback_steps callback_on_step_end": _NO_OPTION,
     "device fp16 fp32 bf16 half dtype precision torch_dtype variant xformers medvram lowvram attention_slicing vae_slicing "
     "vae_tiling cpu_offload compile torch_compile optimized turbo": (

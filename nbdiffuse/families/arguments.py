@@ -7,6 +7,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+from . import number_lists
 from .diffusers_classes import MAPPINGS, UNKNOWN, auto_pipelines, call_defaults, may_take
 from .parameters import Param
 
@@ -30,10 +31,25 @@ ARGUMENTS: Mapping[str, Param] = MappingProxyType(
         ),
         "prior_guidance_scale": Param(float, "guidance of Kandinsky's prior", 0, 100, 0.5, usual=(1, 20)),
         "prior_num_inference_steps": Param(int, "steps of Kandinsky's prior", 1, 1000, 1, unit="of steps", usual=(1, 100)),
+        "clip_skip": Param(int, "last layers of the text encoder that are left out; 1 is A1111's 2", 0, 24, 1, usual=(0, 4)),
+        "guidance_rescale": Param(float, "bring a guided prediction back to the spread of the unguided one", 0, 1, 0.05),
+        "eta": Param(float, "noise that DDIM and TCD add at each step; 0 is none", 0, 1, 0.05),
+        "timesteps": Param(
+            str, "timesteps of one's own: 999,850,500,200", checked=number_lists.checked, written=number_lists.text_of, bars=True
+        ),
+        "sigmas": Param(
+            str,
+            "noise levels of one's own: 14.6,3.9,1.4,0.4,0",
+            checked=number_lists.checked,
+            written=number_lists.text_of,
+            bars=True,
+        ),
         "noise_level": Param(int, "noise the x4 upscaler adds to its picture", 0, 350, 1),
     }
 )
 """Arguments with a range and a help text; any other number or text of a call is taken as its signature says."""
+OPEN = frozenset({"clip_skip", "guidance_rescale", "eta", "timesteps", "sigmas"})
+"""Arguments that stay open in a complete recipe where nobody sets them: what the call then does is what it did before."""
 
 
 def argument(name: str) -> Param | None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from .arguments import ARGUMENTS
+from .arguments import ARGUMENTS, OPEN
 from .diffusers_classes import auto_pipelines, bases, call_defaults, init_arguments
 
 MODES = {
@@ -172,7 +172,7 @@ class Family:
         if "negative_prompt" in call:
             values["negative_prompt"] = ""
         values |= {name: call[name] for name in CALLED if name in call}
-        values = {name: None if value is inspect.Parameter.empty else value for name, value in values.items()}
+        values = {name: None if name in OPEN or value is inspect.Parameter.empty else value for name, value in values.items()}
         if "control_guidance_start" in call:
             values |= WHOLE_RUN
         if mode != "txt2img":

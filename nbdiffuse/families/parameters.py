@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,6 +45,8 @@ class Param:
         Gets the field's name and a text that has a form of its own; returns it as it is kept, or raises `ParameterError`.
     own_size
         Whether a picture is handed on in its own size, and not brought to the run's.
+    written
+        Writes a list or tuple as the text that `checked` gets, where one may be given.
     bars
         Whether a text may have commas, so that several stand between bars.
     """
@@ -65,6 +67,7 @@ class Param:
     checked: Callable[[str, str], str] | None = None
     own_size: bool = False
     bars: bool = False
+    written: Callable[[Sequence[Any]], str] | None = None
 
     @property
     def rule(self) -> str:
@@ -113,6 +116,8 @@ class Param:
         return as_mask(picture) if self.mask else picture
 
     def _check_text(self, name: str, value: Any) -> str:
+        if self.written is not None and isinstance(value, (list, tuple)):
+            value = self.written(value)
         if not isinstance(value, str):
             raise ParameterError(breaks_rule(name, self.rule, value))
         try:

@@ -21,6 +21,7 @@ _FIELDS = {
     "Steps": "num_inference_steps",
     "CFG scale": "guidance_scale",
     "Image CFG scale": "image_guidance_scale",
+    "CFG rescale": "guidance_rescale",
     "Seed": "seed",
     "Denoising strength": "strength",
     "Weighting": "weighting",
@@ -105,11 +106,14 @@ def generation_text(recipe: Recipe, version: str, *, model_hash: str | None = No
         **a1111_samplers.entries_of(recipe),
         "CFG scale": _number(recipe.guidance_scale),
         "Image CFG scale": _number(recipe.get("image_guidance_scale")),
+        "CFG rescale": _number(recipe.get("guidance_rescale")),
         "Seed": recipe.seed,
         "Size": f"{recipe.width}x{recipe.height}" if recipe.width and recipe.height else None,
         "Model hash": model_hash,
         "Model": resources.checkpoint_name(recipe),
         "Denoising strength": _number(recipe.strength),
+        # Counted from 1, where diffusers counts the layers that are left out.
+        "Clip skip": skipped + 1 if (skipped := recipe.get("clip_skip")) else None,
         **a1111_masks.entries_of(recipe),
         # The dialect that the prompts are written in, which the format itself takes to be its own.
         "Weighting": None if recipe.weighting == "none" else recipe.weighting,
@@ -189,13 +193,15 @@ def _carry_over(key: str, value: str, entries: dict[str, str], values: dict[str,
         return [f"Not carried over: {key}: {value[:80]!r}, it belongs to the second pass of a hires fix."]
     if key in _FIELDS:
         return _checked({_FIELDS[key]: value}, key, values)
+    if key == "Clip skip" and value.isdecimal() and int(value) > 1:
+        return _checked({"clip_skip": str(int(value) - 1)}, key, values)
     if key == "Size":
         width, _, height = value.partition("x")
         return _checked({"width": width, "height": height}, key, values)
     about_mask = a1111_masks.texts_of(key, value, entries)
     if about_mask is not None:
         return _checked(about_mask, key, values)
-    if key in ("Sampler", "Schedule type", a1111_samplers.OWN):
+    if key in a1111_samplers.KEYS:
         return a1111_samplers.carry_over(key, value, entries, _is_ours(entries), partial(_take, values))
     if key == "TI hashes" and not _is_ours(entries):
         return _carry_over_embeddings(value, values)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..families import scheduler_names
+from ..families.scheduler_classes import scheduler_class
 from ..families.scheduler_settings import has_setting
 from ..recipes.recipe import Recipe
 from ..recipes.scheduler_rules import SETTINGS, settings_of
 
 OWN = "Scheduler config"
 """Our own key: settings that the tool has no word for, as JSON."""
+KEYS = frozenset({"Sampler", "Schedule type", "Eta", "Eta DDIM", OWN})
 
 
 def entries_of(recipe: Recipe) -> dict[str, str | None]:
     """Return the entries for the scheduler of a complete recipe."""
     sampler, schedule, settings = scheduler_names.written(recipe.scheduler or "", settings_of(recipe))
-    return {"Sampler": sampler, "Schedule type": schedule, OWN: json.dumps(settings) if settings else None}
+    eta = recipe.get("eta")
+    said = {"Sampler": sampler, "Schedule type": schedule, OWN: json.dumps(settings) if settings else None}
+    return {**said, "Eta": None if eta is None else repr(eta).removesuffix(".0")}
 
 
 def carry_over(key: str, value: str, entries: Mapping[str, str], ours: bool, take: Callable[[str, Any], list[str]]) -> list[str]:
@@ -27,7 +32,7 @@ def carry_over(key: str, value: str, entries: Mapping[str, str], ours: bool, tak
     Parameters
     ----------
     key, value
-        "Sampler", "Schedule type" or `OWN`, and what stands there.
+        One of `KEYS`, and what stands there.
     entries
         The whole line, by key.
     ours
@@ -42,6 +47,8 @@ def carry_over(key: str, value: str, entries: Mapping[str, str], ours: bool, tak
     """
     if key == "Sampler":
         return _sampler(value, ours, take)
+    if key in ("Eta", "Eta DDIM"):
+        return _eta(key, value, entries.get("Sampler", ""), take)
     if key == OWN:
         held = _settings(value) if ours else {}
         left = [] if held else [f"Not carried over: {key}: {value[:80]!r}."]
@@ -67,6 +74,15 @@ def _sampler(value: str, ours: bool, take: Callable[[str, Any], list[str]]) -> l
         return [f"Not carried over: Sampler {value[:80]!r}, no scheduler here does the same."]
     held = {"scheduler": sampler.scheduler, **sampler.settings}
     return [line for name, setting in held.items() for line in take(name, setting)]
+
+
+def _eta(key: str, value: str, sampler: str, take: Callable[[str, Any], list[str]]) -> list[str]:
+    """Put the noise that a sampler adds at each step into `eta`, which diffusers has for DDIM and TCD alone."""
+    named = scheduler_names.sampler_of(sampler)
+    found = scheduler_class((named.scheduler if named is not None else None) or sampler)
+    if found is None or not found.takes_eta or not re.fullmatch(r"\d{1,3}(\.\d{1,20})?", value):
+        return [f"Not carried over: {key}: {value[:80]!r}, the scheduler has no such argument here."]
+    return take("eta", float(value))
 
 
 def _settings(text: str) -> dict[str, Any]:

@@ -79,10 +79,22 @@ def assemble(pipeline_class: Any, base: LoadedModel, more: Mapping[str, Any], sc
     `from_pipe` would do the same and cast the shared weights to float32 on the way
     (diffusers issue 12754); the constructor leaves them alone.
     """
-    # A pipeline's constructor rewrites the config of the scheduler it is given, so it gets its own.
-    fresh = getattr(diffusers, f"{scheduler}Scheduler").from_config(base.components["scheduler"].config, **settings)
+    own, name = base.components["scheduler"], f"{scheduler}Scheduler"
+    # A pipeline's constructor rewrites the config of the scheduler it is given, so it gets one of its own.
+    fresh = type(own).from_config(own.config)
     accepted = inspect.signature(pipeline_class.__init__).parameters
     given = {**base.options, **base.components, **more, "scheduler": fresh, "add_watermarker": False}
     pipeline = pipeline_class(**{name: value for name, value in given.items() if name in accepted})
+    if type(own).__name__ != name or settings:
+        # As a person puts one in: afterwards, where nothing rewrites it.
+        pipeline.scheduler = getattr(diffusers, name).from_config(own.config, **settings)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def name_text_model(pipeline: Any) -> None:
+    """Let diffusers find the text encoder's last norm where it looks for it: transformers 5 has no `text_model` around it."""
+    encoder = getattr(pipeline, "text_encoder", None)
+    if encoder is not None and not hasattr(encoder, "text_model"):
+        # Not as a submodule, which it would be a part of itself.
+        vars(encoder)["text_model"] = encoder

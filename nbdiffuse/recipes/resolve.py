@@ -27,6 +27,7 @@ from .preset import Preset
 from .presets import PRESETS, preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
 from .references import check_shapes
+from .schedule_rules import check_schedule, refuse_uncalled, with_listed_steps
 from .scheduler_rules import check_scheduler, with_class
 from .sizes import result_size, with_size_notices
 from .steps import no_steps, real_steps
@@ -69,7 +70,9 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     preset = preset_of(recipe.model)
     recipe = with_class(prompt_embeddings.applied(prompt_loras.applied(recipe)))
     recipe = with_weights(recipe, preset)
+    refuse_uncalled(recipe, preset)
     refuse_untaken(recipe, preset)
+    recipe = with_listed_steps(recipe)
     check_controlnets(recipe, preset)
     check_mask(recipe)
     recipe = with_selected_mask(recipe, None if recipe.image is BLANK else recipe.image)
@@ -80,6 +83,7 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     values["width"], values["height"] = result_size(recipe, preset, preset.origin_of(str(recipe.checkpoint)))
     complete = recipe.replace(**values)
     check_scheduler(complete, preset)
+    check_schedule(complete)
     if recipe.image is not BLANK:
         told = with_size_notices(recipe, complete)
         complete = told_of_mask(with_canvas(told, preset.origin_of(str(recipe.checkpoint)).size_multiple))

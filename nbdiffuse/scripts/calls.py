@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..families.diffusers_classes import call_defaults
+from ..families.number_lists import called_value
 from ..images.fitting import crop_box, pad_place
 from ..images.mask_content import GREY, filled
 from ..images.picture import Picture
@@ -159,7 +160,7 @@ def arguments(
         elif field == "negative_prompt":
             lines += [f"{name}={literal(value)}"] if value else []
         elif value != defaults.get(name):
-            lines.append(f"{name}={literal(value)}{_remark(recipe, name, varied)}")
+            lines.append(f"{name}={literal(called_value(name, value))}{_remark(recipe, name, varied)}")
     constants = preset_of(recipe.model).constants(recipe.width or 0, recipe.height or 0)
     lines += [f"{name}={literal(value)}" for name, value in constants.items() if value != defaults.get(name)]
     lines += [f"{name}={source}" for name, source in (embeddings or {}).items()]

@@ -76,6 +76,9 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         listing.assign("pipeline", f"{loader}.from_pretrained", given)
     adapters.load(listing, recipe)
     _schedule(listing, recipe)
+    if recipe.get("clip_skip") is not None and "XL" not in pipeline:
+        listing.add("# diffusers looks for the last norm in `text_model`, which transformers 5 does not have any more.")
+        listing.add('vars(pipeline.text_encoder).setdefault("text_model", pipeline.text_encoder)')
     if device != "cpu":
         listing.add(f"pipeline.to({literal(device)})")
     transformer = "transformer" in index_of(word)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..families.number_lists import called_value
 from ..images.picture import Picture
 from ..recipes.fields import first_name, names_of
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
@@ -45,7 +46,7 @@ class Block:
         """Return what the call gets on one of its axes, in order."""
         values = dict.fromkeys(cell.recipe.get(axis) for cell in self.cells)
         # An empty negative prompt is none: SDXL tells the two apart.
-        return [value or None if axis == "negative_prompt" else value for value in values]
+        return [value or None if axis == "negative_prompt" else called_value(axis, value) for value in values]
 
     @property
     def opened(self) -> tuple[Any, ...]:

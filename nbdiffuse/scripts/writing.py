@@ -133,6 +133,7 @@ class Step:
             recipe.scheduler,
             recipe.scheduler_config,
             recipe.safety_checker,
+            recipe.get("clip_skip") is not None,
         )
 
 
