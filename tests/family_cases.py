@@ -107,6 +107,12 @@ CASES |= {
     "sd-inpainting-controlnet": Case(
         "stable-diffusion", INPAINTED, checkpoint="sd-inpainting", net="sd-controlnet", latents=False, flow=False
     ),
+    "sdxl-instruct-pix2pix": Case(
+        "stable-diffusion-xl-instruct-pix2pix",
+        {"edit": "StableDiffusionXLInstructPix2PixPipeline"},
+        values={"negative_prompt": "blue", "prompt_2": "a tree", "image_guidance_scale": 2.0},
+        flow=False,
+    ),
     "sdxl-controlnet": Case("stable-diffusion-xl", checkpoint="sdxl", net="sdxl-controlnet", latents=False, flow=False),
 }
 MODES = [(name, mode) for name, case in CASES.items() for mode in case.modes]
@@ -132,7 +138,7 @@ def given(name: str, mode: str) -> dict[str, Any]:
     if mode == "txt2img":
         return {"width": width, "height": height}
     pictures: dict[str, Any] = {"image": picture((width, height))}
-    return pictures if mode == "img2img" else {**pictures, "mask_image": mask((width, height))}
+    return pictures if mode in ("img2img", "edit") else {**pictures, "mask_image": mask((width, height))}
 
 
 def control(size: tuple[int, int]) -> Image.Image:

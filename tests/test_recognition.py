@@ -45,7 +45,7 @@ LAYOUTS: dict[str, tuple[dict[str, str | None], dict[str, Any], str]] = {
     "StableDiffusionUpscalePipeline": (SD, {"in_channels": 7}, "x4-upscaler"),
     "StableDiffusionLatentUpscalePipeline": (SD, {"in_channels": 8}, "x2-upscaler"),
     "StableDiffusionInstructPix2PixPipeline": (SD, {"in_channels": 8}, "edit"),
-    "StableDiffusionXLInstructPix2PixPipeline": (XL, {"in_channels": 8}, ""),
+    "StableDiffusionXLInstructPix2PixPipeline": (XL, {"in_channels": 8}, "stable-diffusion-xl-instruct-pix2pix"),
     "StableDiffusionDepth2ImgPipeline": (SD, {"in_channels": 5}, ""),
     "StableDiffusionImageVariationPipeline": ({**SD, "text_encoder": None, "image_encoder": "CLIPVisionModel"}, {}, ""),
     "StableUnCLIPImg2ImgPipeline": (SD, {"class_embed_type": "projection"}, ""),

@@ -94,7 +94,7 @@ def test_the_wrong_model_for_a_well_known_id_gets_the_right_one_to_type(repo: st
     [
         ("ZImageOmniPipeline", "z-image"),
         ("Flux2Pipeline", "flux2-klein"),
-        ("StableDiffusionXLInstructPix2PixAndMorePipeline", "stable-diffusion-xl"),
+        ("StableDiffusionXLSomethingPipeline", "stable-diffusion-xl"),
         ("StableDiffusionDepth2ImgPipeline", "stable-diffusion"),
         ("FluxSomethingPipeline", "flux"),
         ("HiDreamImagePipeline", ""),

@@ -84,6 +84,7 @@ def sdxl(refiner: bool, **more: Any) -> Any:
         EulerDiscreteScheduler,
         StableDiffusionXLImg2ImgPipeline,
         StableDiffusionXLInpaintPipeline,
+        StableDiffusionXLInstructPix2PixPipeline,
         StableDiffusionXLPipeline,
     )
 
@@ -109,8 +110,8 @@ def sdxl(refiner: bool, **more: Any) -> Any:
             add_watermarker=False,
             **second,
         )
-    kind = StableDiffusionXLInpaintPipeline if unet.config.in_channels == 9 else StableDiffusionXLPipeline
-    return kind(
+    kinds = {8: StableDiffusionXLInstructPix2PixPipeline, 9: StableDiffusionXLInpaintPipeline}
+    return kinds.get(unet.config.in_channels, StableDiffusionXLPipeline)(
         vae=vae(),
         text_encoder=text_encoder(),
         tokenizer=tokenizer(),

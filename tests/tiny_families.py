@@ -315,6 +315,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "sdxl-controlnet": lambda: _controlnet(**_XL),
     "sd-inpainting": lambda: _stable_diffusion("StableDiffusionInpaintPipeline", in_channels=9),
     "sdxl": lambda: tiny.sdxl(refiner=False),
+    "sdxl-instruct-pix2pix": lambda: tiny.sdxl(refiner=False, in_channels=8),
     "sdxl-inpainting": lambda: tiny.sdxl(refiner=False, in_channels=9),
     "kandinsky21-inpainting": lambda: _kandinsky21(channels=9),
     "kandinsky22-inpainting": lambda: tiny.kandinsky22(channels=9),

@@ -227,6 +227,19 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 gives_latents=True,
             ),
             Family(
+                key="stable-diffusion-xl-instruct-pix2pix",
+                title="InstructPix2Pix XL",
+                unet_channels=(8,),
+                modes=("edit",),
+                classes={"edit": "StableDiffusionXLInstructPix2PixPipeline"},
+                steps="all",
+                size_arguments=_HEIGHT_WIDTH,
+                guidance_rows=3,
+                # As that of InstructPix2Pix.
+                takes_latents=False,
+                gives_latents=True,
+            ),
+            Family(
                 key="x2-upscaler",
                 title="the x2 latent upscaler",
                 unet_channels=(8,),

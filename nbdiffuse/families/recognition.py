@@ -96,6 +96,8 @@ def _family(name: str, components: Mapping[str, str], unet: Mapping[str, Any], i
     if not set(_SD_COMPONENTS) <= set(components) or any(word in name for word in _NOT_BY_WORDS):
         return ""
     if "text_encoder_2" in components:
+        if unet.get("in_channels") == 8:
+            return "stable-diffusion-xl-instruct-pix2pix"
         refines = "text_encoder" not in components or index.get("requires_aesthetics_score") is True
         return "stable-diffusion-xl-refiner" if refines else "stable-diffusion-xl"
     plain = unet.get("addition_embed_type") is None and unet.get("class_embed_type") is None
