@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .images.picture import Picture
     from .panels import MaskPainter, Panel, paint_mask, panel
     from .recipes.chain import Chain
+    from .recipes.ip_adapter import IPAdapter
     from .recipes.lora import Lora
     from .recipes.parts import ControlNet, Mask
     from .recipes.presets import PRESETS
@@ -41,6 +42,7 @@ _HOMES = {
     "ControlNet": "recipes.parts",
     "Devices": "sessions.remote",
     "Grid": "runs.grid",
+    "IPAdapter": "recipes.ip_adapter",
     "Lora": "recipes.lora",
     "Mask": "recipes.parts",
     "MaskPainter": "panels",
@@ -74,6 +76,7 @@ __all__ = [
     "ControlNet",
     "Devices",
     "Grid",
+    "IPAdapter",
     "Lora",
     "Mask",
     "MaskPainter",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,16 +98,70 @@ EMBEDDINGS = [
     Row("both encoders of SDXL", "StableDiffusionXLPipeline", {"prompt": "a two fox", "prompt_2": "snow, two"},
         {"model": "sdxl", "embedding": "{files}/two.safetensors"}, two_encoders, checkpoint=XL),
 ]  # fmt: skip
-ROWS = [*EMBEDDINGS]
+
+
+def looks(*names: str, scale: Any = 1.0) -> Callable[[Any, Path], None]:
+    """Load IP-Adapters with diffusers' own calls."""
+
+    def load(pipeline: Any, files: Path) -> None:
+        base = "sdxl" if "XL" in type(pipeline).__name__ else "sd15"
+        pipeline.load_ip_adapter(str(files), subfolder=base, weight_name=[f"{name}.safetensors" for name in names])
+        pipeline.set_ip_adapter_scale(scale)
+
+    return load
+
+
+def adapter(name: str, base: str = "sd15", **values: Any) -> dict[str, Any]:
+    return {"checkpoint": f"{{files}}/{base}/{name}.safetensors", "image": STYLE, **values}
+
+
+STYLE = Image.fromarray(np.random.default_rng(5).integers(0, 255, (50, 70, 3), dtype=np.uint8))
+OTHER = Image.fromarray(np.random.default_rng(6).integers(0, 120, (64, 64, 3), dtype=np.uint8))
+FOX = {**REDRAWN, "prompt": "a fox"}
+UP = {"up": {"block_1": [0.0, 1.0]}}
+IP_ADAPTERS = [
+    Row("plain at 0.8", IMG2IMG, FOX, {"ip_adapters": [adapter("plain", scale=0.8)]},
+        looks("plain", scale=0.8), {"ip_adapter_image": STYLE}),
+    Row("plus", TXT2IMG, {"prompt": "a fox"}, {"ip_adapters": [adapter("plus")]}, looks("plus"), {"ip_adapter_image": STYLE}),
+    Row("full face", IMG2IMG, FOX, {"ip_adapters": [adapter("full", scale=0.5)]},
+        looks("full", scale=0.5), {"ip_adapter_image": STYLE}),
+    Row("two pictures", IMG2IMG, FOX, {"ip_adapters": [adapter("plain", scale=0.7), {"image": OTHER}]},
+        looks("plain", scale=0.7), {"ip_adapter_image": [[STYLE, OTHER]]}),
+    Row("two adapters", INPAINT, {"image": START, "mask_image": MASK, "prompt": "a fox"},
+        {"ip_adapters": [adapter("plain", scale=0.6), adapter("second", scale=0.3, image=OTHER)]},
+        looks("plain", "second", scale=[0.6, 0.3]), {"ip_adapter_image": [STYLE, OTHER]}),
+    Row("two kinds at once", IMG2IMG, FOX, {"ip_adapters": [adapter("plain", scale=0.6), adapter("plus", image=OTHER)]},
+        looks("plain", "plus", scale=[0.6, 1.0]), {"ip_adapter_image": [STYLE, OTHER]}),
+    Row("scales of blocks", IMG2IMG, FOX, {"ip_adapters": [adapter("plain", blocks=json.dumps(UP))]},
+        looks("plain", scale=UP), {"ip_adapter_image": STYLE}),
+    Row("plain for SDXL", "StableDiffusionXLImg2ImgPipeline", FOX,
+        {"model": "sdxl", "ip_adapters": [adapter("plain", "sdxl", scale=0.8)]},
+        looks("plain", scale=0.8), {"ip_adapter_image": STYLE}, checkpoint=XL),
+    Row("plus for SDXL", "StableDiffusionXLPipeline", {"prompt": "a fox"},
+        {"model": "sdxl", "ip_adapters": [adapter("plus", "sdxl")]}, looks("plus"), {"ip_adapter_image": STYLE}, checkpoint=XL),
+    Row("with a word", IMG2IMG, {**REDRAWN, "prompt": "a mist fox"},
+        {"ip_adapters": [adapter("plain")], "embedding": "{files}/mist.safetensors"},
+        both(looks("plain"), words("mist.safetensors", "mist")), {"ip_adapter_image": STYLE}),
+]  # fmt: skip
+ROWS = [*EMBEDDINGS, *IP_ADAPTERS]
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return adapter_files.write_embeddings(tmp_path_factory.mktemp("adapters") / "files")
+    return adapter_files.write_ip_adapters(adapter_files.write_embeddings(tmp_path_factory.mktemp("adapters") / "files"))
+
+
+def at(value: Any, files: Path) -> Any:
+    """Put the folder of the files into what is said of adapters."""
+    if isinstance(value, dict):
+        return {name: one if name == "blocks" else at(one, files) for name, one in value.items()}
+    if isinstance(value, list):
+        return [at(one, files) for one in value]
+    return value.format(files=files) if isinstance(value, str) else value
 
 
 def recipe_of(row: Row, files: Path) -> Recipe:
-    placed = {name: value.format(files=files) if isinstance(value, str) else value for name, value in row.adapters.items()}
+    placed = {name: at(value, files) for name, value in row.adapters.items()}
     size = {} if "image" in row.values else {"width": 96, "height": 128}
     rest = {"mask_overlay": "none"} if "mask_image" in row.values else {}
     return Recipe(**{**row.values, **size, **rest, **placed}, num_inference_steps=3, seed=3, checkpoint=row.checkpoint.name)
@@ -126,7 +181,7 @@ def test_pixels_equal_those_of_diffusers_own_calls(row: Row, files: Path, sessio
     recipe = recipe_of(row, files)
     made = session.run(recipe)
     assert made.image.tobytes() == raw(row, files)
-    without = session.run(recipe.replace(embeddings=()))
+    without = session.run(recipe.replace(embeddings=(), ip_adapters=()))
     assert without.image.tobytes() != made.image.tobytes(), "the adapter has to change something for the row to mean anything"
 
 

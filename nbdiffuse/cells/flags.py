@@ -12,7 +12,7 @@ from ..errors import ParameterError, nearest
 from ..families.aliases import advice, field_meant
 from ..families.parameters import Param
 from ..images.metrics import METRICS
-from ..recipes.fields import OF_PARTS, SINGLE, first_name, names_of, numbered
+from ..recipes.fields import OF_PARTS, PARTS, SINGLE, first_name, names_of, numbered
 from ..recipes.recipe import PARAMS, shown_name
 from ..recipes.taken_fields import fields_for
 
@@ -109,7 +109,7 @@ def _for_newest_part(name: str, typed: Mapping[str, str]) -> str:
     number = 1
     while any(one in typed for one in names_of(place.part, number + 1)):
         number += 1
-    begins = names_of(place.part)[0] == name and numbered(name, number) in typed
+    begins = name in (names_of(place.part)[0], PARTS[place.part].REPEATED) and numbered(name, number) in typed
     return numbered(name, number + 1 if begins else number)
 
 

@@ -50,23 +50,45 @@ def refuse_other_family(file: Path, directory: Path, name: str) -> None:
     CheckpointError
         It was, or the file is damaged.
     """
-    own = _text_width(directory)
     found = shapes(file)
     width = text_width_of(found)
-    if own is None:
+    if _text_width(directory) is None:
         return
     if width is None and any(mark in key for mark in _TRANSFORMERS for key in found):
         what = "a model with a transformer, such as Flux or Stable Diffusion 3"
-    elif width is None or width == own:
+    elif width is None:
         return
     else:
+        refuse_text_width("LoRA", file, width, directory, name)
+        return
+    raise _of_another_family("LoRA", file, what, directory, name)
+
+
+def refuse_text_width(kind: str, file: Path, width: int, directory: Path, name: str) -> None:
+    """Raise `CheckpointError` where an adapter takes text of another width than a checkpoint's UNet.
+
+    Parameters
+    ----------
+    kind, file
+        What is brought along.
+    width
+        How wide the text is that it takes, in numbers a token.
+    directory, name
+        Where the checkpoint's configs are, and what it was asked for by.
+    """
+    if _text_width(directory) not in (None, width):
         what = f"{_WIDTHS.get(width, 'another family')}, whose text is {width} wide"
-    line = f"The LoRA {file.name} does not fit {name}: it was trained on {what}"
+        raise _of_another_family(kind, file, what, directory, name)
+
+
+def _of_another_family(kind: str, file: Path, what: str, directory: Path, name: str) -> CheckpointError:
+    own = _text_width(directory) or 0
+    line = f"The {kind} {file.name} does not fit {name}: it was trained on {what}"
     if name in embedded.names():
         way_out = "Give full-size weights of its family: `%diffuse use hub`, or `--checkpoint ORG/NAME`."
-        raise CheckpointError(f"{line}, and {name} is the small checkpoint in this package. {way_out}")
+        return CheckpointError(f"{line}, and {name} is the small checkpoint in this package. {way_out}")
     ours = f"{name} is {_WIDTHS[own]}" if own in _WIDTHS else f"that of {name} is {own} wide"
-    raise CheckpointError(f"{line}, and {ours}. Choose one that was trained on its kind.")
+    return CheckpointError(f"{line}, and {ours}. Choose one that was trained on its kind.")
 
 
 def text_width_of(found: Mapping[str, Sequence[int]]) -> int | None:

@@ -1,10 +1,11 @@
-"""What a recipe brings along besides its checkpoint, as the engine finds it: ControlNets and textual inversions."""
+"""What a recipe brings along besides its checkpoint, as the engine finds it: ControlNets, textual inversions and IP-Adapters."""
 
 from __future__ import annotations
 
 from ..pipelines.pipelines import Pipelines
 from ..recipes.controlnets import controlnet_of, extra_name
 from ..recipes.fields import numbered_entry
+from ..recipes.ip_adapter import to_load
 from ..recipes.preset import Preset
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
@@ -29,6 +30,10 @@ def fingerprints(pipelines: Pipelines, recipe: Recipe) -> dict[str, str]:
     found |= {name: pipelines.identity(word) for name, word in extras(recipe, preset_of(recipe.model)).items()}
     for number, one in enumerate(recipe.embeddings, start=1):
         found[numbered_entry("embedding", number)] = pipelines.embedding(one).identity
+    word = checkpoint_text(recipe)
+    eyes = [pipelines.identity(one) for one in pipelines.image_encoders(word, recipe.ip_adapters)]
+    for number, adapter in enumerate(to_load(recipe.ip_adapters), start=1):
+        found[numbered_entry("ip_adapter", number)] = "+".join((pipelines.ip_adapter(word, adapter).identity, *eyes))
     return found
 
 
@@ -37,4 +42,5 @@ def notices(pipelines: Pipelines, recipe: Recipe) -> tuple[str, ...]:
     asked = (checkpoint_text(recipe), *extras(recipe, preset_of(recipe.model)).values())
     lines = [line for word in asked for line in pipelines.notices(word)]
     lines += [line for one in recipe.embeddings for line in pipelines.embedding(one).notices]
+    lines += [line for one in to_load(recipe.ip_adapters) for line in pipelines.ip_adapter(asked[0], one).notices]
     return tuple(dict.fromkeys(lines))

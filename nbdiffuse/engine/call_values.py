@@ -13,6 +13,8 @@ from ..errors import ParameterError
 from ..families.number_lists import called_value
 from ..images.latents import Latents
 from ..pipelines.pipelines import Pipelines
+from ..recipes.fields import numbered
+from ..recipes.ip_adapter import groups
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import call_fields, checkpoint_text
@@ -47,6 +49,9 @@ def call_values(
     values = {name: [pictures.get(field, recipe.get(field)) for field in held] for name, held in fields.items()}
     arguments = {name: held if len(held) > 1 else called_value(name, held[0]) for name, held in values.items()}
     arguments |= preset_of(recipe.model).constants(recipe.width or 0, recipe.height or 0)
+    if recipe.ip_adapters:
+        shown = [[pictures[numbered("ip_adapter_image", n)] for n in numbers] for _, numbers in groups(recipe.ip_adapters)]
+        arguments["ip_adapter_image"] = [one[0] if len(one) == 1 else one for one in shown]
     if isinstance(recipe.image, Latents):
         arguments["image"] = _accepted_latents(pipelines, recipe, recipe.image)
     # Calls without one, such as those of latent consistency models, are not given one.

@@ -186,7 +186,8 @@ class Engine:
         check_weights(recipe, preset, recognise_directory(self.pipelines.directory(checkpoint_text(recipe))))
         try:
             word, settings = checkpoint_text(recipe), settings_of(recipe)
-            made = self.pipelines.acquire(word, pipeline, str(recipe.scheduler), extras, settings, recipe.embeddings)
+            brought = recipe.embeddings, recipe.ip_adapters
+            made = self.pipelines.acquire(word, pipeline, str(recipe.scheduler), extras, settings, *brought)
             if recipe.get("clip_skip") is not None:
                 name_text_model(made)
             if recipe.safety_checker is not None and hasattr(made, "safety_checker"):

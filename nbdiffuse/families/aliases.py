@@ -48,6 +48,10 @@ _NAMES = {
     "control_guidance_end": "control_end guidance_end controlnet_end controlnet_guidance_end end_step_percent end_percent",
     "lora": "loras lora_name lora_path lora_file lora_model lora_weights lora_weights_path load_lora adapter adapters",
     "embedding": "embeddings textual_inversion textual_inversions ti load_textual_inversion embedding_name learned_embeds",
+    "ip_adapter": "ip_adapters ipadapter ip_adapter_model ip_adapter_name ipadapter_file load_ip_adapter",
+    "ip_adapter_image": "style_image ipadapter_image image_prompt style_reference",
+    "ip_adapter_scale": "ipadapter_scale ip_adapter_weight ipadapter_weight set_ip_adapter_scale",
+    "ip_adapter_image_encoder": "clip_vision clip_vision_model image_encoder",
     "weighting": "prompt_weighting prompt_syntax prompt_parser prompt_attention emphasis emphasis_mode",
     "prior_num_inference_steps": "prior_steps",
     "eta": "ddim_eta eta_ddim",
@@ -100,7 +104,6 @@ _ADVICE = {
     "denoising_start denoising_end start_at_step end_at_step": (
         f"{_NO_OPTION} A second step of `%%chain` with the model sdxl-refiner redraws what the first one made."
     ),
-    "ip_adapter ip_adapter_image ip_adapter_scale ipadapter style_image": _NO_OPTION,
     "hypernet hypernetwork hypernetworks lycoris": _NO_OPTION,
     "style styles prompt_style style_preset": f"{_NO_OPTION} Write the style into the prompt.",
     "tiling tile seamless seamless_axes symmetry hflip": _NO_OPTION,

@@ -156,6 +156,12 @@ class Family:
         return frozenset(name for mode in self.pipelines for name in self.defaults(mode))
 
     @cached_property
+    def takes_ip_adapters(self) -> bool:
+        """Whether all its pipelines take the pictures of IP-Adapters, and its UNet their attention."""
+        calls = [call_defaults(pipeline) for pipeline in self.pipelines.values()]
+        return self.scheduler == "noise" and all("ip_adapter_image" in call for call in calls)
+
+    @cached_property
     def pipelines(self) -> Mapping[str, str]:
         """diffusers' pipeline class for each mode."""
         found = {mode: self.classes.get(mode) or auto_pipelines(task).get(self.key + end) for mode, (task, end) in MODES.items()}

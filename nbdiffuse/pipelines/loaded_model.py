@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,6 +53,8 @@ class LoadedModel:
         Whether it is ready to run: on the device, or with hooks that bring it there.
     offload
         Those hooks.
+    views
+        Its UNet with IP-Adapters, see `ip_adapters`.
     """
 
     checkpoint: Checkpoint
@@ -64,6 +67,7 @@ class LoadedModel:
     when: float = 0.0
     placed: bool = False
     offload: Offload | None = None
+    views: OrderedDict[str, Any] = field(default_factory=OrderedDict)
 
     @property
     def device(self) -> torch.device:

@@ -11,14 +11,18 @@ from typing import Any
 
 from ..checkpoints import loading, locate
 from ..checkpoints.embedding_vectors import Embedding, read_embedding
+from ..checkpoints.ip_adapter_files import IPAdapterFile, locate_ip_adapter
 from ..checkpoints.latent_space import latent_space_id, vae_of
 from ..checkpoints.locate import Checkpoint
 from ..devices.memory import component_bytes, default_device, numbered
 from ..devices.optimizations import Optimizations, apply
+from ..errors import CheckpointError
 from ..files.snapshots import Snapshot
 from ..library_logging import silence_libraries
+from ..recipes.ip_adapter import IPAdapter, to_load
 from ..recipes.textual_inversion import TextualInversion
 from .assembly import assemble, checked_controlnet, refuse_other_base
+from .ip_adapters import with_ip_adapters
 from .loaded_model import LoadedModel, Row
 from .lookups import Lookups
 from .model_cache import ModelCache
@@ -62,6 +66,7 @@ class Pipelines:
         extras: Mapping[str, str] = NOTHING,
         settings: Mapping[str, Any] = NOTHING,
         embeddings: Sequence[TextualInversion] = (),
+        ip_adapters: Sequence[IPAdapter] = (),
     ) -> Any:
         """Return a pipeline around resident weights, with a fresh scheduler; pipelines of one checkpoint share its weights.
 
@@ -79,6 +84,8 @@ class Pipelines:
             Of the scheduler, in place of what the checkpoint says, such as {"use_karras_sigmas": True}.
         embeddings
             Textual inversions, whose words this pipeline's prompts may use.
+        ip_adapters
+            Those that its UNet has, each with its scale.
 
         Raises
         ------
@@ -88,7 +95,8 @@ class Pipelines:
         found = [self._checkpoint(one) for one in (word, *extras.values())]
         for name, one in zip(extras, found[1:], strict=True):
             refuse_other_base(name, one, found[0])
-        needed = frozenset(checkpoint.identity for checkpoint in found)
+        eyes = [self._checkpoint(one) for one in self.image_encoders(word, ip_adapters)]
+        needed = frozenset(checkpoint.identity for checkpoint in (*found, *eyes))
         base, *added = (self._loaded_model(checkpoint, needed) for checkpoint in found)
         for loaded in (base, *added):
             loaded.users.add(pipeline)
@@ -96,12 +104,37 @@ class Pipelines:
         more = {name: checked_controlnet(name, one, base) for name, one in zip(extras, added, strict=True)}
         if len(more) > 1:
             more = {"controlnet": list(more.values())}
+        for encoder in eyes:
+            used = to_load(ip_adapters)
+            files, scales = [self.ip_adapter(word, one) for one in used], [one.scales for one in used]
+            more |= with_ip_adapters(base, files, scales, self._loaded_model(encoder, needed), self.device, self.dtype)
         more |= with_words(base.components, [self.embedding(one) for one in embeddings], base.checkpoint.name)
         return assemble(getattr(diffusers, pipeline), base, more, scheduler, settings)
 
     def embedding(self, asked: TextualInversion) -> Embedding:
         """Return a textual inversion's word and vectors; inside `held` those of the same file every time."""
         return self._lookups.kept(f"embedding {asked}", lambda: read_embedding(asked.file, asked.token))
+
+    def ip_adapter(self, word: str, asked: IPAdapter) -> IPAdapterFile:
+        """Return an IP-Adapter's file for a checkpoint; inside `held` the same one every time."""
+        name, encoder, base = str(asked.checkpoint), asked.image_encoder, self._checkpoint(word)
+        key = f"IP-Adapter {name} {encoder} {word}"
+        return self._lookups.kept(key, lambda: locate_ip_adapter(name, encoder, base.directory, base.name))
+
+    def image_encoders(self, word: str, asked: Sequence[IPAdapter]) -> tuple[str, ...]:
+        """Return the word for the CLIP that all IP-Adapters of a run look with; nothing where there are none.
+
+        Raises
+        ------
+        CheckpointError
+            They look with several.
+        """
+        files = [self.ip_adapter(word, one) for one in to_load(asked)]
+        found = tuple(dict.fromkeys(one.encoder for one in files))
+        if len(found) > 1:
+            line = f"The IP-Adapters {', '.join(one.path.name for one in files)} look with different CLIPs"
+            raise CheckpointError(f"{line}, and a pipeline has one. Run them one after the other in a %%chain.")
+        return found
 
     def held(self, snapshot: Snapshot | None = None) -> AbstractContextManager[None]:
         """Let every word stand for the same files inside a block, see `Lookups.held`."""

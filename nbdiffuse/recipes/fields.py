@@ -15,6 +15,7 @@ from types import MappingProxyType
 from ..errors import ParameterError, did_you_mean
 from ..families.arguments import ARGUMENTS, argument
 from ..families.parameters import Param
+from .ip_adapter import IPAdapter
 from .lora import Lora
 from .parts import ControlNet, Mask, Part, Reference, declarations
 from .scheduler_config import SchedulerConfig
@@ -25,6 +26,7 @@ PARTS: Mapping[str, type[Part]] = MappingProxyType(
         "mask": Mask,
         "references": Reference,
         "controlnets": ControlNet,
+        "ip_adapters": IPAdapter,
         "loras": Lora,
         "embeddings": TextualInversion,
         "scheduler_config": SchedulerConfig,

@@ -1,7 +1,6 @@
 """Parts of a recipe: ControlNets, reference pictures and the mask, each a frozen value; LoRA and others have their own modules.
 
-A further kind of part is one class here and one field of `recipe.Recipe`; its options, controls,
-JSON and sweep axes follow from the declarations.
+A further kind of part is one class and one field of `recipe.Recipe`; options, controls, JSON and sweep axes follow from both.
 """
 
 from __future__ import annotations
@@ -49,6 +48,8 @@ class Part:
     """Option that holds a whole part as one text, where there is one."""
     FORM: ClassVar[str] = ""
     """What that text is, for people."""
+    REPEATED: ClassVar[str] = ""
+    """Option that begins a further part where it is given again, as the first one does."""
 
     def __post_init__(self) -> None:
         for name, declaration in declarations(type(self)).items():

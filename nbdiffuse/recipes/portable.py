@@ -20,7 +20,7 @@ from .textual_inversion import TextualInversion
 
 UNNAMED = "local"
 """Stands for a path that has no last part."""
-WEIGHTS = ("checkpoint", "controlnet")
+WEIGHTS = ("checkpoint", "controlnet", "ip_adapter", "ip_adapter_image_encoder")
 """Fields that name weights, those of a first part among them."""
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _HUB = re.compile(
@@ -118,6 +118,9 @@ def portable(recipe: Recipe, fingerprint: Mapping[str, str] | None = None, local
         if net.checkpoint is not None:
             identity = named.get(extra_name(number))
             changes[numbered("controlnet", number)] = _portable_weights(net.checkpoint, identity, local)
+    for number, adapter in enumerate(recipe.ip_adapters, start=1):
+        for field, word in (("ip_adapter", adapter.checkpoint), ("ip_adapter_image_encoder", adapter.image_encoder)):
+            changes |= {numbered(field, number): portable_word(word, local)} if word is not None else {}
     if not is_named(recipe.model):
         changes["model"] = portable_word(recipe.model, local)
     if recipe.scheduler is not None and not recipe.scheduler.isidentifier():

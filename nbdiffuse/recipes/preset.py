@@ -187,6 +187,11 @@ class Preset:
         return any(mode.endswith("+mask") for mode in self.pipelines)
 
     @property
+    def takes_ip_adapters(self) -> bool:
+        """Whether its pipelines take the pictures of IP-Adapters."""
+        return self._family.takes_ip_adapters
+
+    @property
     def edits(self) -> bool:
         """Whether what it does to pictures is to edit them by an instruction, without a strength."""
         return "edit" in self.tasks

@@ -21,6 +21,7 @@ from ..images.picture import Picture
 from ..prompts import dialects
 from .call_arguments import Arguments, checked_arguments
 from .fields import OF_PARTS, PARTS, SINGLE, Place, place_of
+from .ip_adapter import IPAdapter
 from .link import Link
 from .lora import Lora
 from .parts import ControlNet, Mask, Reference
@@ -83,8 +84,8 @@ class Recipe(Link):
         left out, pictures that the checker flags come out black, and no picture of them is kept.
     mask
         A `Mask`: inpainting; None for none.
-    references, controlnets, loras, embeddings
-        Any number of `Reference` (or pictures), `ControlNet`, `Lora` and `TextualInversion`.
+    references, controlnets, ip_adapters, loras, embeddings
+        Any number of `Reference` (or pictures), `ControlNet`, `IPAdapter`, `Lora` and `TextualInversion`.
     scheduler_config
         A `SchedulerConfig`: what is set of the scheduler, such as `use_karras_sigmas`.
     arguments
@@ -127,6 +128,7 @@ class Recipe(Link):
     mask: Mask | None = None
     references: tuple[Reference, ...] = ()
     controlnets: tuple[ControlNet, ...] = ()
+    ip_adapters: tuple[IPAdapter, ...] = ()
     loras: tuple[Lora, ...] = ()
     embeddings: tuple[TextualInversion, ...] = ()
     scheduler_config: SchedulerConfig | None = None

@@ -22,6 +22,7 @@ from .controlnet_rules import check_controlnets
 from .controlnets import AUTO, depth_of
 from .defaults import default_values
 from .fields import CALLED_AS, first_name, numbered
+from .ip_adapter_rules import check_ip_adapters, with_scales
 from .mask_rules import check_fitted_mask, check_mask, told_of_mask, with_canvas, with_selected_mask
 from .preset import Preset
 from .presets import PRESETS, preset_of
@@ -74,6 +75,7 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     refuse_untaken(recipe, preset)
     recipe = with_listed_steps(recipe)
     check_controlnets(recipe, preset)
+    check_ip_adapters(recipe)
     check_mask(recipe)
     recipe = with_selected_mask(recipe, None if recipe.image is BLANK else recipe.image)
     check_weights(recipe, preset, _recognised(str(recipe.checkpoint), preset))
@@ -81,7 +83,7 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     if recipe.seed is None:
         values["seed"] = secrets.randbelow(2**32)
     values["width"], values["height"] = result_size(recipe, preset, preset.origin_of(str(recipe.checkpoint)))
-    complete = recipe.replace(**values)
+    complete = with_scales(recipe.replace(**values))
     check_scheduler(complete, preset)
     check_schedule(complete)
     if recipe.image is not BLANK:

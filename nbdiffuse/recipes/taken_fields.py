@@ -88,6 +88,8 @@ def _taken(preset: Preset) -> set[str]:
         taken |= set(names_of("controlnets"))
     if preset.references:
         taken |= set(names_of("references"))
+    if preset.takes_ip_adapters:
+        taken |= set(names_of("ip_adapters"))
     if preset.inpaints:
         # What goes into the call is taken only where the call has it.
         taken |= {name for name in names_of("mask") if name not in CALLED_AS or name in preset.fields}

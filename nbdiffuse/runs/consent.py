@@ -11,6 +11,7 @@ from ..families.published import PUBLISHED, gigabytes
 from ..files.paths import here
 from ..recipes import lora
 from ..recipes.controlnets import controlnet_of
+from ..recipes.ip_adapter import IPAdapter, to_load
 from ..recipes.portable import hub_repository
 from ..recipes.presets import MOVED, preset_of
 from ..recipes.recipe import Recipe
@@ -59,7 +60,9 @@ def words_of(recipe: Recipe) -> dict[str, str]:
     words = (net.checkpoint for net in recipe.controlnets if net.checkpoint)
     nets = (controlnet_of(net).checkpoint(base, preset) for net in words)
     found = {checkpoint: whole, **{one.file: whole for one in loras}, **{net: net for net in nets}}
-    return found | {one.file: one.file for one in recipe.embeddings}
+    found |= {one.file: one.file for one in recipe.embeddings}
+    brought = (word for one in recipe.ip_adapters for word in (one.checkpoint, one.image_encoder) if word)
+    return found | dict.fromkeys(brought, whole)
 
 
 def _needs(recipe: Recipe, given: set[object]) -> list[str]:
@@ -68,17 +71,19 @@ def _needs(recipe: Recipe, given: set[object]) -> list[str]:
     local = [f"the local path {word!r}" for word in found if here(word) is not None or hub_repository(word) is None]
     remote = [word for word in found if here(word) is None and hub_repository(word) is not None]
     # A LoRA's file is looked up with its checkpoint: where one of them is missing, both are named.
-    words = {one.file: one for one in recipe.embeddings}
-    missing = [word for word in remote if local or not _is_cached(words.get(word) or found[word])]
+    brought = {one.file: one for one in recipe.embeddings} | {one.checkpoint: one for one in to_load(recipe.ip_adapters)}
+    missing = [word for word in remote if local or not _is_cached(found[word], brought.get(word))]
     return [*local, *(f"{word} from the hub ({size_of(word)})" for word in missing)]
 
 
-def _is_cached(word: str | TextualInversion) -> bool:
-    """Whether the hub's cache on this disk has all that a word or a textual inversion needs; the hub is not asked."""
+def _is_cached(word: str, brought: TextualInversion | IPAdapter | None) -> bool:
+    """Whether the hub's cache on this disk has all that a word needs, or what is brought along to it; the hub is not asked."""
     with get_session().local_only():
         try:
-            if isinstance(word, TextualInversion):
-                return bool(get_session().with_pipelines(lambda pipelines: pipelines.embedding(word)))
+            if isinstance(brought, TextualInversion):
+                return bool(get_session().with_pipelines(lambda pipelines: pipelines.embedding(brought)))
+            if isinstance(brought, IPAdapter):
+                return bool(get_session().with_pipelines(lambda pipelines: pipelines.ip_adapter(word, brought)))
             return bool(get_session().with_pipelines(lambda pipelines: pipelines.identity(word)))
         except CheckpointError:
             return False

@@ -1,13 +1,15 @@
-"""How a plain diffusers program loads what is brought along besides the checkpoint: LoRA and textual inversions."""
+"""How a plain diffusers program loads what is brought along besides the checkpoint: LoRA, IP-Adapters, textual inversions."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ..errors import ParameterError, breaks_rule
+from ..families.description import directory_of
 from ..families.hub_ids import cached, parse_hub_id
 from ..families.parameters import number_text
 from ..files.paths import here
+from ..recipes.ip_adapter import to_load
 from ..recipes.portable import is_hub_id
 from ..recipes.recipe import Recipe
 from .listing import Listing
@@ -15,7 +17,7 @@ from .statements import call, literal
 
 
 def load(listing: Listing, recipe: Recipe) -> None:
-    """Write the lines that load a complete recipe's LoRA and textual inversions into the program's pipeline.
+    """Write the lines that load a complete recipe's LoRA, IP-Adapters and textual inversions into the program's pipeline.
 
     Raises
     ------
@@ -27,10 +29,34 @@ def load(listing: Listing, recipe: Recipe) -> None:
         listing.add(f"pipeline.load_lora_weights({', '.join(file_arguments(one.file))})")
         listing.add(f"pipeline.fuse_lora({'' if one.weight == 1 else f'lora_scale={number_text(one.weight)}'})")
         listing.add("pipeline.unload_lora_weights()  # they are in the weights now")
+    if recipe.ip_adapters:
+        _load_ip_adapters(listing, recipe)
     for inversion in recipe.embeddings:
         if recipe.weighs:
             _refuse_several_vectors(inversion.file)
         _load_words(listing, inversion.file, inversion.token)
+
+
+def _load_ip_adapters(listing: Listing, recipe: Recipe) -> None:
+    """Write the lines that load IP-Adapters, the CLIP that they look with, and their scales."""
+    from ..checkpoints.ip_adapter_files import locate_ip_adapter
+
+    base = directory_of(str(recipe.checkpoint)) or Path()
+    used = to_load(recipe.ip_adapters)
+    found = [locate_ip_adapter(str(one.checkpoint), one.image_encoder, base, str(recipe.checkpoint)) for one in used]
+    listing.use("transformers", "CLIPVisionModelWithProjection")
+    encoder = here(found[0].encoder)
+    where = literal(found[0].encoder if encoder is None else encoder.resolve())
+    listing.assign("image_encoder", "CLIPVisionModelWithProjection.from_pretrained", [where, "dtype=pipeline.dtype"])
+    listing.add("pipeline.register_modules(image_encoder=image_encoder)")
+    folders, names = [str(one.path.parent.resolve()) for one in found], [one.path.name for one in found]
+    if len(found) == 1:
+        given = [literal(folders[0]), 'subfolder=""', f"weight_name={literal(names[0])}"]
+    else:
+        given = [literal(folders), f"subfolder={literal([''] * len(found))}", f"weight_name={literal(names)}"]
+    listing.add(*call("pipeline.load_ip_adapter", given))
+    scales = [one.scales for one in used]
+    listing.add(*call("pipeline.set_ip_adapter_scale", [literal(scales[0] if len(scales) == 1 else scales)]))
 
 
 def file_arguments(file: str) -> list[str]:

@@ -16,7 +16,7 @@ _STANDARD = ("itertools", "importlib.util", "pathlib", "typing")
 
 
 def literal(value: Any) -> str:
-    """Write a number, a text, None, or a tuple or list of these; a text is always one literal, whatever it holds.
+    """Write a number, a text, None, or a tuple, list or table of these; a text is always one literal, whatever it holds.
 
     Raises
     ------
@@ -30,6 +30,8 @@ def literal(value: Any) -> str:
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     if isinstance(value, list):
         return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{literal(name)}: {literal(one)}' for name, one in value.items())}}}"
     if not isinstance(value, str):
         if not (value is None or type(value) in (bool, int) or (type(value) is float and math.isfinite(value))):
             raise ParameterError(breaks_rule("program", "made of numbers, texts, and lists of them", value))

@@ -17,8 +17,21 @@ from .listing import Listing
 from .statements import WIDTH, call, exploded, literal
 from .writing import OF_MASKS, SIZES, WEIGHTS, Script, Step, refuse_what_no_program_says, size_remark
 
+OF_ADAPTERS = tuple(name for name in names_of("ip_adapters") if name != "ip_adapter_image")
 OF_SCHEDULERS = ("scheduler", *names_of("scheduler_config"))
-SET_UP = ("model", "checkpoint", "controlnet", "lora", "embedding", *OF_SCHEDULERS, "weighting", *SIZES, *OF_MASKS, "extend")
+SET_UP = (
+    "model",
+    "checkpoint",
+    "controlnet",
+    "lora",
+    "embedding",
+    *OF_ADAPTERS,
+    *OF_SCHEDULERS,
+    "weighting",
+    *SIZES,
+    *OF_MASKS,
+    "extend",
+)
 """Fields that change more of a program than an argument of the call; pictures do too."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import re
@@ -40,7 +41,7 @@ TITLES = {
 }
 
 
-WEIGHTS = re.compile(r"checkpoint|(controlnet|embedding)(_[0-9]+)?")
+WEIGHTS = re.compile(r"checkpoint|(controlnet|embedding|ip_adapter)(_[0-9]+)?")
 """Parts of a fingerprint that say whose weights were used."""
 SIZES = ("width", "height", "resize_mode")
 OF_MASKS = ("mask_overlay", "mask_content", *SHAPING)
@@ -51,6 +52,7 @@ WRITTEN = frozenset(
         "controlnet",
         "lora",
         "embedding",
+        *(name for name in names_of("ip_adapters") if name != "ip_adapter_image"),
         "safety_checker",
         "scheduler",
         *names_of("scheduler_config"),
@@ -126,7 +128,8 @@ class Step:
         """What has to be loaded for it."""
         recipe = self.recipe
         nets = tuple(net.checkpoint for net in recipe.controlnets)
-        weights = recipe.checkpoint, recipe.loras, recipe.embeddings, nets
+        adapters = tuple(dataclasses.replace(one, image=None) for one in recipe.ip_adapters)
+        weights = recipe.checkpoint, recipe.loras, recipe.embeddings, nets, adapters
         return (
             preset_of(recipe.model).pipeline(recipe),
             *weights,

@@ -40,7 +40,9 @@ FIRST = (
     "seed",
 )
 """Fields that are always in sight; the others stand below "More settings"."""
-KEPT = frozenset({"image", "prompt", "model", "mask_image", "image_reference", "control_image", "controlnet", "checkpoint"})
+KEPT = frozenset(
+    {"image", "prompt", "model", "mask_image", "image_reference", "ip_adapter_image", "control_image", "controlnet", "checkpoint"}
+)
 """Fields that "Defaults" leaves alone."""
 OF_CLASS = frozenset(name for name in SETTINGS if PARAMS[name].choices)
 """Settings whose choices are those of the scheduler's class."""
