@@ -23,8 +23,8 @@ ROOMS = {
     "mask_selection mask_arithmetic latents text contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel extras dialects alternatives tokens unknown_words",
     "families": "aliases parameters number_lists diffusers_classes arguments step_rules family families table hub_ids "
-    "scheduler_names scheduler_table scheduler_classes schedulers scheduler_settings model_calls contents embedding_file "
-    "single_file description distilled published well_known recognition",
+    "scheduler_names scheduler_table scheduler_classes noise_schedule schedulers scheduler_settings model_calls contents "
+    "embedding_file single_file description distilled published well_known recognition",
     "recipes": "link call_arguments parts scheduler_config ip_adapter lora textual_inversion fields recipe_json values_by_name "
     "recipe chain format_1 weights_source controlnets preset presets listing other_family defaults scheduler_rules "
     "schedule_rules steps portable sizes prompt_embeddings notices summary prompt_loras references taken_fields "

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
+import torch
 from PIL import Image
 
+import nbdiffuse
 from nbdiffuse import Recipe, resolve
 from nbdiffuse.cells.options import parse_cell
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.metadata.a1111 import generation_text, parse
-from nbdiffuse.recipes.steps import steps_line
+from nbdiffuse.recipes.resolve import open_fields
+from nbdiffuse.recipes.steps import real_steps, steps_line
 from nbdiffuse.runs.program import script_of
 
 STEPS = "999,850,500,200"
@@ -77,6 +82,72 @@ def test_the_program_of_a_skipped_layer_and_of_a_schedule_of_ones_own_makes_the_
     made = session.run(recipe)
     assert Image.open(tmp_path / script.results[0]).tobytes() == made.image.tobytes()
     assert session.run(recipe.replace(clip_skip=None)).image.tobytes() != made.image.tobytes()
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A base and a refiner of SDXL's shape with one VAE."""
+    folder = tmp_path_factory.mktemp("ensemble")
+    base, refiner = tiny.write("sdxl", folder), tiny.write("sdxl-refiner", folder)
+    shutil.rmtree(refiner / "vae")
+    shutil.copytree(base / "vae", refiner / "vae")
+    return base, refiner
+
+
+@pytest.mark.parametrize("scheduler", [None, "DPMSolverMultistep", "HeunDiscrete"])
+def test_base_and_refiner_hand_over_noise_as_the_two_raw_calls_do(
+    ensemble: tuple[Path, Path], scheduler: str | None, session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import diffusers
+
+    common: dict[str, Any] = {"prompt": "a cat", "num_inference_steps": 10}
+    pipelines = [
+        diffusers.StableDiffusionXLPipeline.from_pretrained(ensemble[0]),
+        diffusers.StableDiffusionXLImg2ImgPipeline.from_pretrained(ensemble[1]),
+    ]
+    for pipeline in pipelines:
+        pipeline.set_progress_bar_config(disable=True)
+        if scheduler:
+            pipeline.scheduler = getattr(diffusers, f"{scheduler}Scheduler").from_config(pipeline.scheduler.config)
+    calls: list[int] = []
+    pipelines[0].unet.register_forward_hook(lambda *_: calls.append(1))
+    seeded = [torch.Generator("cpu").manual_seed(3) for _ in pipelines]
+    size = {"width": 64, "height": 64}
+    latents = pipelines[0](**common, **size, denoising_end=0.8, output_type="latent", generator=seeded[0]).images
+    theirs = pipelines[1](**common, image=latents, denoising_start=0.8, generator=seeded[1]).images[0]
+    base = Recipe(**common, **size, model=str(ensemble[0]), seed=3, scheduler=scheduler, denoising_end=0.8)
+    refiner = Recipe(**common, model=str(ensemble[1]), seed=3, scheduler=scheduler, denoising_start=0.8)
+    chain = base >> refiner
+    seen: list[tuple[int, int]] = []
+    session.run(base, lambda progress: seen.append((progress.step, progress.steps)))
+    made = nbdiffuse.run(chain)
+    assert made.image.tobytes() == theirs.tobytes()
+    assert seen[-1][0] == seen[-1][1]
+    if scheduler != "HeunDiscrete":
+        assert len(seen) == len(calls) == real_steps(resolve(base))
+        assert steps_line(resolve(base)) == f"to 0.8 of 10 → {len(calls)} steps"
+    script = script_of(made)
+    script.save(tmp_path / "program.py")
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path("program.py")
+    assert Image.open(tmp_path / script.results[0]).tobytes() == theirs.tobytes()
+
+
+def test_a_part_of_the_schedule_is_checked_before_the_run(ensemble: tuple[Path, Path]) -> None:
+    picture = Image.new("RGB", (64, 64))
+    redrawn: dict[str, Any] = {"prompt": "a cat", "model": str(ensemble[1]), "image": picture}
+    complete = resolve(Recipe(**redrawn, denoising_start=0.8, seed=1))
+    assert complete.strength is None and resolve(complete) == complete and open_fields(complete) == ()
+    with pytest.raises(ParameterError, match=r"`strength` must be left out where `denoising_start` is given"):
+        resolve(Recipe(**redrawn, denoising_start=0.8, strength=0.5))
+    with pytest.raises(ParameterError, match=r"`denoising_start` must be below `denoising_end`, got 0\.8 and 0\.5"):
+        resolve(Recipe(**redrawn, denoising_start=0.8, denoising_end=0.5))
+    with pytest.raises(ParameterError, match=r"`denoising_start` must leave at least one of 2 steps"):
+        resolve(Recipe(**redrawn, denoising_start=0.99, num_inference_steps=2, timestep_spacing="trailing"))
+    with pytest.raises(ParameterError, match=r"`denoising_start` is not taken by StableDiffusionXLPipeline.*by img2img"):
+        resolve(Recipe(prompt="a cat", model=str(ensemble[0]), denoising_start=0.8))
+    with pytest.raises(ParameterError, match=r"`denoising_end` is not taken by sd15"):
+        resolve(Recipe(prompt="a cat", denoising_end=0.8))
 
 
 def test_what_nobody_sets_stays_open_in_a_complete_recipe() -> None:

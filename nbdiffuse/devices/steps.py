@@ -50,12 +50,14 @@ class StepHook:
         Called after each step.
     skipped
         Steps that the call leaves out at the beginning of its schedule, as image-to-image does.
+    unrun
+        Steps that it leaves out at the end, as a call with `denoising_end` does.
     """
 
-    def __init__(self, scheduler: Any, on_step: Callable[[Step], None], skipped: int = 0) -> None:
+    def __init__(self, scheduler: Any, on_step: Callable[[Step], None], skipped: int = 0, unrun: int = 0) -> None:
         self._scheduler = scheduler
         self._on_step = on_step
-        self._skipped = skipped
+        self._skipped = skipped + unrun
         self._calls = 0
         self._total: int | None = None
         self._found: Any = None

@@ -36,7 +36,7 @@ from ..recipes.recipe import Recipe
 from ..recipes.resolve import check_weights, checkpoint_text, resolve
 from ..recipes.scheduler_rules import settings_of
 from ..recipes.sizes import called_pictures, fitted_pictures
-from ..recipes.steps import skipped_steps
+from ..recipes.steps import skipped_steps, unrun_steps
 from ..results import Result
 from ..version import __version__
 from . import adapters
@@ -132,7 +132,7 @@ class Engine:
         guard = GuardedVae(vae_of(pipeline.components))
         try:
             with (
-                _hooks(pipeline, watcher, skipped_steps(recipe)),
+                _hooks(pipeline, watcher, skipped_steps(recipe), unrun_steps(recipe)),
                 guard,
                 self.embedding_cache.reuse(pipeline, self.pipelines.scope(word), adapters.words(self.pipelines, recipe)),
             ):
@@ -251,11 +251,11 @@ def _threads(device: str) -> dict[str, str]:
 
 
 @contextmanager
-def _hooks(pipeline: Any, watcher: StepWatcher, skipped: int) -> Iterator[None]:
+def _hooks(pipeline: Any, watcher: StepWatcher, skipped: int, unrun: int) -> Iterator[None]:
     """Watch the denoising steps, and let a stop request end the steps of a prior too."""
     prior = getattr(pipeline, "prior_scheduler", None)
     with ExitStack() as hooks:
-        hooks.enter_context(StepHook(pipeline.scheduler, watcher, skipped))
+        hooks.enter_context(StepHook(pipeline.scheduler, watcher, skipped, unrun))
         if prior is not None:
             hooks.enter_context(StepHook(prior, lambda step: watcher.check_stop()))
         yield

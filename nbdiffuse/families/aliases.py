@@ -101,8 +101,9 @@ _ADVICE = {
         f"{_NO_OPTION} A second step of `%%chain` does it, with the model x2-upscaler, or with a larger width and height."
     ),
     "refiner refiner_model refiner_checkpoint refiner_steps refiner_switch refiner_switch_at refiner_start high_noise_frac "
-    "denoising_start denoising_end start_at_step end_at_step": (
-        f"{_NO_OPTION} A second step of `%%chain` with the model sdxl-refiner redraws what the first one made."
+    "start_at_step end_at_step": (
+        "Here a `%%chain` does it: {denoising_end} 0.8 in its first step, and a second one of the model sdxl-refiner with "
+        "{denoising_start} 0.8."
     ),
     "hypernet hypernetwork hypernetworks lycoris": _NO_OPTION,
     "style styles prompt_style style_preset": f"{_NO_OPTION} Write the style into the prompt.",

@@ -33,6 +33,10 @@ ARGUMENTS: Mapping[str, Param] = MappingProxyType(
         "prior_num_inference_steps": Param(int, "steps of Kandinsky's prior", 1, 1000, 1, unit="of steps", usual=(1, 100)),
         "clip_skip": Param(int, "last layers of the text encoder that are left out; 1 is A1111's 2", 0, 24, 1, usual=(0, 4)),
         "guidance_rescale": Param(float, "bring a guided prediction back to the spread of the unguided one", 0, 1, 0.05),
+        "denoising_start": Param(
+            float, "part of the schedule that a picture has had already: it goes on from latents with noise", 0, 1, 0.05
+        ),
+        "denoising_end": Param(float, "part of the schedule after which the run stops, with noise left", 0, 1, 0.05),
         "eta": Param(float, "noise that DDIM and TCD add at each step; 0 is none", 0, 1, 0.05),
         "timesteps": Param(
             str, "timesteps of one's own: 999,850,500,200", checked=number_lists.checked, written=number_lists.text_of, bars=True
@@ -48,7 +52,7 @@ ARGUMENTS: Mapping[str, Param] = MappingProxyType(
     }
 )
 """Arguments with a range and a help text; any other number or text of a call is taken as its signature says."""
-OPEN = frozenset({"clip_skip", "guidance_rescale", "eta", "timesteps", "sigmas"})
+OPEN = frozenset({"clip_skip", "guidance_rescale", "denoising_start", "denoising_end", "eta", "timesteps", "sigmas"})
 """Arguments that stay open in a complete recipe where nobody sets them: what the call then does is what it did before."""
 
 

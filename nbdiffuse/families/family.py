@@ -33,6 +33,7 @@ ONLY_WITH_PICTURE = frozenset(
         "image_reference",
         "strength",
         "image_guidance_scale",
+        "denoising_start",
         "resize_mode",
         "mask_image",
         "mask_overlay",

@@ -228,6 +228,9 @@ class Preset:
     def values_for(self, recipe: Recipe) -> dict[str, Any]:
         """Return the values for what a recipe leaves open."""
         values = self.defaults_for(self.mode(recipe))
+        if recipe.get("denoising_start") is not None:
+            # The call then begins there, and does not look at the strength.
+            values.pop("strength", None)
         for number in range(2, len(recipe.controlnets) + 1):
             first_name = [name for name, place in OF_PARTS.items() if place.part == "controlnets" and name in values]
             values |= {numbered(name, number): values[name] for name in first_name}

@@ -31,7 +31,7 @@ from .references import check_shapes
 from .schedule_rules import check_schedule, refuse_uncalled, with_listed_steps
 from .scheduler_rules import check_scheduler, with_class
 from .sizes import result_size, with_size_notices
-from .steps import no_steps, real_steps
+from .steps import no_steps, no_window, real_steps
 from .taken_fields import refuse_untaken
 from .weights_source import source
 
@@ -193,7 +193,7 @@ def _check_choices(complete: Recipe, preset: Preset) -> None:
         if (value := complete.get(name)) is not None and value > limit:
             raise ParameterError(f"`{name}` must be at most {number_text(limit)} for {preset.name}, got {number_text(value)}.")
     if real_steps(complete) == 0:
-        raise ParameterError(no_steps(complete))
+        raise ParameterError(no_steps(complete) if complete.get("denoising_end") is None else no_window(complete))
 
 
 def _check_weighting(complete: Recipe) -> None:

@@ -7,6 +7,7 @@ from ..families.arguments import OPEN
 from ..families.description import content_of, directory_of
 from ..families.diffusers_classes import call_defaults
 from ..families.number_lists import LISTS, called_value
+from ..families.parameters import number_text
 from ..families.scheduler_classes import scheduler_class
 from ..families.scheduler_settings import SPACINGS, has_setting
 from ..families.schedulers import FLOW_SCHEDULERS, SCHEDULERS
@@ -56,9 +57,20 @@ def refuse_uncalled(recipe: Recipe, preset: Preset) -> None:
 
 def check_schedule(complete: Recipe) -> None:
     """Raise `ParameterError` where a complete recipe's scheduler does not take an argument, or the checkpoint does not."""
+    _check_window(complete)
     _check_eta(complete)
     _check_lists(complete)
     _check_clip_skip(complete)
+
+
+def _check_window(complete: Recipe) -> None:
+    start, end = complete.get("denoising_start"), complete.get("denoising_end")
+    if start is not None and complete.strength is not None:
+        line = "`strength` must be left out where `denoising_start` is given, which says where the run begins."
+        raise ParameterError(f"{line} Leave one of them out.")
+    if start is not None and end is not None and start >= end:
+        values = f"{number_text(start)} and {number_text(end)}"
+        raise ParameterError(f"`denoising_start` must be below `denoising_end`, got {values}.")
 
 
 def _check_eta(complete: Recipe) -> None:

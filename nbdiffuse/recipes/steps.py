@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ..families import model_calls as counts
+from ..families.noise_schedule import timesteps_and_sigmas
 from ..families.parameters import number_text
+from ..families.scheduler_classes import scheduler_class
 from ..families.step_rules import RULES
 from .presets import preset_of
 from .recipe import Recipe
@@ -66,12 +68,43 @@ def real_steps(recipe: Recipe) -> int:
     Image-to-image starts part of the way down the schedule, by its family's rule in `step_rules`.
     """
     steps = recipe.num_inference_steps or 0
+    window = _window(recipe)
+    if window is not None:
+        return window[1]
     return steps if recipe.strength is None else run_steps(steps, recipe.strength, preset_of(recipe.model).step_rule)
 
 
 def skipped_steps(recipe: Recipe) -> int:
     """Return how many steps at the beginning of its schedule a complete recipe leaves out."""
-    return (recipe.num_inference_steps or 0) - real_steps(recipe)
+    window = _window(recipe)
+    return (recipe.num_inference_steps or 0) - real_steps(recipe) if window is None else window[0]
+
+
+def unrun_steps(recipe: Recipe) -> int:
+    """Return how many steps at the end of its schedule a complete recipe leaves out."""
+    return (recipe.num_inference_steps or 0) - skipped_steps(recipe) - real_steps(recipe)
+
+
+def _window(recipe: Recipe) -> tuple[int, int] | None:
+    """Return the steps left out before, and those run, of a recipe that says which part of the schedule it runs.
+
+    Source: diffusers `StableDiffusionXLImg2ImgPipeline.get_timesteps` and `__call__`, which compare timesteps.
+    """
+    start, end, steps = recipe.get("denoising_start"), recipe.get("denoising_end"), recipe.num_inference_steps or 0
+    if start is None and end is None:
+        return None
+    config = config_of(recipe) or {}
+    found = timesteps_and_sigmas(recipe.scheduler or "", config, steps) if steps else None
+    trained = config.get("num_train_timesteps", 1000)
+    # A schedule that is not known is taken to be even.
+    timesteps = found[0] if found else [trained * (1 - index / steps) for index in range(steps)]
+    skipped = 0
+    if start is not None:
+        skipped = sum(one >= round(trained - start * trained) for one in timesteps)
+    elif recipe.strength is not None:
+        skipped = steps - run_steps(steps, recipe.strength, preset_of(recipe.model).step_rule)
+    left = timesteps[skipped:]
+    return skipped, len(left) if end is None or not 0 < end < 1 else sum(one >= round(trained - end * trained) for one in left)
 
 
 def model_calls(recipe: Recipe) -> int | None:
@@ -82,6 +115,9 @@ def model_calls(recipe: Recipe) -> int | None:
     config = config_of(recipe)
     if config is None or recipe.scheduler is None:
         return None
+    if _window(recipe) is not None:
+        found = scheduler_class(recipe.scheduler)
+        return real_steps(recipe) if found is not None and found.order == 1 else None
     return counts.model_calls(str(recipe.scheduler), config, recipe.num_inference_steps or 0, skipped_steps(recipe))
 
 
@@ -91,6 +127,14 @@ def steps_line(recipe: Recipe) -> str:
     steps = f"{count} step" if count == 1 else f"{count} steps"
     calls = model_calls(recipe)
     steps = steps if calls in (None, count) else f"{steps}, {calls} model calls"
+    window = _window(recipe)
+    if window is not None and (recipe.strength is None or recipe.get("denoising_end") is not None):
+        first = f"strength {number_text(recipe.strength)}, " if recipe.strength is not None else ""
+        parts = [
+            f"from {number_text(start)}" if (start := recipe.get("denoising_start")) is not None else "",
+            f"to {number_text(end)}" if (end := recipe.get("denoising_end")) is not None else "",
+        ]
+        return f"{first}{' '.join(filter(None, parts))} of {recipe.num_inference_steps} → {steps}"
     if recipe.strength is None:
         return steps
     return f"strength {number_text(recipe.strength)} × {recipe.num_inference_steps} → {steps}"
@@ -101,7 +145,17 @@ def no_steps(recipe: Recipe) -> str:
     steps, strength, rule = recipe.num_inference_steps or 1, recipe.strength or 0.0, preset_of(recipe.model).step_rule
     lowest = next(hundredth / 100 for hundredth in range(1, 101) if run_steps(steps, hundredth / 100, rule))
     enough = next((count for count in range(1, 1001) if run_steps(count, strength, rule)), None)
+    if recipe.get("denoising_start") is not None:
+        line = f"`denoising_start` must leave at least one of {steps} steps, got {number_text(recipe.get('denoising_start'))}."
+        return f"{line} Lower it, or raise `num_inference_steps`."
     ways = [f"raise `strength` to at least {number_text(lowest)}"]
     ways.append(f"raise `num_inference_steps` to at least {enough}" if enough else "show the picture as it is, without a run")
     product = f"{number_text(strength)} × {steps} = 0 steps"
     return f"`strength` must leave at least one step, got {product}. Either {ways[0]}, or {ways[1]}."
+
+
+def no_window(recipe: Recipe) -> str:
+    """Say of a complete recipe whose part of the schedule has no step what would have one."""
+    start, end = recipe.get("denoising_start") or 0.0, recipe.get("denoising_end")
+    line = f"`denoising_end` must leave at least one of {recipe.num_inference_steps} steps after {number_text(start)}, got {end}."
+    return f"{line} Raise it, or `num_inference_steps`."
