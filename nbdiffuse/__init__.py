@@ -50,7 +50,7 @@ _HOMES = {
     "Panel": "panels",
     "Picture": "images.picture",
     "Recipe": "recipes.recipe",
-    "Reference": "recipes.parts",
+    "Reference": "recipes.reference",
     "Result": "results",
     "Session": "sessions.session",
     "TextualInversion": "recipes.textual_inversion",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +55,8 @@ class FlowCase:
         What the call gets for that.
     previews
         Whether steps have a preview.
+    nets
+        ControlNets beside it, keys of `tiny_flows.CONTROLNETS`, each with what is said of it; each follows another picture.
     """
 
     checkpoint: str
@@ -63,6 +66,7 @@ class FlowCase:
     said: Mapping[str, Any] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)
     previews: bool = True
+    nets: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
 
 KLEIN = ("flux2-klein", "flux2-klein", "Flux2KleinPipeline")
@@ -117,18 +121,87 @@ CASES: dict[str, FlowCase] = {
 }
 
 
+CONTROLS = (picture(SIZE, 3), picture(SIZE, 1))
+_FLUX_CALL = {"guidance_scale": 5.0, "max_sequence_length": 64}
+_TRUE_CFG = {"negative_prompt": "night", "true_cfg_scale": 3.0}
+_ONE = (("flux-controlnet", {"scale": 0.7, "start": 0.0, "end": 0.7}),)
+_ONE_RAW = {"controlnet_conditioning_scale": 0.7, "control_guidance_start": 0.0, "control_guidance_end": 0.7}
+_TWO = (("flux-controlnet", {"scale": 0.7}), ("flux-controlnet", {"scale": 0.4}))
+_UNION = (("flux-controlnet-union", {"mode": 2}),)
+_DRAWN = {"width": SIZE[0], "height": SIZE[1]}
+_STARTED = {"image": IMAGE, **_DRAWN}
+FLUX_NETS = ("FluxControlNetPipeline", "FluxControlNetImg2ImgPipeline", "FluxControlNetInpaintPipeline")
+CASES |= {
+    "flux-controlnet": FlowCase(
+        "flux-dev", "flux", FLUX_NETS[0], {**_FLUX_CALL, **_TRUE_CFG}, _DRAWN, {**_DRAWN, **_ONE_RAW}, nets=_ONE
+    ),
+    "flux-controlnet-two": FlowCase(
+        "flux-dev", "flux", FLUX_NETS[0], _FLUX_CALL, _DRAWN, {**_DRAWN, "controlnet_conditioning_scale": [0.7, 0.4]}, nets=_TWO
+    ),
+    "flux-controlnet-union": FlowCase(
+        "flux-dev", "flux", FLUX_NETS[0], _FLUX_CALL, _DRAWN, {**_DRAWN, "control_mode": 2}, nets=_UNION
+    ),
+    "flux-controlnet-img2img": FlowCase(
+        "flux-dev", "flux", FLUX_NETS[1], {**_FLUX_CALL, "strength": 0.7}, {"image": IMAGE}, {**_STARTED, **_ONE_RAW}, nets=_ONE
+    ),
+    "flux-controlnet-inpaint": FlowCase(
+        "flux-dev", "flux", FLUX_NETS[2], {**_FLUX_CALL, "strength": 0.7}, _MASKED, {**_RAW, **_ONE_RAW}, nets=_ONE
+    ),
+    "qwen-controlnet": FlowCase(
+        "qwenimage",
+        "qwenimage",
+        "QwenImageControlNetPipeline",
+        _QWEN_CALL,
+        _DRAWN,
+        {**_DRAWN, "controlnet_conditioning_scale": 0.8},
+        nets=(("qwen-controlnet", {"scale": 0.8}),),
+    ),
+    "z-controlnet": FlowCase(
+        "z-image",
+        "z-image",
+        "ZImageControlNetPipeline",
+        {"negative_prompt": "night"},
+        _DRAWN,
+        {**_DRAWN, "controlnet_conditioning_scale": 0.6},
+        nets=(("z-controlnet", {"scale": 0.6}),),
+    ),
+    "z-controlnet-inpaint": FlowCase(
+        "z-image", "z-image", "ZImageControlNetInpaintPipeline", {}, _MASKED, _RAW, nets=(("z-controlnet-inpaint", {}),)
+    ),
+}
+
+
 def recipe_of(name: str, checkpoints: Path, **more: Any) -> Recipe:
     case = CASES[name]
     directory = tiny_families.write(case.checkpoint, checkpoints)
-    values = {"num_inference_steps": 3, "seed": 3, **case.call, **case.said, **more}
+    nets = [
+        {"checkpoint": str(tiny_families.write(net, checkpoints)), "image": control, **said}
+        for (net, said), control in zip(case.nets, CONTROLS, strict=False)
+    ]
+    values = {"num_inference_steps": 3, "seed": 3, **case.call, **case.said, "controlnets": nets, **more}
     return Recipe(**{"prompt": PROMPT, "model": str(directory), **values})
+
+
+def pipeline_of(name: str, checkpoints: Path) -> Any:
+    """Load the pipeline as a person would."""
+    case = CASES[name]
+    nets = [_loaded(tiny_families.write(net, checkpoints)) for net, _ in case.nets]
+    given = {"controlnet": nets if len(nets) > 1 else nets[0]} if nets else {}
+    pipeline = getattr(diffusers, case.pipeline).from_pretrained(tiny_families.write(case.checkpoint, checkpoints), **given)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 def by_hand(name: str, checkpoints: Path, **more: Any) -> Image.Image:
     """Make the call as a person would."""
     case = CASES[name]
-    pipeline = getattr(diffusers, case.pipeline).from_pretrained(tiny_families.write(case.checkpoint, checkpoints))
-    pipeline.set_progress_bar_config(disable=True)
-    call = {"prompt": PROMPT, "num_inference_steps": 3, **case.call, **case.raw, **more}
+    pipeline = pipeline_of(name, checkpoints)
+    controls = {"control_image": list(CONTROLS) if len(case.nets) > 1 else CONTROLS[0]} if case.nets else {}
+    call = {"prompt": PROMPT, "num_inference_steps": 3, **case.call, **case.raw, **controls, **more}
     made: Image.Image = pipeline(**call, generator=torch.Generator("cpu").manual_seed(3)).images[0]
     return made
+
+
+def _loaded(directory: Path) -> Any:
+    kind = json.loads((directory / "config.json").read_text())["_class_name"]
+    return getattr(diffusers, kind).from_pretrained(directory)

@@ -25,10 +25,10 @@ ROOMS = {
     "families": "aliases parameters number_lists diffusers_classes arguments step_rules family families table hub_ids "
     "scheduler_names scheduler_table scheduler_classes noise_schedule schedulers scheduler_settings model_calls contents "
     "embedding_file single_file description distilled published well_known recognition",
-    "recipes": "link call_arguments parts scheduler_config ip_adapter lora textual_inversion fields recipe_json values_by_name "
-    "recipe chain format_1 weights_source controlnets preset presets listing other_family defaults scheduler_rules "
-    "schedule_rules steps portable sizes prompt_embeddings notices summary prompt_loras references taken_fields "
-    "controlnet_rules ip_adapter_rules mask_rules resolve",
+    "recipes": "link call_arguments parts reference scheduler_config ip_adapter lora textual_inversion fields recipe_json "
+    "values_by_name recipe chain format_1 weights_source controlnets preset presets listing other_family defaults "
+    "scheduler_rules schedule_rules steps portable sizes prompt_embeddings notices summary prompt_loras "
+    "reference_rules taken_fields controlnet_rules ip_adapter_rules mask_rules resolve",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "models resources infotext a1111_masks a1111_samplers a1111 imported flat png_text exif xmp stealth texts "
     "fingerprints provenance image_files comfy_graph comfy_pass comfyui fooocus invokeai tools",

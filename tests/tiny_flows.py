@@ -7,6 +7,8 @@ from typing import Any
 
 import diffusers
 import tiny_families
+import tiny_sd3
+import torch
 import transformers
 
 
@@ -95,7 +97,73 @@ def _qwen_edit(pipeline: str) -> Any:
     return getattr(diffusers, pipeline)(**parts)
 
 
+def _with_effect(net: Any, *names: str) -> Any:
+    """Return a ControlNet whose layers of zeros, as it starts to be trained, are drawn."""
+    for name, parameter in net.named_parameters():
+        if not parameter.any() and (name.endswith("weight") or any(one in name for one in names)):
+            torch.nn.init.normal_(parameter, std=0.05)
+    return net.eval()
+
+
+def _flux_controlnet(modes: int | None = None) -> Any:
+    net = diffusers.FluxControlNetModel(pooled_projection_dim=32, guidance_embeds=True, num_mode=modes, **tiny_families._PACKED)
+    return _with_effect(net)
+
+
+def _sd3_controlnet() -> Any:
+    net = diffusers.SD3ControlNetModel(
+        sample_size=8,
+        patch_size=2,
+        in_channels=16,
+        num_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        joint_attention_dim=64,
+        caption_projection_dim=32,
+        pooled_projection_dim=64,
+        out_channels=16,
+        pos_embed_max_size=16,
+    )
+    return _with_effect(net)
+
+
+def _qwen_controlnet() -> Any:
+    net = diffusers.QwenImageControlNetModel(
+        in_channels=16,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=16,
+        axes_dims_rope=(8, 4, 4),
+    )
+    return _with_effect(net)
+
+
+def _z_controlnet(control_channels: int) -> Any:
+    net = diffusers.ZImageControlNetModel(
+        control_layers_places=[0],
+        control_refiner_layers_places=[0],
+        control_in_dim=control_channels,
+        dim=32,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+    )
+    return _with_effect(net)
+
+
+CONTROLNETS: dict[str, Callable[[], Any]] = {
+    "flux-controlnet": _flux_controlnet,
+    "flux-controlnet-union": lambda: _flux_controlnet(3),
+    "sd3-controlnet": _sd3_controlnet,
+    "qwen-controlnet": _qwen_controlnet,
+    "z-controlnet": lambda: _z_controlnet(4),
+    "z-controlnet-inpaint": lambda: _z_controlnet(9),
+}
 MAKERS: dict[str, Callable[[], Any]] = {
+    **CONTROLNETS,
+    "sd3": tiny_sd3.made,
     "flux-kontext": _kontext,
     "flux2-klein": _klein,
     "flux-fill": _fill,

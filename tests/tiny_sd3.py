@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
@@ -16,6 +17,12 @@ SIDE = 64
 def build(directory: Path) -> Path:
     """Save the checkpoint in diffusers' layout; 1.5 MB."""
     torch.manual_seed(0)
+    made().save_pretrained(directory)
+    return directory
+
+
+def made() -> Any:
+    """Return the pipeline."""
     transformer = diffusers.SD3Transformer2DModel(
         sample_size=SIDE // 8,
         patch_size=2,
@@ -48,7 +55,7 @@ def build(directory: Path) -> Path:
     t5 = transformers.T5EncoderModel(
         transformers.T5Config(vocab_size=len(t5_tokenizer), d_model=64, d_kv=16, d_ff=64, num_layers=1, num_heads=2)
     )
-    pipeline = diffusers.StableDiffusion3Pipeline(
+    return diffusers.StableDiffusion3Pipeline(
         transformer=transformer.eval(),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=vae.eval(),
@@ -59,5 +66,3 @@ def build(directory: Path) -> Path:
         text_encoder_3=t5.eval(),
         tokenizer_3=t5_tokenizer,
     )
-    pipeline.save_pretrained(directory)
-    return directory

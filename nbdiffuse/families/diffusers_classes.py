@@ -68,7 +68,9 @@ def auto_pipelines(task: str) -> Mapping[str, str]:
 
 def automatic_class(pipeline: str) -> str:
     """Return the class whose `from_pretrained` chooses a pipeline by its task; the pipeline's own where there is none."""
-    return next((name for name, task in AUTOMATIC.items() if pipeline in auto_pipelines(task).values()), pipeline)
+    # Z-Image's inpainting with a ControlNet stands among those that draw from a prompt, under a key of its own.
+    tasks = ((name, task) for name, task in AUTOMATIC.items() if task == "inpaint" or "Inpaint" not in pipeline)
+    return next((name for name, task in tasks if pipeline in auto_pipelines(task).values()), pipeline)
 
 
 @cache

@@ -40,6 +40,9 @@ def _flow(**more: Any) -> Family:
     return Family(**{**usual, **more})
 
 
+_REDRAWING = ("txt2img", "img2img", "img2img+mask")
+_CONTROLLED = ("txt2img+controlnet", "img2img+controlnet", "img2img+mask+controlnet")
+_SEEDLESS = "encodes the picture with random numbers that no seed decides"
 _QWEN_EDIT = MappingProxyType(
     {
         # Its latents have an axis of frames, and its pipelines read pictures with their text encoder, too.
@@ -88,6 +91,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             _flow(
                 key="flux",
                 title="Flux",
+                modes=(*_REDRAWING, *_CONTROLLED),
+                controlnet="FluxControlNetModel",
                 packed=True,
                 limits=_T5_LENGTH,
             ),
@@ -102,6 +107,11 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             _flow(
                 key="qwenimage",
                 title="Qwen-Image",
+                modes=(*_REDRAWING, "txt2img+controlnet"),
+                classes={"txt2img+controlnet": "QwenImageControlNetPipeline"},
+                broken={"img2img+mask+controlnet": f"diffusers' QwenImageControlNetInpaintPipeline {_SEEDLESS}"},
+                controlnet="QwenImageControlNetModel",
+                most_controlnets=1,
                 # Its latents have an axis of frames, and its img2img pipeline takes none.
                 takes_latents=False,
                 packed=True,
@@ -125,6 +135,13 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             _flow(
                 key="z-image",
                 title="Z-Image",
+                modes=(*_REDRAWING, "txt2img+controlnet", "img2img+mask+controlnet"),
+                classes={
+                    "txt2img+controlnet": "ZImageControlNetPipeline",
+                    "img2img+mask+controlnet": "ZImageControlNetInpaintPipeline",
+                },
+                controlnet="ZImageControlNetModel",
+                most_controlnets=1,
             ),
             _flow(
                 key="chroma",
@@ -264,3 +281,9 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
     }
 )
 """Every family, by key."""
+
+
+def controlnet_class(pipeline: str) -> str:
+    """Return diffusers' class of the ControlNets that one of its pipelines takes."""
+    found = (family.controlnet for family in FAMILIES.values() if pipeline in family.pipelines.values())
+    return next(found, "ControlNetModel")

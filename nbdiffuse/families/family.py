@@ -112,6 +112,10 @@ class Family:
         Channels that a UNet of it may take, those for inpainting among them; empty without a UNet.
     mask_channels
         Of these the ones that its inpainting pipeline runs; all of them when empty.
+    controlnet
+        Class of the ControlNets that its modes with one take.
+    most_controlnets
+        How many of them a run takes at most.
     libraries
         What has to be installed beside this package to run it, as it is imported; the extra "vision" brings it.
     left_out
@@ -147,6 +151,8 @@ class Family:
     saved_as: tuple[str, ...] = ()
     unet_channels: tuple[int, ...] = ()
     mask_channels: tuple[int, ...] = ()
+    controlnet: str = "ControlNetModel"
+    most_controlnets: float = math.inf
     libraries: tuple[str, ...] = ()
     left_out: frozenset[str] = frozenset()
     limits: Mapping[str, float] = field(default_factory=dict)
@@ -182,6 +188,8 @@ class Family:
         values = {name: None if name in OPEN or value is inspect.Parameter.empty else value for name, value in values.items()}
         if "control_guidance_start" in call:
             values |= WHOLE_RUN
+        if "control_mode" in call:
+            values["control_mode"] = None
         if mode != "txt2img":
             values["resize_mode"] = "fit"
         if "+mask" in mode:

@@ -15,20 +15,37 @@ from ..errors import CheckpointError
 from .loaded_model import LoadedModel
 
 
-def refuse_other_base(name: str, checkpoint: Checkpoint, base: Checkpoint) -> None:
-    """Refuse a ControlNet that does not fit another checkpoint's UNet, by the configs of both, before either is loaded.
+def refuse_other_base(name: str, checkpoint: Checkpoint, base: Checkpoint, kind: str) -> None:
+    """Refuse a ControlNet that does not fit another checkpoint's denoiser, by the configs of both, before either is loaded.
+
+    Parameters
+    ----------
+    name
+        What the recipe calls it.
+    checkpoint, base
+        Those of the ControlNet and of what it stands beside.
+    kind
+        diffusers' class of the ControlNets that fit.
 
     Raises
     ------
     CheckpointError
         It is something else than its name says, or was made for another base.
     """
-    own, theirs = (_config(file) for file in (checkpoint.directory / "config.json", base.directory / "unet" / "config.json"))
+    part = "unet" if kind == "ControlNetModel" else "transformer"
+    own, theirs = (_config(file) for file in (checkpoint.directory / "config.json", base.directory / part / "config.json"))
     found = "a whole pipeline" if (checkpoint.directory / "model_index.json").exists() else own.get("_class_name")
-    if isinstance(found, str) and found != "ControlNetModel":
-        raise CheckpointError(f"{checkpoint.name} is {found}, not a ControlNet. Give `{name}` the directory or hub id of one.")
-    if set(_SHARED) <= set(own) & set(theirs):
-        _compare(name, checkpoint.name, base.name, own, theirs)
+    if isinstance(found, str) and found != kind:
+        raise _other_kind(name, checkpoint.name, found, base.name, kind)
+    _compare(name, checkpoint.name, base.name, own, theirs)
+
+
+def _other_kind(name: str, word: str, found: str, base: str, kind: str) -> CheckpointError:
+    if "ControlNet" not in found:
+        return CheckpointError(f"{word} is {found}, not a ControlNet. Give `{name}` the directory or hub id of one.")
+    return CheckpointError(
+        f"{word} was made for another family than {base}: it is a {found}, not a {kind}. Give one made for it."
+    )
 
 
 def _config(file: Path) -> Mapping[str, Any]:
@@ -39,14 +56,24 @@ def _config(file: Path) -> Mapping[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-_SHARED = ("cross_attention_dim", "in_channels", "block_out_channels")
+_OF_UNETS = ("cross_attention_dim", "in_channels", "block_out_channels")
+_OF_TRANSFORMERS = (
+    "in_channels",
+    "attention_head_dim",
+    "num_attention_heads",
+    "joint_attention_dim",
+    "pooled_projection_dim",
+    "dim",
+)
+"""Settings that a ControlNet has in common with what it stands beside."""
 _GIVEN_TO_CONTROLNET = {"in_channels": "out_channels"}
 """A UNet for inpainting takes the mask and the picture beside the latents; a ControlNet gets these alone, as they come out."""
 
 
 def _compare(name: str, word: str, base: str, own: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
-    for setting in _SHARED:
-        of_base = theirs.get(_GIVEN_TO_CONTROLNET.get(setting, setting), theirs[setting])
+    of_unet = "block_out_channels" in theirs
+    for setting in [one for one in (_OF_UNETS if of_unet else _OF_TRANSFORMERS) if one in own and one in theirs]:
+        of_base = theirs.get(_GIVEN_TO_CONTROLNET.get(setting, setting), theirs[setting]) if of_unet else theirs[setting]
         # A config read from a file has lists where one made in Python has tuples.
         mine, other = (list(one) if isinstance(one, tuple) else one for one in (own[setting], of_base))
         if mine != other:
@@ -56,8 +83,8 @@ def _compare(name: str, word: str, base: str, own: Mapping[str, Any], theirs: Ma
             )
 
 
-def checked_controlnet(name: str, loaded: LoadedModel, base: LoadedModel) -> Any:
-    """Return the ControlNet that a checkpoint consists of, where it fits another checkpoint's UNet.
+def checked_controlnet(name: str, loaded: LoadedModel, base: LoadedModel, kind: str) -> Any:
+    """Return the ControlNet that a checkpoint consists of, where it fits another checkpoint's denoiser.
 
     Raises
     ------
@@ -66,10 +93,12 @@ def checked_controlnet(name: str, loaded: LoadedModel, base: LoadedModel) -> Any
     """
     word = loaded.checkpoint.name
     model: Any = loaded.components.get(".")
-    if not isinstance(model, diffusers.ControlNetModel):
-        found = type(model).__name__ if model is not None else "a whole pipeline"
-        raise CheckpointError(f"{word} is {found}, not a ControlNet. Give `{name}` the directory or hub id of one.")
-    _compare(name, word, base.checkpoint.name, model.config, base.components["unet"].config)
+    if not isinstance(model, getattr(diffusers, kind)):
+        raise _other_kind(
+            name, word, type(model).__name__ if model is not None else "a whole pipeline", base.checkpoint.name, kind
+        )
+    denoiser = base.components.get("unet") or base.components["transformer"]
+    _compare(name, word, base.checkpoint.name, model.config, denoiser.config)
     return model
 
 

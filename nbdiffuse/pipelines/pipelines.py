@@ -17,6 +17,7 @@ from ..checkpoints.locate import Checkpoint
 from ..devices.memory import component_bytes, default_device, numbered
 from ..devices.optimizations import Optimizations, apply
 from ..errors import CheckpointError
+from ..families.families import controlnet_class
 from ..files.snapshots import Snapshot
 from ..library_logging import silence_libraries
 from ..recipes.ip_adapter import IPAdapter, to_load
@@ -94,14 +95,15 @@ class Pipelines:
         """
         found = [self._checkpoint(one) for one in (word, *extras.values())]
         for name, one in zip(extras, found[1:], strict=True):
-            refuse_other_base(name, one, found[0])
+            refuse_other_base(name, one, found[0], controlnet_class(pipeline))
         eyes = [self._checkpoint(one) for one in self.image_encoders(word, ip_adapters)]
         needed = frozenset(checkpoint.identity for checkpoint in (*found, *eyes))
         base, *added = (self._loaded_model(checkpoint, needed) for checkpoint in found)
         for loaded in (base, *added):
             loaded.users.add(pipeline)
             apply(loaded.components, self.optimizations)
-        more = {name: checked_controlnet(name, one, base) for name, one in zip(extras, added, strict=True)}
+        kind = controlnet_class(pipeline)
+        more = {name: checked_controlnet(name, one, base, kind) for name, one in zip(extras, added, strict=True)}
         if len(more) > 1:
             more = {"controlnet": list(more.values())}
         for encoder in eyes:

@@ -15,8 +15,16 @@ def check_controlnets(recipe: Recipe, preset: Preset) -> None:
     """Raise for the first ControlNet of a recipe that cannot run: its name, its picture, or what it is combined with."""
     for number, net in enumerate(recipe.controlnets, start=1):
         _check_one_control(recipe, net, number, preset)
-    if recipe.controlnets and recipe.mask is not None and preset.mode(recipe) not in preset.pipelines:
-        raise ParameterError(f"`mask_image` and `controlnet` cannot be combined for {preset.name}. Leave one out.")
+    if len(recipe.controlnets) > preset.most_controlnets:
+        count, most = len(recipe.controlnets), f"{preset.most_controlnets:g}"
+        raise ParameterError(f"`controlnets` must be at most {most} for {preset.name}, got {count}. Leave some out.")
+    modes = [net.mode for net in recipe.controlnets]
+    if None in modes and any(mode is not None for mode in modes):
+        name = numbered("control_mode", modes.index(None) + 1)
+        raise ParameterError(f"`{name}` must be given, as it is for another ControlNet. Give it for each, or for none.")
+    if recipe.controlnets and preset.mode(recipe) not in preset.pipelines:
+        beside = "mask_image" if recipe.mask is not None else "image"
+        raise ParameterError(f"`{beside}` and `controlnet` cannot be combined for {preset.name}. Leave one out.")
 
 
 def _check_one_control(recipe: Recipe, net: ControlNet, number: int, preset: Preset) -> None:

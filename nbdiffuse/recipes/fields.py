@@ -17,7 +17,8 @@ from ..families.arguments import ARGUMENTS, argument
 from ..families.parameters import Param
 from .ip_adapter import IPAdapter
 from .lora import Lora
-from .parts import ControlNet, Mask, Part, Reference, declarations
+from .parts import ControlNet, Mask, Part, declarations
+from .reference import Reference
 from .scheduler_config import SchedulerConfig
 from .textual_inversion import TextualInversion
 

@@ -123,6 +123,9 @@ class ControlNet(Part):
         Its weight, in [0, 2]; diffusers' `controlnet_conditioning_scale`.
     start, end
         Part of the steps in which it acts, in [0, 1].
+    mode
+        What its picture is, by number, for a ControlNet that follows several kinds, such as 2 for depth in
+        Flux's union ones; its own page says which.
 
     Raises
     ------
@@ -145,34 +148,9 @@ class ControlNet(Part):
     end: float | None = declared_in_part(
         "control_guidance_end", Param(float, "when the ControlNet ends: 0 first step, 1 last", 0, 1, 0.05)
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reference(Part):
-    """A further picture that an edit looks at, such as a sofa that is put into the room of the initial picture.
-
-    Parameters
-    ----------
-    image
-        Any mode and size; handed on in its own size.
-
-    Raises
-    ------
-    ParameterError
-        A value breaks its rule.
-    """
-
-    TITLE: ClassVar[str] = "reference"
-
-    image: Any = declared_in_part(
-        "image_reference",
-        Param(Picture, "further picture that an edit looks at; may be given several times", own_size=True),
+    mode: int | None = declared_in_part(
+        "control_mode", Param(int, "what the control image is, by a union ControlNet's own numbers", 0, 100, 1)
     )
-
-    @classmethod
-    def of(cls, value: Any) -> Any:
-        """Return a reference: as it is, from a mapping of its fields, or from a picture."""
-        return super().of(value) if isinstance(value, (cls, Mapping)) else cls(image=value)
 
 
 SHAPING = ("mask_invert", "mask_grow", "mask_blur")

@@ -124,6 +124,16 @@ class Preset:
         return self._family.least_side, self._family.most_ratio
 
     @property
+    def controlnet_class(self) -> str:
+        """diffusers' class of the ControlNets that it takes."""
+        return self._family.controlnet
+
+    @property
+    def most_controlnets(self) -> float:
+        """How many ControlNets a run takes at most."""
+        return self._family.most_controlnets
+
+    @property
     def most_area(self) -> Mapping[str, int]:
         """Pixels that the results of its modes have at most, see `Family`."""
         return self._family.most_area
@@ -222,7 +232,9 @@ class Preset:
         return known or WeightsSource(checkpoint=checkpoint, native_size=1024, size_multiple=self._family.size_multiple)
 
     def defaults_for(self, mode: str) -> dict[str, Any]:
-        """Return the values for fields left open, for one of its `pipelines`."""
+        """Return the values for fields left open, for one of its `pipelines`; of the nearest one for another mode."""
+        alike = (one for one in self.pipelines if one.partition("+")[0] == mode.partition("+")[0])
+        mode = mode if mode in self.pipelines else next(alike, next(iter(self.pipelines)))
         return {**self._family.defaults(mode), "scheduler": self.scheduler}
 
     def values_for(self, recipe: Recipe) -> dict[str, Any]:

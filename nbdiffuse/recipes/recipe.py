@@ -24,8 +24,9 @@ from .fields import OF_PARTS, PARTS, SINGLE, Place, place_of
 from .ip_adapter import IPAdapter
 from .link import Link
 from .lora import Lora
-from .parts import ControlNet, Mask, Reference
+from .parts import ControlNet, Mask
 from .recipe_json import each_once, with_pictures
+from .reference import Reference
 from .scheduler_config import SchedulerConfig
 from .textual_inversion import TextualInversion
 from .values_by_name import assign, listed, of_part, order, parts_of, places, value_of

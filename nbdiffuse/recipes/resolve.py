@@ -27,7 +27,7 @@ from .mask_rules import check_fitted_mask, check_mask, told_of_mask, with_canvas
 from .preset import Preset
 from .presets import PRESETS, preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
-from .references import check_shapes
+from .reference_rules import check_shapes
 from .schedule_rules import check_schedule, refuse_uncalled, with_listed_steps
 from .scheduler_rules import check_scheduler, with_class
 from .sizes import result_size, with_size_notices

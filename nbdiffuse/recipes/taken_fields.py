@@ -14,12 +14,15 @@ from .fields import CALLED_AS, OF_PARTS, PARTS, SINGLE, first_name, names_of, nu
 from .preset import Preset
 from .presets import PRESETS, preset_of
 from .recipe import PARAMS, Recipe
-from .references import check_number_of_references
+from .reference_rules import check_number_of_references
 
 ALWAYS = frozenset({"prompt", "model", "checkpoint", "image", "seed", "width", "height"})
 """Fields that every preset takes."""
 FLOW = {*FLOW_ONLY, *SPACINGS} - {"use_lu_lambdas"}
 """Settings of the scheduler that families of flow matching take."""
+
+
+_BESIDE = {"+mask": "a mask", "+controlnet": "a ControlNet"}
 
 
 def refuse_untaken(recipe: Recipe, preset: Preset) -> None:
@@ -32,20 +35,17 @@ def refuse_untaken(recipe: Recipe, preset: Preset) -> None:
     if preset.mode(recipe) not in preset.pipelines and f"{preset.mode(recipe)}+mask" in preset.pipelines:
         raise ParameterError(f"`mask_image` must be given: {preset.title} only redraws what a mask says. White is redrawn.")
     check_number_of_references(recipe, preset)
-    taken, mode = _taken(preset), preset.mode(recipe)
-    of_mode = preset.defaults_for(mode) if mode in preset.pipelines else preset.fields
+    taken = _taken(preset)
     for name in recipe.values():
         if first_name(name) not in taken and not _is_taken_by_call(name, recipe, preset):
             raise ParameterError(_not_taken(name, preset))
-        if recipe.mask is not None and name in preset.fields - OF_PARTS.keys() and name not in of_mode:
-            raise ParameterError(f"`{name}` is not taken by {preset.name} with a mask. Leave it out.")
         if (
             recipe.task == "txt2img"
             and first_name(name) in ONLY_WITH_PICTURE
             and not (name == "resize_mode" and _has_shape(recipe))
         ):
             raise ParameterError(f"`{name}` needs an initial picture. Give `image`, or leave `{name}` out.")
-        if name in _only_elsewhere(preset, preset.mode(recipe)):
+        if first_name(name) in _only_elsewhere(preset, preset.mode(recipe)):
             raise ParameterError(_not_taken(name, preset, preset.mode(recipe)))
 
 
@@ -54,12 +54,16 @@ def _only_elsewhere(preset: Preset, mode: str) -> frozenset[str]:
     if mode not in preset.pipelines:
         return frozenset()
     left = ONLY_WITH_PICTURE if mode.startswith("txt2img") else frozenset()
-    return frozenset(preset.fields - set(OF_PARTS) - set(preset.defaults_for(mode)) - left)
+    parts = set(OF_PARTS) - (set(names_of("controlnets")) if mode.endswith("+controlnet") else set())
+    return frozenset(preset.fields - parts - set(preset.defaults_for(mode)) - left)
 
 
 def _not_taken(name: str, preset: Preset, mode: str = "") -> str:
-    way = " without a mask" if f"{mode}+mask" in preset.pipelines else f" in its mode {mode}"
-    line = f"`{name}` is not taken by {preset.name} ({preset.title}){way if mode else ''}"
+    line = f"`{name}` is not taken by {preset.name} ({preset.title})"
+    if mode:
+        beside = [what for ending, what in _BESIDE.items() if ending in mode]
+        way = f"with {' and '.join(beside)}" if beside else "without a mask" if preset.inpaints else f"for {mode}"
+        return f"{line} {way}. Leave it out."
     if name in names_of("mask") and not preset.inpaints:
         others = [one.name for one in PRESETS.values() if one.inpaints]
         return f"{line}. Leave it out, or take a model that inpaints: {', '.join(others)}."
@@ -85,7 +89,8 @@ def _taken(preset: Preset) -> set[str]:
     of_kind = FLOW if preset.scheduler_kind == "flow" else set(names_of("scheduler_config")) - FLOW_ONLY
     taken = {*ALWAYS, *preset.fields, "scheduler", *of_kind}
     if any("controlnet" in mode for mode in preset.pipelines):
-        taken |= set(names_of("controlnets"))
+        always = ("controlnet", "control_image")
+        taken |= {name for name in names_of("controlnets") if name in always or name in preset.fields}
     if preset.references:
         taken |= set(names_of("references"))
     if preset.takes_ip_adapters:

@@ -60,9 +60,10 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
     more += ["safety_checker=None"] if recipe.safety_checker is not None else []
     nets = {extra_name(number): str(net.checkpoint) for number, net in enumerate(recipe.controlnets, start=1)}
     for name, net in nets.items():
-        listing.use("diffusers", "ControlNetModel")
+        kind = preset_of(recipe.model).controlnet_class
+        listing.use("diffusers", kind)
         control = controlnet_of(net).checkpoint(word, preset_of(recipe.model))
-        listing.assign(name, "ControlNetModel.from_pretrained", [*_located(listing, control, machine.get(name, "")), *typed])
+        listing.assign(name, f"{kind}.from_pretrained", [*_located(listing, control, machine.get(name, "")), *typed])
     if nets:
         more.insert(0, f"controlnet=[{', '.join(nets)}]" if len(nets) > 1 else "controlnet=controlnet")
     if _is_file(word):

@@ -7,16 +7,17 @@ from ..families.parameters import number_text
 from ..images.picture import Picture
 from .fields import numbered
 from .preset import Preset
-from .presets import model_names, preset_of
+from .presets import PRESETS
 from .recipe import Recipe
 
 
 def check_number_of_references(recipe: Recipe, preset: Preset) -> None:
     """Raise where a recipe has more pictures than its preset looks at."""
-    given, most = len(recipe.references), preset.references.get(preset.mode(recipe), 0)
+    mode = preset.mode(recipe)
+    given, most = len(recipe.references), preset.references.get(mode, 0)
     if given <= most or recipe.image is None or not preset.edits:
         return
-    others = [name for name in model_names() if max(preset_of(name).references.values(), default=0) > most]
+    others = [name for name, one in PRESETS.items() if one.references.get(mode, 0) > most]
     rule = f"at most {most}" if most else "left out"
     pictures = f"{most + 1} pictures" if most else "one picture"
     line = f"`references` must be {rule} for {preset.name}{' with a mask' if recipe.mask else ''}, which takes {pictures}"
