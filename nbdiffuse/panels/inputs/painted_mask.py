@@ -41,6 +41,9 @@ def shown(picture: Image.Image, mask: Image.Image, side: int = 384) -> Image.Ima
     """Return a picture with what is redrawn coloured, RGB, as the canvas shows it; `side` is the longer one, at most."""
     tint = mask.point(lambda value: round(value * _OPACITY))
     whole = Image.composite(Image.new("RGB", picture.size, _TINT), picture, tint)
+    times = side // max(whole.size)
+    if times > 1:
+        return whole.resize((whole.width * times, whole.height * times), Image.Resampling.NEAREST)
     whole.thumbnail((side, side), Image.Resampling.LANCZOS)
     return whole
 
