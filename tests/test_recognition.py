@@ -147,6 +147,29 @@ FILES: dict[str, tuple[dict[str, list[int]], str, str]] = {
     "SD 3": ({f"{LDM}joint_blocks.0.x_block.attn.qkv.weight": [1, 1], **VAE}, "", "Stable Diffusion 3"),
     "Flux": ({"double_blocks.0.img_attn.qkv.weight": [1, 1]}, "", "Flux"),
     "Flux for ComfyUI": ({f"{LDM}double_blocks.0.img_attn.qkv.weight": [1, 1], **VAE}, "", "Flux"),
+    "Flux 2 Klein": (
+        {"single_stream_modulation.lin.weight": [9, 3], "txt_in.weight": [3, 7680]},
+        "",
+        "a Flux 2 Klein checkpoint",
+    ),
+    "Flux 2 dev": ({"single_stream_modulation.lin.weight": [9, 3], "txt_in.weight": [6, 15360]}, "", "a Flux 2 checkpoint"),
+    "Flux 3": ({"early_stream_modulations.image.lin.weight": [9, 3]}, "", "a Flux 3 checkpoint"),
+    "Flux Fill": ({"double_blocks.0.img_attn.qkv.weight": [1, 1], "img_in.weight": [3, 384]}, "", "a Flux Fill checkpoint"),
+    "Chroma": (
+        {"distilled_guidance_layer.in_proj.bias": [3], "double_blocks.0.img_attn.qkv.weight": [1, 1]},
+        "",
+        "a Chroma checkpoint",
+    ),
+    "Qwen-Image": ({"transformer_blocks.0.img_mod.1.weight": [1, 1], "txt_norm.weight": [3]}, "", "a Qwen-Image checkpoint"),
+    "Qwen-Image for ComfyUI": (
+        {f"{LDM}transformer_blocks.0.img_mod.1.weight": [1, 1], f"{LDM}txt_norm.weight": [3]},
+        "",
+        "a Qwen-Image checkpoint",
+    ),
+    "Qwen-Image 2.1": ({"txt_in.text_norm.weight": [3]}, "", "a Qwen-Image 2.1 checkpoint"),
+    "Z-Image": ({f"{LDM}layers.0.adaLN_modulation.0.weight": [1, 1], "cap_embedder.0.weight": [3]}, "", "a Z-Image checkpoint"),
+    "ControlNet of Z-Image": ({"control_layers.0.adaLN_modulation.0.weight": [1, 1]}, "", "a ControlNet"),
+    "Wan": ({"head.modulation": [1, 2, 3], "blocks.0.cross_attn.k.weight": [1, 1]}, "", "a Wan video checkpoint"),
     "LoRA": ({"lora_unet_mid_block_x.lora_down.weight": [4, 8], "lora_unet_mid_block_x.lora_up.weight": [8, 4]}, "", "a LoRA"),
     "VAE": ({"decoder.up.0.x": [1], "encoder.down.0.x": [1]}, "", "a VAE"),
     "ControlNet": (
@@ -194,7 +217,16 @@ def test_what_is_no_weights_file_is_left_to_the_loader(content: bytes, tmp_path:
         assert recognise(word) is None
 
 
-@pytest.mark.parametrize(("key", "model"), [("double_blocks.0.a", "flux"), ("joint_blocks.0.a", "stable-diffusion-3")])
+@pytest.mark.parametrize(
+    ("key", "model"),
+    [
+        ("double_blocks.0.a", "flux"),
+        ("joint_blocks.0.a", "stable-diffusion-3"),
+        ("distilled_guidance_layer.in_proj.bias", "chroma"),
+        ("transformer_blocks.0.img_mod.1.weight", "qwenimage"),
+        ("layers.0.adaLN_modulation.0.weight", "z-image"),
+    ],
+)
 def test_a_single_file_of_a_family_that_is_read_in_another_layout_says_so(key: str, model: str, tmp_path: Path) -> None:
     file = tmp_path / "it.safetensors"
     save_file({key: torch.zeros(1, 1)}, file)

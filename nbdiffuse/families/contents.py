@@ -19,13 +19,39 @@ _MARKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("an IP-Adapter", ("ip_adapter.", "image_proj.")),
     ("a LoRA", (".lora_up.", ".lora_down.", ".lora_A.", ".lora_B.", "_lora.up.", "_lora.down.", ".lora.up.", ".lora.down.")),
     ("a motion module of AnimateDiff", ("motion_modules.",)),
-    ("a ControlNet", ("control_model.", "controlnet_cond_embedding.", "controlnet_down_blocks.", "zero_convs.")),
+    (
+        "a ControlNet",
+        (
+            "control_model.",
+            "controlnet_cond_embedding.",
+            "controlnet_down_blocks.",
+            "zero_convs.",
+            "control_all_x_embedder.",
+            "control_layers.",
+        ),
+    ),
     ("a T2I-Adapter", ("adapter.body.", "body.0.resnets.")),
 )
 _TRANSFORMERS = (
-    ("a Flux checkpoint or a part of one", ("double_blocks.", "single_transformer_blocks.")),
-    ("a Stable Diffusion 3 checkpoint or a part of one", ("joint_blocks.",)),
+    ("Flux 3", ("early_stream_modulations.",)),
+    ("Flux 2", ("single_stream_modulation.lin.", "single_stream_modulation.linear.")),
+    ("Chroma", ("distilled_guidance_layer.",)),
+    ("Flux", ("double_blocks.", "single_transformer_blocks.")),
+    ("Stable Diffusion 3", ("joint_blocks.",)),
+    ("Qwen-Image 2.1", ("txt_in.text_norm.",)),
+    ("Qwen-Image", (".img_mod.1.",)),
+    ("Z-Image", ("layers.0.adaLN_modulation.0.",)),
+    ("HiDream", ("double_stream_blocks.",)),
+    ("Wan video", ("head.modulation", ".head.modulation")),
 )
+"""Families of transformers, each with what only its keys have.
+
+Source: `CHECKPOINT_KEY_NAMES` in diffusers `loaders/single_file_utils.py`; Qwen-Image's are those of its class.
+"""
+_KLEIN = (7680, 12288)
+"""Widths of the text that the two sizes of Flux 2 Klein take."""
+_FILL = 384
+"""Channels of a packed latent that Flux Fill takes: the picture, the masked one and the mask."""
 PARTS = ("a checkpoint without a VAE", "a UNet in diffusers' layout", "a VAE", "a text encoder")
 """What a file may seem to be that is a part of a checkpoint."""
 
@@ -46,14 +72,14 @@ def seems_to_be(found: Mapping[str, Sequence[int]]) -> str:
         return any(mark in key for mark in marks for key in keys)
 
     unet, vae = has("model.diffusion_model."), has("first_stage_model.")
-    transformer = next((what for what, marks in _TRANSFORMERS if has(*marks)), None)
+    transformer = next((_kind(title, found) for title, marks in _TRANSFORMERS if has(*marks)), None)
     if unet and vae and not transformer:
         return "a whole checkpoint; give it as `checkpoint`"
     for what, marks in _MARKS:
         if has(*marks):
             return what
     if transformer:
-        return transformer
+        return f"a {transformer} checkpoint or a part of one"
     if unet:
         return "a checkpoint without a VAE"
     if len(keys) <= 4 and has("emb_params", "string_to_param", "clip_l", "clip_g", "<"):
@@ -65,6 +91,14 @@ def seems_to_be(found: Mapping[str, Sequence[int]]) -> str:
     if has("text_model.", "self_attn.", "token_embedding."):
         return "a text encoder"
     return "something else"
+
+
+def _kind(title: str, found: Mapping[str, Sequence[int]]) -> str:
+    """Tell kinds of a family apart that have the same keys, by the shapes of what takes the text and the latents."""
+    widths = {name: shape[1] for key, shape in found.items() for name in ("txt_in", "img_in") if key.endswith(f"{name}.weight")}
+    if title == "Flux 2" and widths.get("txt_in") in _KLEIN:
+        return "Flux 2 Klein"
+    return "Flux Fill" if title == "Flux" and widths.get("img_in") == _FILL else title
 
 
 def header(file: Path) -> Mapping[str, list[int]] | None:

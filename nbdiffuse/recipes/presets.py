@@ -153,10 +153,10 @@ def runs_here() -> str:
 def way_out_of(recognised: Recognised) -> str:
     """Say what to give in place of weights that are not run: their family in another layout, or another family."""
     for key, family in FAMILIES.items():
-        if f"a {family.title} checkpoint" in recognised.what:
+        if f" a {family.title} checkpoint" in recognised.what:
             line = "A single file of it is not read here: give its directory or hub id in diffusers' layout,"
             return f"{line} such as `--model {name_for(key)} --checkpoint ORG/NAME`."
-    if makes_video(recognised.what.split()[-1]):
+    if makes_video(recognised.what.split()[-1]) or " video " in recognised.what:
         return f"Video is not made here yet. {runs_here()}"
     nearest = nearest_family(recognised.what.split()[-1])
     near = f"Nearest to it is `{name_for(nearest)}` ({FAMILIES[nearest].title}), with weights of its own. " if nearest else ""
