@@ -55,6 +55,8 @@ class FlowCase:
         What the call gets for that.
     previews
         Whether steps have a preview.
+    config
+        What the transformer's config has to say for this pipeline.
     nets
         ControlNets beside it, keys of `tiny_flows.CONTROLNETS`, each with what is said of it; each follows another picture.
     """
@@ -66,6 +68,7 @@ class FlowCase:
     said: Mapping[str, Any] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)
     previews: bool = True
+    config: Mapping[str, Any] = field(default_factory=dict)
     nets: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
 
@@ -147,6 +150,15 @@ CASES |= {
     "flux-controlnet-inpaint": FlowCase(
         "flux-dev", "flux", FLUX_NETS[2], {**_FLUX_CALL, "strength": 0.7}, _MASKED, {**_RAW, **_ONE_RAW}, nets=_ONE
     ),
+    "chroma-inpaint": FlowCase(
+        "chroma",
+        "chroma",
+        "ChromaInpaintPipeline",
+        {"negative_prompt": "night", "strength": 0.7, "max_sequence_length": 64},
+        _MASKED,
+        _RAW,
+        config={"guidance_embeds": False},
+    ),
     "qwen-controlnet": FlowCase(
         "qwenimage",
         "qwenimage",
@@ -189,6 +201,7 @@ def pipeline_of(name: str, checkpoints: Path) -> Any:
     given = {"controlnet": nets if len(nets) > 1 else nets[0]} if nets else {}
     pipeline = getattr(diffusers, case.pipeline).from_pretrained(tiny_families.write(case.checkpoint, checkpoints), **given)
     pipeline.set_progress_bar_config(disable=True)
+    pipeline.transformer.register_to_config(**case.config)
     return pipeline
 
 

@@ -110,7 +110,6 @@ def test_half_of_true_cfg_is_said_where_it_changes_nothing(
 @pytest.mark.parametrize(
     ("name", "mode", "values", "line"),
     [
-        ("chroma", "inpaint", {}, "`mask_image` must be left out for chroma: diffusers' ChromaInpaintPipeline stops"),
         ("qwenimage", "img2img", {"guidance_scale": 4.0}, "`guidance_scale` is not taken by qwenimage"),
         ("z-image", "img2img", {"true_cfg_scale": 4.0}, "`true_cfg_scale` is not taken by z-image"),
         ("chroma", "img2img", {"max_sequence_length": 0}, "`max_sequence_length` must be a whole number of tokens"),

@@ -188,6 +188,8 @@ class Engine:
             word, settings = checkpoint_text(recipe), settings_of(recipe)
             brought = recipe.embeddings, recipe.ip_adapters
             made = self.pipelines.acquire(word, pipeline, str(recipe.scheduler), extras, settings, *brought)
+            for name, value in preset.missing_config(recipe).items():
+                made.transformer.register_to_config(**{name: value})
             if recipe.get("clip_skip") is not None:
                 name_text_model(made)
             if recipe.safety_checker is not None and hasattr(made, "safety_checker"):

@@ -146,11 +146,10 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             _flow(
                 key="chroma",
                 title="Chroma",
-                # diffusers' automatic class for img2img does not know it, and its inpainting pipeline cannot run at all:
-                # it reads `transformer.config.guidance_embeds`, which Chroma's transformer does not have.
-                modes=("txt2img", "img2img"),
-                classes={"img2img": "ChromaImg2ImgPipeline"},
-                broken={"img2img+mask": "diffusers' ChromaInpaintPipeline stops before its first step"},
+                # diffusers' automatic classes for img2img and inpainting do not know it.
+                classes={"img2img": "ChromaImg2ImgPipeline", "img2img+mask": "ChromaInpaintPipeline"},
+                # The pipeline asks for it as Flux's does, and Chroma's transformer takes no guidance.
+                missing_config={"img2img+mask": {"guidance_embeds": False}},
                 saved_as=("Chroma",),
                 packed=True,
                 limits=_T5_LENGTH,

@@ -112,6 +112,8 @@ class Family:
         Channels that a UNet of it may take, those for inpainting among them; empty without a UNet.
     mask_channels
         Of these the ones that its inpainting pipeline runs; all of them when empty.
+    missing_config
+        Settings that a mode's pipeline reads from its transformer's config, where no checkpoint of the family says them.
     controlnet
         Class of the ControlNets that its modes with one take.
     most_controlnets
@@ -151,6 +153,7 @@ class Family:
     saved_as: tuple[str, ...] = ()
     unet_channels: tuple[int, ...] = ()
     mask_channels: tuple[int, ...] = ()
+    missing_config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     controlnet: str = "ControlNetModel"
     most_controlnets: float = math.inf
     libraries: tuple[str, ...] = ()

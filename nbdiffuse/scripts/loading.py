@@ -75,6 +75,9 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         listing.use("diffusers", loader)
         given = [*_located(listing, word, machine.get("checkpoint", "")), *_lent(listing, word, typed), *more]
         listing.assign("pipeline", f"{loader}.from_pretrained", given)
+    for name, value in preset_of(recipe.model).missing_config(recipe).items():
+        listing.add("# The pipeline reads this setting, which the checkpoint does not say.")
+        listing.add(f"pipeline.transformer.register_to_config({identifier(name)}={literal(value)})")
     adapters.load(listing, recipe)
     _schedule(listing, recipe)
     if recipe.get("clip_skip") is not None and "XL" not in pipeline:
