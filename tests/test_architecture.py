@@ -20,38 +20,34 @@ ROOMS = {
     "library_logging": "",
     "files": "paths atomic folders targets downloads hashes snapshots",
     "images": "arrays stripping layers conversion reader fitting outpainting colors picture mask_shapes mask_content masks "
-    "mask_selection mask_arithmetic latents text contact_sheets sheets gallery metrics",
+    "mask_selection mask_arithmetic noise latents text contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel extras dialects alternatives tokens unknown_words",
     "families": "aliases parameters number_lists diffusers_classes arguments step_rules family families table hub_ids "
-    "scheduler_names scheduler_table scheduler_classes noise_schedule schedulers scheduler_settings model_calls contents "
-    "embedding_file single_file description distilled published well_known recognition",
-    "recipes": "link call_arguments parts reference scheduler_config ip_adapter lora textual_inversion fields recipe_json "
-    "values_by_name recipe chain format_1 weights_source controlnets preset presets listing other_family defaults "
-    "scheduler_rules schedule_rules steps portable sizes prompt_embeddings notices summary prompt_loras "
-    "reference_rules taken_fields controlnet_rules ip_adapter_rules mask_rules resolve",
+    "scheduler_names scheduler_table scheduler_classes noise_schedule schedulers scheduler_settings model_calls "
+    "contents embedding_file single_file description distilled published well_known recognition",
+    "recipes": "link call_arguments parts reference scheduler_config variation ip_adapter lora textual_inversion fields "
+    "recipe_json values_by_name recipe chain format_1 weights_source controlnets preset presets listing "
+    "other_family defaults scheduler_rules schedule_rules steps portable sizes prompt_embeddings notices summary "
+    "prompt_loras reference_rules taken_fields controlnet_rules ip_adapter_rules mask_rules resolve",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "models resources infotext a1111_masks a1111_samplers a1111 imported flat png_text exif xmp stealth texts "
     "fingerprints provenance image_files comfy_graph comfy_pass comfyui fooocus invokeai tools",
     "store": "entries store index lineage compare",
     "results": "",
     "devices": "memory offload optimizations failures worker coroutines steps",
-    "checkpoints": (
-        "layouts completeness failures single_file priors lora_families hub adapter_files embedding_vectors"
-        " ip_adapter_files locate lora_layers lora_products lora_fusion adapters loading latent_space"
-    ),
+    "checkpoints": "layouts completeness failures single_file priors lora_families hub adapter_files embedding_vectors "
+    "ip_adapter_files locate lora_layers lora_products lora_fusion adapters loading latent_space",
     "pipelines": "loaded_model model_cache lookups new_words adapted_unet ip_adapters assembly previews packed_latents "
     "pipelines depth scorers",
     "engine": "model_calls embedding_cache conditioning tokenization progress notices adapters call_values engine "
     "batched_models batching",
     "scripts": "statements listing adapters calls loading weighting writing checking loopbacks sweeps",
     "sessions": "waiting remote executor_errors session runners history",
-    "runs": (
-        "notices consistency outcomes grid_display grid_metrics records heatmaps grid chain_step latent_transfer chain_run"
-        " loopback editing chain_grid sweep_api consent replay verify program"
-    ),
+    "runs": "notices consistency outcomes grid_display grid_metrics records heatmaps grid chain_step latent_transfer "
+    "chain_run loopback editing chain_grid sweep_api consent replay verify program",
     "cells": "flags variables options chains loopbacks reference write from_file",
-    "magics": "interrupts history_commands live_display mask_command tokens_command commands notebook_variables "
-    "completion magics extension",
+    "magics": "interrupts history_commands live_display mask_command tokens_command commands notebook_variables completion "
+    "magics extension",
 }
 """The house from the ground up: every room, and in it every module, stands on those named before it."""
 ORDER = [f"{room}.{module}" if module else room for room, modules in ROOMS.items() for module in (modules.split() or [""])]

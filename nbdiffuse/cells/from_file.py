@@ -208,7 +208,12 @@ def _step(values: dict[str, Any], left: list[str], *, redraws: bool, keeps_size:
     trial = Recipe(
         **{name: value for name, value in values.items() if name not in of_masks} | {"image": _MISSING if redraws else None}
     )
-    taken = ALWAYS | set(preset.defaults_for(preset.mode(trial))) | {*names_of("controlnets"), *names_of("loras"), *SETTINGS}
+    taken = (
+        ALWAYS
+        | set(preset.defaults_for(preset.mode(trial)))
+        | {*names_of("controlnets"), *names_of("loras"), *SETTINGS}
+        | (set() if redraws else set(names_of("variation")))
+    )
     if preset.inpaints:
         taken |= of_masks
     for name in [name for name in values if name not in taken]:

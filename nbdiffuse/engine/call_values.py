@@ -12,6 +12,7 @@ from PIL import Image
 from ..errors import ParameterError
 from ..families.number_lists import called_value
 from ..images.latents import Latents
+from ..images.noise import slerp
 from ..pipelines.pipelines import Pipelines
 from ..recipes.fields import numbered
 from ..recipes.ip_adapter import groups
@@ -61,11 +62,19 @@ def call_values(
         scope = (pipelines.scope(checkpoint_text(recipe)), words(pipelines, recipe))
         device = pipeline._execution_device
         prompts = conditioning.arguments(pipeline, recipe, lambda key, make: cache.get((*scope, *key), make, device))
-    return {
-        **arguments,
-        **prompts,
-        "generator": torch.Generator("cpu").manual_seed(recipe.seed or 0),
-    }
+    generator = torch.Generator("cpu").manual_seed(recipe.seed or 0)
+    noise = {} if recipe.variation is None else {"latents": _turned_noise(pipeline, recipe, generator)}
+    return {**arguments, **prompts, **noise, "generator": generator}
+
+
+def _turned_noise(pipeline: Any, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
+    """Draw the noise that a call would, and turn it towards that of the variation's seed."""
+    channels, factor = pipeline.unet.config.in_channels, pipeline.vae_scale_factor
+    shape = (1, channels, (recipe.height or 0) // factor, (recipe.width or 0) // factor)
+    other = torch.Generator("cpu").manual_seed(recipe.get("variation_seed"))
+    low, high = (torch.randn(shape, generator=one, dtype=pipeline.unet.dtype) for one in (generator, other))
+    turned: torch.Tensor = slerp(recipe.get("variation_strength"), low[0], high[0])[None]
+    return turned
 
 
 def _accepted_latents(pipelines: Pipelines, recipe: Recipe, latents: Latents) -> torch.Tensor:

@@ -22,6 +22,8 @@ _FIELDS = {
     "CFG scale": "guidance_scale",
     "Image CFG scale": "image_guidance_scale",
     "CFG rescale": "guidance_rescale",
+    "Variation seed": "variation_seed",
+    "Variation seed strength": "variation_strength",
     "Seed": "seed",
     "Denoising strength": "strength",
     "Weighting": "weighting",
@@ -112,6 +114,8 @@ def generation_text(recipe: Recipe, version: str, *, model_hash: str | None = No
         "Model hash": model_hash,
         "Model": resources.checkpoint_name(recipe),
         "Denoising strength": _number(recipe.strength),
+        "Variation seed": recipe.get("variation_seed"),
+        "Variation seed strength": _number(recipe.get("variation_strength")),
         # Counted from 1, where diffusers counts the layers that are left out.
         "Clip skip": skipped + 1 if (skipped := recipe.get("clip_skip")) else None,
         **a1111_masks.entries_of(recipe),

@@ -21,6 +21,7 @@ from .parts import ControlNet, Mask, Part, declarations
 from .reference import Reference
 from .scheduler_config import SchedulerConfig
 from .textual_inversion import TextualInversion
+from .variation import Variation
 
 PARTS: Mapping[str, type[Part]] = MappingProxyType(
     {
@@ -31,10 +32,11 @@ PARTS: Mapping[str, type[Part]] = MappingProxyType(
         "loras": Lora,
         "embeddings": TextualInversion,
         "scheduler_config": SchedulerConfig,
+        "variation": Variation,
     }
 )
 """The kinds of part, by the recipe's field that holds them."""
-SINGLE = frozenset({"mask", "scheduler_config"})
+SINGLE = frozenset({"mask", "scheduler_config", "variation"})
 """Of these a recipe has one or none; of the others any number."""
 MOST_PARTS = 100
 FORMAT_1 = MappingProxyType(

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..errors import ParameterError
+from ..families.diffusers_classes import call_defaults
 from ..families.families import FAMILIES
 from ..families.family import Family
 from ..families.scheduler_classes import scheduler_class
@@ -204,6 +205,12 @@ class Preset:
     def takes_ip_adapters(self) -> bool:
         """Whether its pipelines take the pictures of IP-Adapters."""
         return self._family.takes_ip_adapters
+
+    @property
+    def varies_noise(self) -> bool:
+        """Whether its text-to-image pipelines take the noise that they begin with, as a UNet's latents."""
+        noise = self.scheduler_kind == "noise" and self.scheduler_needs in ("", "denoised")
+        return noise and "txt2img" in self.pipelines and "latents" in call_defaults(self.pipelines["txt2img"])
 
     @property
     def edits(self) -> bool:

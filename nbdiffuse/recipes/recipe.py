@@ -30,6 +30,7 @@ from .reference import Reference
 from .scheduler_config import SchedulerConfig
 from .textual_inversion import TextualInversion
 from .values_by_name import assign, listed, of_part, order, parts_of, places, value_of
+from .variation import Variation
 
 FORMAT = 2
 """Format number of a recipe's JSON; format 1, without parts, is read too."""
@@ -89,6 +90,8 @@ class Recipe(Link):
         Any number of `Reference` (or pictures), `ControlNet`, `IPAdapter`, `Lora` and `TextualInversion`.
     scheduler_config
         A `SchedulerConfig`: what is set of the scheduler, such as `use_karras_sigmas`.
+    variation
+        A `Variation`: another seed, whose noise that of `seed` is turned towards.
     arguments
         Further arguments of the family's call by diffusers' name, such as
         `{"aesthetic_score": 6.5}`; which there are says `families.arguments`.
@@ -133,6 +136,7 @@ class Recipe(Link):
     loras: tuple[Lora, ...] = ()
     embeddings: tuple[TextualInversion, ...] = ()
     scheduler_config: SchedulerConfig | None = None
+    variation: Variation | None = None
     arguments: Mapping[str, Any] = field(default_factory=Arguments)
 
     def __init__(self, *unnamed: Any, **given: Any) -> None:

@@ -1,4 +1,4 @@
-"""Arguments of a call that scheduler, text encoder or mode must take: schedules of one's own, `eta`, `clip_skip`."""
+"""Fields that scheduler, text encoder or mode must take: schedules of one's own, `eta`, `clip_skip`, variations."""
 
 from __future__ import annotations
 
@@ -57,10 +57,22 @@ def refuse_uncalled(recipe: Recipe, preset: Preset) -> None:
 
 def check_schedule(complete: Recipe) -> None:
     """Raise `ParameterError` where a complete recipe's scheduler does not take an argument, or the checkpoint does not."""
+    _check_variation(complete)
     _check_window(complete)
     _check_eta(complete)
     _check_lists(complete)
     _check_clip_skip(complete)
+
+
+def _check_variation(complete: Recipe) -> None:
+    if complete.variation is None:
+        return
+    if complete.image is not None:
+        line = "`variation_seed` must be left out with an initial picture: it turns the noise that a text's picture begins with."
+        raise ParameterError(f"{line} Leave it out, or sweep `seed`.")
+    if complete.variation.seed is None or complete.variation.strength is None:
+        missing, there = ("seed", "strength") if complete.variation.seed is None else ("strength", "seed")
+        raise ParameterError(f"`variation_{missing}` must be given where `variation_{there}` is, got none.")
 
 
 def _check_window(complete: Recipe) -> None:

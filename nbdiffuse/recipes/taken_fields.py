@@ -88,6 +88,8 @@ def fields_for(task: str) -> frozenset[str]:
 def _taken(preset: Preset) -> set[str]:
     of_kind = FLOW if preset.scheduler_kind == "flow" else set(names_of("scheduler_config")) - FLOW_ONLY
     taken = {*ALWAYS, *preset.fields, "scheduler", *of_kind}
+    if preset.varies_noise:
+        taken |= set(names_of("variation"))
     if any("controlnet" in mode for mode in preset.pipelines):
         always = ("controlnet", "control_image")
         taken |= {name for name in names_of("controlnets") if name in always or name in preset.fields}
@@ -123,6 +125,8 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
     if recipe.task == "txt2img":
         fits = {"resize_mode"} if _has_shape(recipe) else set()
         taken -= ONLY_WITH_PICTURE - fits - ({"image"} if {"img2img", "edit"} & set(preset.tasks) else set())
+    else:
+        taken -= set(names_of("variation"))
     together = any("+mask+controlnet" in mode for mode in preset.pipelines)
     if recipe.mask is None:
         taken -= {*names_of("mask")[1:]} - {"extend"}

@@ -10,6 +10,7 @@ from ..families.diffusers_classes import call_defaults
 from ..families.number_lists import called_value
 from ..images.fitting import crop_box, pad_place
 from ..images.mask_content import GREY, filled
+from ..images.noise import slerp
 from ..images.picture import Picture
 from ..recipes.fields import first_name, numbered
 from ..recipes.ip_adapter import groups
@@ -213,7 +214,13 @@ def generator(seed: str) -> str:
 
 
 def run(
-    listing: Listing, lines: list[str], seed: str, target: str = "image", indent: str = "", overlay: tuple[str, str] | None = None
+    listing: Listing,
+    lines: list[str],
+    seed: str,
+    target: str = "image",
+    indent: str = "",
+    overlay: tuple[str, str] | None = None,
+    drawn: bool = False,
 ) -> None:
     """Write the pipeline's call.
 
@@ -229,15 +236,46 @@ def run(
         Blanks before every line.
     overlay
         From `overlay_of`: the variables of the initial picture and of the mask.
+    drawn
+        Whether `turned_noise` stands before it, whose generator goes on.
     """
     listing.use("torch")
+    lines = [*lines, "latents=latents", "generator=generator"] if drawn else [*lines, generator(seed)]
     made = target if overlay is None else "redrawn"
-    listing.add(*exploded(f"{made} = pipeline", [*lines, generator(seed)], ".images[0]", indent))
+    listing.add(*exploded(f"{made} = pipeline", lines, ".images[0]", indent))
     if overlay is not None:
         # As `masks.overlay` does.
         listing.use("PIL", "Image")
         listing.add(f"{indent}# What is black in the mask stays byte for byte as it was.")
         listing.add(*call(f"{target} = Image.composite", [made, *overlay], indent=indent))
+
+
+def define_slerp(listing: Listing, recipe: Recipe) -> None:
+    """Write the function that turns noise, where a complete recipe needs it; before a loop that calls it."""
+    if recipe.variation is not None:
+        listing.define(slerp)
+        listing.use("typing", "Any")
+
+
+def turned_noise(listing: Listing, recipe: Recipe, indent: str = "") -> bool:
+    """Write the lines that turn a complete recipe's noise towards that of its variation; tell whether there are any."""
+    if recipe.variation is None:
+        return False
+    define_slerp(listing, recipe)
+    listing.use("torch")
+    sides = f"{recipe.height} // pipeline.vae_scale_factor, {recipe.width} // pipeline.vae_scale_factor"
+    drawn = "torch.randn(shape, generator={}, dtype=pipeline.unet.dtype)[0]"
+    other = f'torch.Generator("cpu").manual_seed({recipe.get("variation_seed")})'
+    lines = (
+        "# The noise of the seed, turned towards that of another one.",
+        f'generator = torch.Generator("cpu").manual_seed({recipe.seed})',
+        f"shape = (1, pipeline.unet.config.in_channels, {sides})",
+        f"noise = {drawn.format('generator')}",
+        f"other = {drawn.format(other)}",
+        f"latents = slerp({literal(recipe.get('variation_strength'))}, noise, other)[None]",
+    )
+    listing.add(*(indent + line for line in lines))
+    return True
 
 
 def overlay_of(recipe: Recipe, sources: Mapping[str, str]) -> tuple[str, str] | None:

@@ -18,7 +18,7 @@ from .statements import WIDTH, call, exploded, literal
 from .writing import OF_MASKS, SIZES, WEIGHTS, Script, Step, refuse_what_no_program_says, size_remark
 
 OF_ADAPTERS = tuple(name for name in names_of("ip_adapters") if name != "ip_adapter_image")
-OF_SCHEDULERS = ("scheduler", *names_of("scheduler_config"))
+OF_SCHEDULERS = ("scheduler", *names_of("scheduler_config"), *names_of("variation"))
 SET_UP = (
     "model",
     "checkpoint",
@@ -124,6 +124,8 @@ def _blocks(sweep: Sweep) -> list[Block]:
     if any(cell.recipe.get("mask_content") == "noise" for cell in sweep.cells()):
         # The noise under the mask is the seed's.
         fixed.add("seed")
+    if any(cell.recipe.variation is not None for cell in sweep.cells()):
+        fixed.add("seed")
     looped = tuple(name for name in names if name not in fixed)
     held: dict[tuple[Any, ...], list[SweepCell]] = {}
     for cell in sweep.cells():
@@ -139,8 +141,10 @@ def _write_calls(listing: Listing, block: Block, name: str, embeddings: Mapping[
     variables = list(varied.values())
     lines = calls.arguments(block.recipe, calls.put_content(listing, block.recipe, sources), varied, embeddings)
     overlay = calls.overlay_of(block.recipe, sources)
+    calls.define_slerp(listing, block.recipe)
     if not block.looped:
-        calls.run(listing, lines, literal(block.recipe.seed), overlay=overlay)
+        drawn = calls.turned_noise(listing, block.recipe)
+        calls.run(listing, lines, literal(block.recipe.seed), overlay=overlay, drawn=drawn)
         listing.add(f"image.save({literal(f'{name}-{numbers[0]:03d}.png')})")
         return
     for axis, variable in varied.items():
@@ -156,7 +160,8 @@ def _write_calls(listing: Listing, block: Block, name: str, embeddings: Mapping[
         line = f"for number, ({', '.join(variables)}) in {counted}:"
     listing.add(*([line] if len(line) <= WIDTH else exploded("for number, ", variables, f" in {counted}:")))
     seed = "seed" if "seed" in varied else literal(block.recipe.seed)
-    calls.run(listing, lines, seed, indent="    ", overlay=overlay)
+    drawn = calls.turned_noise(listing, block.recipe, "    ")
+    calls.run(listing, lines, seed, indent="    ", overlay=overlay, drawn=drawn)
     listing.add(f"    image.save({_file(name)})")
 
 

@@ -56,6 +56,7 @@ WRITTEN = frozenset(
         "safety_checker",
         "scheduler",
         *names_of("scheduler_config"),
+        *names_of("variation"),
         "weighting",
         "seed",
         *SIZES,
@@ -197,14 +198,15 @@ def _write_step(listing: Listing, step: Step, later: bool, to_latents: bool) -> 
     if not later or opened or embeddings:
         listing.section()
     lines = calls.arguments(recipe, calls.put_content(listing, recipe, sources), embeddings=embeddings)
+    drawn = calls.turned_noise(listing, recipe)
     if to_latents:
-        calls.run(listing, [*lines, 'output_type="latent"'], literal(recipe.seed), "latents")
+        calls.run(listing, [*lines, 'output_type="latent"'], literal(recipe.seed), "latents", drawn=drawn)
         if preset_of(recipe.model).packed:
             listing.add("# They come as a row of patches, and go on as a picture.")
             laid_out = f"latents[None], {recipe.height}, {recipe.width}, pipeline.vae_scale_factor"
             listing.add(f"latents = pipeline._unpack_latents({laid_out})")
     else:
-        calls.run(listing, lines, literal(recipe.seed), overlay=calls.overlay_of(recipe, sources))
+        calls.run(listing, lines, literal(recipe.seed), overlay=calls.overlay_of(recipe, sources), drawn=drawn)
 
 
 def refuse_what_no_program_says(recipe: Recipe) -> None:
