@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from nbdiffuse import Recipe, Session, resolve
 from nbdiffuse.cells.reference import reference
 from nbdiffuse.checkpoints.single_file import config_repo
-from nbdiffuse.families.distilled import DISTILLED, distilled
+from nbdiffuse.families.distilled import DISTILLED, distilled, distilled_lora
 from nbdiffuse.families.single_file import single_file
 from nbdiffuse.recipes.notices import before_run
 from nbdiffuse.recipes.presets import PRESETS
@@ -146,3 +146,47 @@ def test_a_name_that_sounds_distilled_is_pointed_out_and_changes_nothing(tmp_pat
     assert complete.num_inference_steps == 50
     assert any(line.startswith("dreamXL_v2-Turbo.safetensors is called Turbo") for line in before_run(complete))
     assert not any("is called" in line for line in before_run(resolve(asked(model="sdxl", checkpoint=str(silent)))))
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("word", "steps", "guidance", "scheduler", "spacing"),
+    [
+        ("latent-consistency/lcm-lora-sdv1-5", 4, 1.0, "LCM", None),
+        ("loras/lcm-lora-sdxl.safetensors", 4, 1.0, "LCM", None),
+        ("ByteDance/SDXL-Lightning/sdxl_lightning_8step_lora.safetensors", 8, 0.0, "EulerDiscrete", "trailing"),
+        ("ByteDance/Hyper-SD/Hyper-SD15-4steps-lora.safetensors", 4, 0.0, "DDIM", "trailing"),
+        ("ByteDance/Hyper-SD/Hyper-SDXL-12steps-CFG-lora.safetensors@main", 12, None, "DDIM", "trailing"),
+        ("Hyper-FLUX.1-dev-8steps-lora.safetensors", 8, 3.5, None, None),
+    ],
+)
+def test_a_lora_that_distils_brings_its_steps_guidance_and_scheduler(
+    word: str, steps: int, guidance: float | None, scheduler: str | None, spacing: str | None
+) -> None:
+    few = distilled_lora(word)
+    assert few is not None and (few.steps, few.guidance, few.scheduler, few.timestep_spacing) == (
+        steps,
+        guidance,
+        scheduler,
+        spacing,
+    )
+    if "FLUX" in word or "@" in word or word.startswith("loras/"):
+        return
+    base = asked(model="sd15", checkpoint="Lykon/dreamshaper-8", lora=word, strength=0.6)
+    complete = resolve(base)
+    assert (complete.num_inference_steps, complete.guidance_scale, complete.scheduler) == (steps, guidance, scheduler)
+    assert complete.get("timestep_spacing") == spacing and resolve(complete) == complete
+    assert any(f"with {scheduler}" in line for line in before_run(complete))
+    # What a person says goes before all of it, and a scheduler of their own has their own settings.
+    own = resolve(base.replace(num_inference_steps=30, guidance_scale=6.0, scheduler="PNDM"))
+    assert (own.num_inference_steps, own.guidance_scale, own.scheduler) == (30, 6.0, "PNDM") and own.get(
+        "timestep_spacing"
+    ) is None
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    "word", ["style.safetensors", "artist/hyper-style", "my-lcm-lora-sdxl-mix.safetensors", "hyper/x.safetensors"]
+)
+def test_any_other_lora_changes_nothing_of_how_its_base_is_run(word: str) -> None:
+    assert distilled_lora(word) is None

@@ -27,18 +27,28 @@ class Distilled:
         Steps that it may be run with as well.
     source
         What says so, such as "its card".
+    scheduler, timestep_spacing
+        That it is run with, where a LoRA needs others than its base brings.
     """
 
     steps: int
     guidance: float | None = 0.0
     fewest: int = 1
     source: str = "its card"
+    scheduler: str | None = None
+    timestep_spacing: str | None = None
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """Its defaults, by field."""
+        """Its steps and guidance, by field."""
         guidance = {} if self.guidance is None else {"guidance_scale": self.guidance}
         return {"num_inference_steps": self.steps, **guidance}
+
+    @property
+    def sampling(self) -> Mapping[str, str]:
+        """The fields of the scheduler that a LoRA needs."""
+        found = {"scheduler": self.scheduler, "timestep_spacing": self.timestep_spacing}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 _FOUR = Distilled(steps=4)
@@ -61,6 +71,15 @@ _BY_SCHEDULER = {"LCM": 1.0, "TCD": 0.0}
 
 Source: the examples of LCMScheduler and TCDScheduler in diffusers' documentation.
 """
+_LORAS: tuple[tuple[str, dict[str, Any]], ...] = (
+    (r"lcm-lora-(sdv1-5|sdxl|ssd-1b)", {"steps": 4, "guidance": 1.0, "scheduler": "LCM"}),
+    (r"sdxl_lightning_(?P<steps>[248])step_lora", {"scheduler": "EulerDiscrete", "timestep_spacing": "trailing"}),
+    (r"Hyper-(SD15|SDXL)-(?P<steps>[248])steps?-lora", {"scheduler": "DDIM", "timestep_spacing": "trailing"}),
+    (r"Hyper-(SD15|SDXL)-(?P<steps>8|12)steps-CFG-lora", {"guidance": None, "scheduler": "DDIM", "timestep_spacing": "trailing"}),
+    (r"Hyper-FLUX\.1-dev-(?P<steps>8|16)steps-lora", {"guidance": 3.5}),
+    (r"Hyper-SD3-(?P<steps>4|8|16)steps-CFG-lora", {"guidance": None}),
+)
+"""LoRA that distil what they are added to, by their repository's or their file's name. Source: the examples of their cards."""
 _NAMED = re.compile(r"(?<![a-z])(turbo|lightning|hyper|lcm)(?![a-z])", re.I)
 
 
@@ -93,6 +112,22 @@ def distilled(checkpoint: str) -> Distilled | None:
         return None
     guidance = None if described.embeds_guidance else _BY_SCHEDULER[described.scheduler]
     return Distilled(steps=4, guidance=guidance, fewest=1, source=f"its scheduler {described.scheduler}")
+
+
+def distilled_lora(word: str) -> Distilled | None:
+    """Tell how a base is run with a LoRA that distils it; None for one that is not known to do so.
+
+    Parameters
+    ----------
+    word
+        A file, or a hub id with or without a file in it.
+    """
+    for part in re.split(r"[/\\]", word.partition("@")[0]):
+        for pattern, values in _LORAS:
+            if found := re.fullmatch(pattern, part.removesuffix(".safetensors"), re.I):
+                steps = {"steps": int(found["steps"])} if "steps" in found.groupdict() else {}
+                return Distilled(**{**values, **steps})
+    return None
 
 
 def only_named(checkpoint: str) -> str:

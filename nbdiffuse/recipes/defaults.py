@@ -6,7 +6,7 @@ from typing import Any
 
 from ..families.arguments import ARGUMENTS
 from ..families.description import Description, describe
-from ..families.distilled import distilled
+from ..families.distilled import Distilled, distilled, distilled_lora
 from ..families.scheduler_classes import scheduler_class
 from .preset import Preset
 from .recipe import Recipe
@@ -22,14 +22,23 @@ def default_values(recipe: Recipe, preset: Preset) -> dict[str, Any]:
     """
     values = preset.values_for(recipe)
     word = weights_of(recipe, preset)
-    few = distilled(word)
+    few = few_steps_of(recipe, word)
     if few is not None:
         values |= {name: value for name, value in few.values.items() if name in values}
+    # Settings of a scheduler that a person named are that person's.
+    sampling = few.sampling if few is not None and recipe.scheduler is None else {}
     described = describe(word)
     if described is not None:
-        scheduler = described.scheduler or values.get("scheduler")
-        return {**values, **_of_scheduler(values, described, str(scheduler)), "scheduler": scheduler}
-    return values if word in (preset.embedded_checkpoint, preset.hub_checkpoint) else {**values, "scheduler": None}
+        scheduler = sampling.get("scheduler") or described.scheduler or values.get("scheduler")
+        return {**values, **_of_scheduler(values, described, str(scheduler)), "scheduler": scheduler, **sampling}
+    known = word in (preset.embedded_checkpoint, preset.hub_checkpoint)
+    return {**values, "scheduler": values.get("scheduler") if known else None, **sampling}
+
+
+def few_steps_of(recipe: Recipe, word: str) -> Distilled | None:
+    """Return how a recipe is run with a LoRA or on weights, `word`, that were distilled to few steps; None where neither was."""
+    of_loras = (distilled_lora(one.file) for one in recipe.loras)
+    return next((few for few in of_loras if few is not None), None) or distilled(word)
 
 
 def _of_scheduler(values: dict[str, Any], described: Description, scheduler: str) -> dict[str, Any]:
@@ -41,8 +50,9 @@ def _of_scheduler(values: dict[str, Any], described: Description, scheduler: str
 
 def scheduler_of(recipe: Recipe, preset: Preset) -> str | None:
     """Return the scheduler class that a recipe runs on; None where only a checkpoint that is not on this disk yet says it."""
-    described = None if recipe.scheduler else describe(weights_of(recipe, preset))
-    return recipe.scheduler or (described.scheduler if described is not None else None)
+    word = weights_of(recipe, preset)
+    few, described = few_steps_of(recipe, word), None if recipe.scheduler else describe(word)
+    return recipe.scheduler or (few.scheduler if few else None) or (described.scheduler if described is not None else None)
 
 
 def weights_of(recipe: Recipe, preset: Preset) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ..families.distilled import distilled, only_named
+from ..families.distilled import distilled_lora, only_named
 from ..families.parameters import number_text
 from ..prompts import dialects
 from ..prompts.unknown_words import unknown_words
+from .defaults import few_steps_of
 from .presets import PRESETS, preset_of
 from .prompt_embeddings import unused
 from .recipe import PROMPTS, Recipe
@@ -82,7 +83,9 @@ def _half_of_true_cfg(recipe: Recipe) -> list[str]:
 def _distilled(recipe: Recipe) -> list[str]:
     """Say where steps and guidance come from that a distilled checkpoint brings, and where a run has others."""
     word = str(recipe.checkpoint)
-    few, name = distilled(word), word.rstrip("/").rpartition("/")[2]
+    few = few_steps_of(recipe, word)
+    word = next((one.file for one in recipe.loras if distilled_lora(one.file)), word)
+    name = word.rstrip("/").rpartition("/")[2]
     if few is None:
         hint = only_named(word)
         way_out = "Where it was distilled to few steps, give what its page says: `--num-inference-steps` and `--guidance-scale`."
@@ -91,6 +94,7 @@ def _distilled(recipe: Recipe) -> list[str]:
     wanted = (
         f"{few.steps} steps" if few.guidance is None else f"{few.steps} steps and `guidance_scale` {number_text(few.guidance)}"
     )
+    wanted += f" with {few.scheduler}" if few.scheduler else ""
     same_guidance = few.guidance is None or guidance is None or guidance == few.guidance
     if few.fewest <= steps <= few.steps and same_guidance:
         return [f"{name} was distilled to few steps: its defaults are {wanted}, as {few.source} says."]
