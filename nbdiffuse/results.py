@@ -22,6 +22,7 @@ from .recipes.chain import Chain
 from .recipes.notices import before_run
 from .recipes.presets import preset_of
 from .recipes.recipe import Recipe
+from .recipes.segmenters import selected_by
 from .recipes.sizes import fitted_pictures, initial_size
 from .recipes.summary import safety_line, weights_label
 from .store import index
@@ -121,7 +122,8 @@ class Result:
             # Latents are in no file: the picture that they show stands for them, and the chain says how they came about.
             recipe = recipe.replace(image=recipe.image.view)
         parents = tuple(picture.address for picture in recipe.pictures.values())
-        return Provenance(recipe, self.fingerprint, parents, version=self.version, chain=self.chain)
+        selection = selected_by(recipe)
+        return Provenance(recipe, self.fingerprint, parents, version=self.version, chain=self.chain, selection=selection)
 
     def lineage(self, folder: str | os.PathLike[str] | None = None) -> Lineage:
         """Trace what it was made from, and what that was made from, as far as this session, the store and files reach.

@@ -26,7 +26,7 @@ ROOMS = {
     "scheduler_names scheduler_table scheduler_classes noise_schedule schedulers scheduler_settings model_calls "
     "contents embedding_file single_file description distilled published well_known recognition",
     "recipes": "link call_arguments parts reference scheduler_config variation ip_adapter lora textual_inversion fields "
-    "recipe_json values_by_name recipe chain format_1 weights_source controlnets preset presets listing "
+    "recipe_json values_by_name recipe chain format_1 weights_source controlnets segmenters preset presets listing "
     "other_family defaults scheduler_rules schedule_rules steps portable sizes prompt_embeddings notices summary "
     "prompt_loras reference_rules taken_fields controlnet_rules ip_adapter_rules mask_rules resolve",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
@@ -38,11 +38,11 @@ ROOMS = {
     "checkpoints": "layouts completeness failures single_file priors lora_families hub adapter_files embedding_vectors "
     "ip_adapter_files locate lora_layers lora_products lora_fusion adapters loading latent_space",
     "pipelines": "loaded_model model_cache lookups new_words adapted_unet ip_adapters assembly previews packed_latents "
-    "pipelines depth scorers",
+    "pipelines depth segmentation scorers",
     "engine": "model_calls embedding_cache conditioning tokenization progress notices adapters call_values engine "
     "batched_models batching",
     "scripts": "statements listing adapters calls loading weighting writing checking loopbacks sweeps",
-    "sessions": "waiting remote executor_errors session runners history",
+    "sessions": "waiting remote executor_errors picture_models session runners history",
     "runs": "notices consistency outcomes grid_display grid_metrics records heatmaps grid chain_step latent_transfer "
     "chain_run loopback editing chain_grid sweep_api consent replay verify program",
     "cells": "flags variables options chains loopbacks reference write from_file",

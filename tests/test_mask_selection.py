@@ -141,7 +141,7 @@ def test_a_selection_that_selects_nothing_or_everything_is_one_line(scene: Any) 
 )
 def test_a_selection_of_another_form_is_one_line(text: str) -> None:
     with pytest.raises(
-        ParameterError, match=r"^`mask_image` must be a picture, `auto:alpha`, or `color:#87ceeb~40` with a tolerance"
+        ParameterError, match=r"^`mask_image` must be a picture, `auto:alpha`, .*, or `color:#87ceeb~40` with a tolerance"
     ):
         Recipe(mask_image=text)
 

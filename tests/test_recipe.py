@@ -18,13 +18,14 @@ from nbdiffuse.families.parameters import Param
 from nbdiffuse.recipes.recipe import PARAMS
 
 pytestmark = pytest.mark.quick
+SELECTIONS = ["auto:alpha", "auto:subject", "auto:subject@owner/name", "text:sky", "text:red hat~0.3@segmenter"]
 
 
 def values_of(name: str, param: Param) -> st.SearchStrategy[object]:
     if PARAMS[name].kind is Picture:
         pictures = st.builds(lambda shade: Picture.of(Image.new("RGB", (64, 64), (shade, 0, 0))), st.integers(0, 255))
         colors = st.builds("color:#{:06x}~{}".format, st.integers(0, 2**24 - 1), st.integers(0, 255))
-        return st.one_of(pictures, colors, st.just("auto:alpha")) if param.mask else pictures
+        return st.one_of(pictures, colors, st.sampled_from(SELECTIONS)) if param.mask else pictures
     if name == "extend":
         sides = st.lists(st.integers(1, 512), min_size=4, max_size=4).map("left:{0[0]},top:{0[1]},right:{0[2]}".format)
         return st.one_of(sides, st.builds("{}:{}".format, st.integers(1, 99), st.integers(1, 99)))

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import embedded
 from ..errors import FileError, NbdiffuseError, ParameterError, breaks_rule
+from ..images import mask_selection
 from ..images.latents import MARK
 from ..images.picture import Picture
 from ..recipes.chain import Chain
@@ -41,6 +43,8 @@ class Provenance:
         Of nbdiffuse.
     chain
         The whole chain up to this picture, where it was made by one, or None.
+    selection
+        What selected the recipe's mask and by which model, such as "text:sky@segmenter"; empty where nothing did.
     left_out
         A line for each part of a file's text that nothing of its kind may be, such as a dtype that
         torch does not have; not compared.
@@ -57,6 +61,7 @@ class Provenance:
     partial: int | None = None
     version: str = ""
     chain: Chain | None = None
+    selection: str = ""
     left_out: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +69,8 @@ class Provenance:
             # A path here would carry a person's name into the file.
             if not (isinstance(parent, str) and re.fullmatch("(sha256:)?[0-9a-f]{64}", parent)):
                 raise ParameterError(breaks_rule("parents", "content addresses or digests", parent))
+        if self.selection:
+            mask_selection.checked("selection", self.selection)
         if self.partial is not None and (type(self.partial) is not int or self.partial < 0):
             raise ParameterError(breaks_rule("partial", "a whole number of steps, at least 0", self.partial))
 
@@ -93,6 +100,8 @@ class Provenance:
         }
         if self.chain is not None:
             values["chain"] = self.chain.to_dict()
+        if self.selection:
+            values["selection"] = self.selection
         if self.partial is not None:
             values["partial"] = self.partial
         return json.dumps(values, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -115,9 +124,10 @@ class Provenance:
                 raise FileError(
                     f"The recipe in this file cannot be used: {breaks_rule('model', 'the name of a preset', step.model)}"
                 )
-        chain = own.chain and Chain(tuple(portable(step, local=False) for step in own.chain))
-        recipe = portable(own.recipe, local=False)
-        cut = () if (recipe, chain) == (own.recipe, own.chain) else ("Folders that the file names are left out.",)
+        steps = [step if number else _by_usual_model(step) for number, step in enumerate(own.chain or ())]
+        chain = own.chain and Chain(tuple(portable(step, local=False) for step in steps))
+        recipe = portable(_by_usual_model(own.recipe), local=False)
+        cut = () if (recipe, chain) == (own.recipe, own.chain) else ("Folders and segmenters that the file names are left out.",)
         return dataclasses.replace(own, recipe=recipe, chain=chain, left_out=(*own.left_out, *cut))
 
     @classmethod
@@ -131,11 +141,34 @@ class Provenance:
             fingerprint, left_out = cleaned(dict(values.get("fingerprint", {}).items()))
             chain = Chain.from_dict(values["chain"], _recipe_of) if "chain" in values else None
             version = _version(values.get("version"))
-            return cls(recipe, fingerprint, tuple(values.get("parents", ())), values.get("partial"), version, chain, left_out)
+            parents, partial, selection = tuple(values.get("parents", ())), values.get("partial"), values.get("selection", "")
+            recipe = _selected_by(recipe, selection)
+            return cls(recipe, fingerprint, parents, partial, version, chain, selection, left_out)
         except NbdiffuseError as error:
             raise FileError(f"The recipe in this file cannot be used: {str(error)[:300]}") from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise FileError(f"The recipe in this file is damaged: {type(error).__name__}.") from None
+
+
+def _selected_by(recipe: Recipe, selection: Any) -> Recipe:
+    """Label a recipe's mask with what selected it, so that people see it wherever the mask is shown."""
+    mask = recipe.get("mask_image")
+    if not selection or not isinstance(mask, Picture):
+        return recipe
+    label = mask_selection.checked("selection", str(selection))
+    return recipe.replace(mask_image=dataclasses.replace(mask, label=label))
+
+
+def _by_usual_model(recipe: Recipe) -> Recipe:
+    """Return a step whose mask is selected by the usual model: a file from elsewhere does not choose what is fetched.
+
+    A step whose picture is there is complete in our own files, with its mask's pixels. What a later step of a chain names is
+    fetched with the person's consent alone, see `runs.consent`.
+    """
+    found = mask_selection.modelled(recipe.get("mask_image"))
+    if found is None or found.checkpoint is None or found.checkpoint in embedded.names():
+        return recipe
+    return recipe.replace(mask_image=dataclasses.replace(found, checkpoint=None).text)
 
 
 def _version(value: Any) -> str:

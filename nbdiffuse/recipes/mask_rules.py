@@ -7,12 +7,13 @@ from typing import Any
 
 from ..errors import ParameterError
 from ..images.latents import Latents
-from ..images.mask_selection import ALPHA, select
+from ..images.mask_selection import ALPHA, modelled, select
 from ..images.masks import DIM, EMPTY, FULL, extent_notices
 from ..images.outpainting import SIDES, extended, margins
 from ..images.picture import Picture
 from .fields import names_of
 from .recipe import Recipe
+from .segmenters import segmented
 from .sizes import fitted_picture
 
 
@@ -36,6 +37,7 @@ def with_selected_mask(recipe: Recipe, image: Any) -> Recipe:
         Any recipe.
     image
         Its initial picture; None where a step before makes that, and the selection stays.
+        What a model has to find stays, too: `with_found_mask` has it found.
 
     Raises
     ------
@@ -43,7 +45,7 @@ def with_selected_mask(recipe: Recipe, image: Any) -> Recipe:
         Nothing can be selected.
     """
     text = recipe.get("mask_image")
-    if not isinstance(text, str):
+    if not isinstance(text, str) or modelled(text) is not None:
         return recipe
     if image is None:
         if text == ALPHA:
@@ -52,6 +54,23 @@ def with_selected_mask(recipe: Recipe, image: Any) -> Recipe:
             )
         return recipe
     return recipe.replace(mask_image=select(image.view if isinstance(image, Latents) else image, text))
+
+
+def with_found_mask(complete: Recipe) -> Recipe:
+    """Return a complete recipe with its mask's own pixels where a model has to find them in its initial picture.
+
+    Raises
+    ------
+    ParameterError
+        Nothing is found, or the model does not know the word.
+    """
+    text, image = complete.get("mask_image"), complete.image
+    if modelled(text) is None or image is None:
+        return complete
+    found = complete.replace(mask_image=segmented(image.view if isinstance(image, Latents) else image, text))
+    found = told_of_mask(found)
+    check_fitted_mask(found)
+    return found
 
 
 def with_canvas(complete: Recipe, multiple: int) -> Recipe:

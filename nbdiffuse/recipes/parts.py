@@ -166,9 +166,9 @@ class Mask(Part):
     image
         White is redrawn, black stays, grey mixes; any mode and size. Of a layer with
         transparent pixels the painted part is redrawn, see `masks.as_mask`; of a picture
-        that is padded the borders are redrawn. "auto:alpha" selects the transparent part of the
-        initial picture, "color:#87ceeb~40" the part where no channel is further than 40 from
-        that colour, see `mask_selection.select`; a complete recipe has the mask itself.
+        that is padded the borders are redrawn. A text selects a part of the initial picture, see
+        `mask_selection`: "auto:alpha", "color:#87ceeb~40", or by a model "text:sky" and
+        "auto:subject"; a complete recipe has the mask itself.
     overlay
         What becomes of the black part: "exact" puts the initial picture's own pixels back,
         "none" leaves what the pipeline made, which differs from them nearly everywhere.
@@ -209,9 +209,7 @@ class Mask(Part):
 
     image: Any = declared_in_part(
         "mask_image",
-        Param(
-            Picture, "inpainting mask: white or painted is redrawn; or auto:alpha, or color:#87ceeb~40 of the picture", mask=True
-        ),
+        Param(Picture, "mask: white or painted is redrawn; or text:sky, auto:subject, auto:alpha, color:#87ceeb~40", mask=True),
     )
     overlay: str | None = declared_in_part(
         "mask_overlay", Param(str, "what is black in the mask: the picture's exact pixels, or none of them", choices=OVERLAYS)

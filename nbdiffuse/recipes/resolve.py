@@ -23,7 +23,7 @@ from .controlnets import AUTO, depth_of
 from .defaults import default_values
 from .fields import CALLED_AS, first_name, numbered
 from .ip_adapter_rules import check_ip_adapters, with_scales
-from .mask_rules import check_fitted_mask, check_mask, told_of_mask, with_canvas, with_selected_mask
+from .mask_rules import check_fitted_mask, check_mask, told_of_mask, with_canvas, with_found_mask, with_selected_mask
 from .preset import Preset
 from .presets import PRESETS, preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
@@ -54,8 +54,8 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
         name for a sampler becomes a class and its settings, and a mask that selects a part
         of the initial picture becomes its own pixels.
     estimate
-        Whether a control picture that is "auto" is estimated, after all else is checked;
-        `estimated` does it later.
+        Whether models make what is left to them, after all else is checked: a control picture
+        that is "auto", and a mask such as "text:sky"; `estimated` does it later.
 
     Returns
     -------
@@ -99,7 +99,8 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
 
 
 def estimated(complete: Recipe) -> Recipe:
-    """Return a complete recipe with the control pictures that are "auto" estimated from its initial one."""
+    """Return a complete recipe with what models make of its initial picture: its mask, and control pictures."""
+    complete = with_found_mask(complete)
     image = complete.image.view if isinstance(complete.image, Latents) else complete.image
     images = [numbered("control_image", number) for number in range(1, len(complete.controlnets) + 1)]
     fields = [name for name in images if complete.get(name) == AUTO]

@@ -9,6 +9,7 @@ from .. import embedded
 from ..errors import CheckpointError, ConsentError
 from ..families.published import PUBLISHED, gigabytes
 from ..files.paths import here
+from ..images.mask_selection import modelled
 from ..recipes import lora
 from ..recipes.controlnets import controlnet_of
 from ..recipes.ip_adapter import IPAdapter, to_load
@@ -16,6 +17,7 @@ from ..recipes.portable import hub_repository
 from ..recipes.presets import MOVED, preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import checkpoint_text
+from ..recipes.segmenters import with_checkpoint
 from ..recipes.textual_inversion import TextualInversion
 from ..sessions.session import get_session
 
@@ -59,7 +61,10 @@ def words_of(recipe: Recipe) -> dict[str, str]:
     checkpoint, loras = lora.split_text(whole)
     words = (net.checkpoint for net in recipe.controlnets if net.checkpoint)
     nets = (controlnet_of(net).checkpoint(base, preset) for net in words)
-    found = {checkpoint: whole, **{one.file: whole for one in loras}, **{net: net for net in nets}}
+    text = recipe.get("mask_image")
+    segmenters = [with_checkpoint(text).checkpoint or ""] if isinstance(text, str) and modelled(text) else []
+    models = {word: word for word in (*nets, *segmenters)}
+    found = {checkpoint: whole, **{one.file: whole for one in loras}, **models}
     found |= {one.file: one.file for one in recipe.embeddings}
     brought = (word for one in recipe.ip_adapters for word in (one.checkpoint, one.image_encoder) if word)
     return found | dict.fromkeys(brought, whole)

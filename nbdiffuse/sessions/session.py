@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..devices.worker import Job, Worker
 from ..errors import NbdiffuseError
 from ..files.snapshots import Snapshot
-from ..images.picture import Picture
 from ..recipes import prompt_embeddings, prompt_loras
-from ..recipes.controlnets import CONTROLNETS, estimate_with
+from ..recipes.controlnets import estimate_with
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import resolve
-from ..recipes.weights_source import source
+from ..recipes.segmenters import segment_with
 from ..store.store import predictable
+from .picture_models import PictureModels
 from .waiting import wait
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ HISTORY = 200
 """Results that a session remembers; older ones live as long as somebody holds them."""
 
 
-class Session:
+class Session(PictureModels):
     """Run recipes on one device; any number of threads may use it.
 
     Parameters
@@ -199,34 +199,6 @@ class Session:
 
         return self.with_pipelines(ask)
 
-    def depth_map(self, image: Any) -> Picture:
-        """Estimate a picture's depth, for a ControlNet to follow.
-
-        Parameters
-        ----------
-        image
-            Whatever `Picture.of` takes.
-
-        Returns
-        -------
-        The depth map, of the picture's size; near is bright.
-
-        Raises
-        ------
-        ImageInputError, CheckpointError
-            The picture cannot be read, or the estimator not be loaded.
-        """
-        picture = Picture.of(image)
-        word = CONTROLNETS["depth"].estimator[source()]
-
-        def work(pipelines: Pipelines) -> Picture:
-            from ..pipelines.depth import estimate
-
-            estimated = estimate(pipelines.model(word), pipelines.directory(word), picture.image)
-            return Picture.of(estimated, label="estimated depth")
-
-        return self.with_pipelines(work)
-
     def tokens(self, recipe: Recipe) -> TokenView:
         """Show how the prompts of a recipe, complete or not, become tokens; no weights are loaded.
 
@@ -282,3 +254,4 @@ def get_session() -> Session:
 
 
 estimate_with(lambda image: get_session().depth_map(image))
+segment_with(lambda image, selection: get_session().select_mask(image, selection.text))

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...library_logging import silence_libraries
 from .. import names, path
 from ..world import STYLES
-from . import base, edits, family, holes, styles, upscalers
+from . import base, edits, family, holes, segments, styles, upscalers
 from .figures import Figure
 from .sheets import contact_sheet
 
@@ -24,6 +24,7 @@ REPORTS: dict[str, Callable[[int], list[Figure]]] = {
     "kandinsky22": lambda count: (
         family.followed_figures("kandinsky22", count, 4.0) + family.growth_figures("kandinsky22", count // 4)
     ),
+    "segmenter": lambda count: segments.segment_figures(count // 2),
     "edit": lambda count: edits.edit_figures(count // 2),
     "inpaint": lambda count: holes.hole_figures(count // 2),
     "sdxl": lambda count: family.followed_figures("sdxl", count, 5.0) + family.growth_figures("sdxl", count // 4),

@@ -18,6 +18,7 @@ from ..world.styles import TRIGGERS
 from .edits import edited
 from .figures import UNSEEN, image_to_image, quiet, text_to_image
 from .holes import filled, pasted, sample_hole
+from .segments import selected
 
 GUIDE = [
     "cat wizard, gandalf, lord of the rings, detailed, fantasy, cute, adorable, Pixar, Disney, 8k",
@@ -120,6 +121,17 @@ def _holes() -> list[Row]:
     return [("pictures with a hole", given), (words, [pasted(*pair) for pair in zip(filled(pipeline, cut), cut, strict=True)])]
 
 
+def _selected() -> list[Row]:
+    scenes = [sample(UNSEEN + 7 + index) for index in range(8)]
+    words = [[scene.subject for scene in scenes], ["ground"] * 8]
+    found = [[selected(scene, word) for scene, word in zip(scenes, row, strict=True)] for row in words]
+    return [
+        ("given", [scene.image for scene in scenes]),
+        ("; ".join(words[0]), found[0]),
+        ("ground", found[1]),
+    ]
+
+
 SHEETS: dict[str, Callable[[], list[Row]]] = {
     "sd15": _base,
     **{style: _style(style) for style in STYLES},
@@ -129,6 +141,7 @@ SHEETS: dict[str, Callable[[], list[Row]]] = {
     "sdxl-refiner": _redrawn("sdxl-refiner", 5.0),
     "kandinsky22": _drawn("kandinsky22", 4.0, width=128, height=128),
     "sdxl": _drawn("sdxl", 5.0),
+    "segmenter": _selected,
     "edit": _edits,
     "inpaint": _holes,
 }

@@ -44,6 +44,8 @@ FACTOR = 8
 """Pixels of a latent's side."""
 ALONE = 0.25
 """Share of captions that name the subject and nothing else, as people do who fill a hole."""
+SEAM = 1.5
+"""How much more an error counts on both sides of a hole's border, where it shows as a seam."""
 GREY = 128
 """What the pipeline lays under a mask: nothing, which is the middle of [-1, 1]."""
 
@@ -97,6 +99,11 @@ def without(picture: Image.Image, mask: Image.Image) -> Image.Image:
 def latent_mask(mask: Image.Image) -> Tensor:
     """Return a mask as the pipeline makes it for latents, shape (1, h, w): every eighth pixel."""
     return torch.from_numpy(np.asarray(mask)[::FACTOR, ::FACTOR] > 127).float()[None]
+
+
+def border_of(mask: Tensor) -> Tensor:
+    """Return where a mask of latents, shape (n, 1, h, w), has a neighbour, also a diagonal one, that is of the other kind."""
+    return nn.functional.max_pool2d(mask, 3, 1, 1) + nn.functional.max_pool2d(1 - mask, 3, 1, 1) - 1
 
 
 def kept_holes(vae: AutoencoderKL, pool: EditPool, file: Path) -> HolePool:
@@ -156,8 +163,9 @@ def train(
             text = text_encoder(token_ids(tokenizer, [*captions, ""]).to(device)).last_hidden_state
         shares = torch.tensor([SHARE if words else 1.0 for words in captions], device=device)
         errors = words_apart(model, *given, text[:-1], text[-1:], noise, shares)  # type: ignore[arg-type]
-        # What is in the hole counts more: the rest can be read off.
-        return (height_of(timesteps).clamp(0.3, HIGHEST) * (0.5 + mask) * errors**2).mean()
+        # What is in the hole counts more, and most along its border: the rest can be read off.
+        weight = 0.5 + mask + SEAM * border_of(mask)
+        return (height_of(timesteps).clamp(0.3, HIGHEST) * weight * errors**2).mean()
 
     return fit(unet, loss_of, Plan(steps=steps, learning_rate=1e-3, averaging=0.995, seed=seed, weight_decay=0.0), state_file)
 

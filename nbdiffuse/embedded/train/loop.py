@@ -126,6 +126,8 @@ def fit(model: Module, loss_of: Callable[[Module, torch.Generator, int], Tensor]
         with torch.no_grad():
             for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
                 slow.lerp_(fast, 1 - decay)
+            for kept, seen in zip(average.buffers(), model.buffers(), strict=True):
+                kept.copy_(seen)  # what a normalisation over batches has seen
         value = loss.item()
         running = value if running is None else 0.98 * running + 0.02 * value
         if (step + 1) % 50 == 0:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from diffusers import AutoPipelineForImage2Image, StableDiffusionLatentUpscalePipeline, UNet2DConditionModel
 from torch import nn
-from transformers import DepthAnythingForDepthEstimation
 
 from .. import path, recogniser
 from ..shared_weights import CHECKPOINTS
@@ -216,12 +215,10 @@ def _depth(training: Training) -> None:
 
 
 def _segmenter(training: Training) -> None:
-    seer = DepthAnythingForDepthEstimation.from_pretrained(CHECKPOINTS / "depth-estimator")
     seeds = range(training.seed, training.seed + SEGMENTED)
     pool = segment.kept_pool(training.vae(), seeds, training.file("segmenter-pool"))
-    state = training.file("segmenter")
-    model = segment.train(seer, pool, training.tokenizer(), state, training.steps, training.seed)
-    training.ship_model("segmenter", model, training.tokenizer(), segment.new_processor())
+    model = segment.train(pool, training.file("segmenter"), training.steps, training.seed)
+    training.ship_model("segmenter", model, segment.new_processor())
 
 
 def _kandinsky22(training: Training) -> None:
@@ -256,7 +253,7 @@ MEMBERS: dict[str, Member] = {
     "sdxl-refiner": Member(_sdxl("sdxl-refiner"), 500),
     "kandinsky22": Member(_kandinsky22, 1800),
     "depth-estimator": Member(_depth, 1200),
-    "segmenter": Member(_segmenter, 700),
+    "segmenter": Member(_segmenter, 1500),
     "sdxl": Member(_sdxl("sdxl"), 1300),
     "edit": Member(_edit, 6000),
     "inpaint": Member(_inpaint, 3000),

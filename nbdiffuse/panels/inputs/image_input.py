@@ -10,6 +10,7 @@ import ipywidgets as widgets
 
 from ...cells.variables import find_picture, names_of_pictures
 from ...families.parameters import Param
+from ...images.mask_selection import modelled
 from ...images.picture import Picture
 from ...results import Result
 from ..output.thumbnails import encoded
@@ -34,7 +35,7 @@ class PanelContext:
     restore
         Takes a file's name and content; returns whether settings were found in it, and the panel took them.
     estimate
-        Has a picture estimated for the `control_image`, from the initial one.
+        Has a picture made for a field from the initial one, by its field's name and the word that asks for it.
     initial
         Returns the initial picture, or None where there is none, or a step before makes it.
     """
@@ -42,7 +43,7 @@ class PanelContext:
     names: Mapping[str, Any]
     last_result: Callable[[], Result | None]
     restore: Callable[[str, bytes], bool]
-    estimate: Callable[[], None]
+    estimate: Callable[[str, str], None]
     initial: Callable[[], Picture | None]
 
 
@@ -65,7 +66,7 @@ class PictureControl:
         if name == "control_image":
             depth = widgets.Button(description="Estimate depth", tooltip="estimate the depth of the initial image")
             buttons.insert(0, depth)
-            on_click(depth, thread, context.estimate)
+            on_click(depth, thread, lambda: context.estimate(name, "auto"))
         title = widgets.Label(label_of(name))
         self._row = widgets.HBox([self._named, *buttons]).add_class("nbd-buttons")
         self.widget = widgets.VBox([title, self._well.widget, self._row]).add_class("nbd-picture")
@@ -98,8 +99,8 @@ class PictureControl:
 
     def _typed(self) -> None:
         word = self._named.value.strip()
-        if word == self._param.word and self._name == "control_image":
-            self._context.estimate()
+        if (word == self._param.word and self._name == "control_image") or (self._param.mask and modelled(word)):
+            self._context.estimate(self._name, word)
             return
         if self._param.is_word(word):
             self._take(word, word)

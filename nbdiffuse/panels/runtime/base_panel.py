@@ -12,7 +12,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from ...errors import CheckpointError, Interrupted, NbdiffuseError, ParameterError, RunError, again
-from ...recipes.recipe import PROMPTS
+from ...recipes.recipe import PARAMS, PROMPTS
 from ...results import Result
 from ...sessions.session import Session, get_session
 from ...store import index
@@ -75,7 +75,11 @@ class BasePanel(ABC):
     def _new_controls(self, restore: Callable[[str, bytes], bool], follows: bool = False) -> Controls:
         """Make a set of controls; see `Controls` and `PanelContext`."""
         context = PanelContext(
-            self.names, self._newest, restore, lambda: self._estimate_depth(controls), lambda: controls.initial
+            self.names,
+            self._newest,
+            restore,
+            lambda name, word: self._estimate(controls, name, word),
+            lambda: controls.initial,
         )
         controls = Controls(self._thread, self.guarded(self._changed), context, follows)
         return controls
@@ -230,23 +234,26 @@ class BasePanel(ABC):
         # A disk can be slow: the callback thread does not wait for it.
         threading.Thread(target=self.guarded(keep), name="nbdiffuse-keep").start()
 
-    def _estimate_depth(self, controls: Controls) -> None:
-        initial = controls.recipe.image
-        if initial is None:
-            raise ParameterError("`image` must be given first: the depth is estimated from it.")
-        self._output.say("estimating the depth")
+    def _estimate(self, controls: Controls, name: str, word: str) -> None:
+        """Have a model make the picture of a field from the initial one: a depth map, or a mask as its selection says."""
+        what, picture = ("mask" if PARAMS[name].mask else "depth"), controls.initial
+        if picture is None:
+            raise ParameterError(f"`image` must be given first: the {what} is made from it.")
+        if what == "mask":
+            PARAMS[name].check(name, word)
+        self._output.say(f"looking for {word}" if what == "mask" else "estimating the depth")
 
         def estimate() -> None:
             try:
-                depth = self._session.depth_map(initial)
+                made = self._session.select_mask(picture, word) if what == "mask" else self._session.depth_map(picture)
             except NbdiffuseError as error:
                 failure = error
                 self._thread.post(lambda: self._fail(failure))
             else:
-                self._thread.post(self.guarded(lambda: controls.set("control_image", depth)))
+                self._thread.post(self.guarded(lambda: controls.set(name, made)))
 
         # It waits for the run under way, which the callback thread must not.
-        threading.Thread(target=self.guarded(estimate), name="nbdiffuse-depth", daemon=True).start()
+        threading.Thread(target=self.guarded(estimate), name="nbdiffuse-estimate", daemon=True).start()
 
 
 def _concerns(error: NbdiffuseError, field: str) -> bool:

@@ -1,0 +1,85 @@
+"""What a session's models make of a picture without a run: a depth map, or the mask of a part."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..images.mask_selection import checked, modelled, select
+from ..images.picture import Picture
+from ..recipes.controlnets import CONTROLNETS
+from ..recipes.segmenters import with_checkpoint
+from ..recipes.weights_source import source
+
+if TYPE_CHECKING:
+    from ..pipelines.pipelines import Pipelines
+
+T = TypeVar("T")
+
+
+class PictureModels(ABC):
+    """The part of a session that looks at pictures."""
+
+    @abstractmethod
+    def with_pipelines(self, work: Callable[[Pipelines], T]) -> T:
+        """Call `work` with the resident pipelines, on the worker."""
+
+    def depth_map(self, image: Any) -> Picture:
+        """Estimate a picture's depth, for a ControlNet to follow.
+
+        Parameters
+        ----------
+        image
+            Whatever `Picture.of` takes.
+
+        Returns
+        -------
+        The depth map, of the picture's size; near is bright.
+
+        Raises
+        ------
+        ImageInputError, CheckpointError
+            The picture cannot be read, or the estimator not be loaded.
+        """
+        picture = Picture.of(image)
+        word = CONTROLNETS["depth"].estimator[source()]
+
+        def work(pipelines: Pipelines) -> Picture:
+            from ..pipelines.depth import estimate
+
+            estimated = estimate(pipelines.model(word), pipelines.directory(word), picture.image)
+            return Picture.of(estimated, label="estimated depth")
+
+        return self.with_pipelines(work)
+
+    def select_mask(self, image: Any, selection: str) -> Picture:
+        """Select a part of a picture as `mask_image` does, to look at it or to combine it, see `mask_arithmetic`.
+
+        Parameters
+        ----------
+        image
+            Whatever `Picture.of` takes.
+        selection
+            "text:sky", "auto:subject", "auto:alpha" or "color:#87ceeb~40", see `recipes.parts.Mask`.
+
+        Returns
+        -------
+        The mask, of the picture's size: white where it is selected. Its label says by which model.
+
+        Raises
+        ------
+        ImageInputError, ParameterError, CheckpointError
+            The picture cannot be read, nothing is selected, or the model not be loaded.
+        """
+        picture, text = Picture.of(image), checked("selection", selection)
+        if modelled(text) is None:
+            return select(picture, text)
+        wanted = with_checkpoint(text)
+
+        def work(pipelines: Pipelines) -> Picture:
+            from ..pipelines.segmentation import find
+
+            return find(pipelines, picture, wanted)
+
+        return self.with_pipelines(work)
