@@ -134,7 +134,17 @@ def test_a_mask_is_painted_in_a_cell_and_used_by_the_next(app: str, tmp_path: Pa
         tapped = canvas.share
         assert tapped > kept
 
-        # Zoomed in, a dot is where the pointer is.
+        # A second finger moves the picture, and takes back what the first one began.
+        touch = page.context.new_cdp_session(page)
+        (x, y), (far_x, far_y) = canvas.at(0.4, 0.4), canvas.at(0.6, 0.6)
+        one, two = {"x": x, "y": y, "id": 0}, {"x": far_x, "y": far_y, "id": 1}
+        moved = {"x": far_x + 60, "y": far_y + 60, "id": 1}
+        for kind, points in (("Start", [one]), ("Start", [one, two]), ("Move", [one, moved]), ("End", [])):
+            touch.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points})
+        assert canvas.share == tapped and "shown at 400 %" not in canvas.status
+        canvas.click("Whole picture")
+
+        # Buttons and keys zoom; a slider has its own keys.
         canvas.click("Zoom in")
         canvas.click("Zoom in")
         assert "shown at 625 %" in canvas.status

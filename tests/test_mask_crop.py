@@ -18,6 +18,7 @@ from nbdiffuse import Recipe, Session, embedded, resolve
 from nbdiffuse.embedded.world import sample
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.families.family import Family
+from nbdiffuse.images.mask_shapes import blurred
 from nbdiffuse.images.metrics import seam
 from nbdiffuse.recipes import preset as presets
 from nbdiffuse.recipes.parts import Mask
@@ -98,6 +99,20 @@ def test_a_large_picture_is_cropped_on_every_surface(session: Session, scene: An
     recipe = Recipe(**QUICK, image=image, mask_image=mask, mask_crop=8, mask_content="fill")
     made = on_every_surface(recipe, session, tmp_path)
     assert swept(recipe, session, tmp_path, mask_crop=(0, 8))[1].tobytes() == made.tobytes()
+
+
+@pytest.mark.parametrize("content", ["fill", "noise", "nothing"])
+def test_a_soft_edge_is_blended_with_the_picture_and_not_with_what_is_hidden_under_it(
+    content: str, session: Session, scene: Any, tmp_path: Path
+) -> None:
+    image, mask = large(scene)
+    recipe = Recipe(**QUICK, image=image, mask_image=mask, mask_crop=8, mask_blur=6, mask_content=content)
+    made = on_every_surface(recipe, session, tmp_path)
+    # Where the mask is nearly black the result is nearly the picture.
+    soft = np.asarray(blurred(mask, 6))
+    apart = np.abs(np.asarray(made, int) - np.asarray(image, int)).max(-1)
+    assert soft[(soft > 0) & (soft < 64)].size > 1000
+    assert (apart[soft < 64] <= soft[soft < 64] + 1).all()
 
 
 def test_a_chain_goes_on_from_the_whole_picture(session: Session, scene: Any, tmp_path: Path) -> None:

@@ -38,6 +38,11 @@ def content_image(content: str, image: Image.Image, mask: Image.Image, seed: int
     return image
 
 
+def hidden_part(mask: Image.Image) -> Image.Image:
+    """Return the part of an L picture that is wholly white, for a pipeline that blends the soft edge with what it is given."""
+    return mask.point(lambda value: 255 if value == 255 else 0)
+
+
 def noise(size: tuple[int, int], seed: int) -> Image.Image:
     """Return an RGB picture of random pixels."""
     # `RandomState` is frozen: its numbers are the same in every version of numpy. It takes 32 bits.

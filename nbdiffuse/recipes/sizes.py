@@ -10,7 +10,7 @@ from PIL import Image
 from ..errors import ParameterError
 from ..images.fitting import Size, fit, fitted_size
 from ..images.latents import Latents
-from ..images.mask_content import content_image
+from ..images.mask_content import content_image, hidden_part
 from ..images.picture import Picture
 from .preset import Preset
 from .presets import preset_of
@@ -145,7 +145,10 @@ def called_pictures(recipe: Recipe, fitted: Mapping[str, Image.Image]) -> Mappin
     mask = recipe.mask
     if mask is None or not mask.hides:
         return fitted
-    start = content_image(str(mask.content), fitted["image"], fitted["mask_image"], recipe.seed or 0)
+    over = fitted["mask_image"]
+    # With a crop the pipeline blends the edge itself, with what it is given: the picture has to be there.
+    part = over if mask.crop is None else hidden_part(over)
+    start = content_image(str(mask.content), fitted["image"], part, recipe.seed or 0)
     return {**fitted, "image": start}
 
 

@@ -115,6 +115,10 @@ def put_content(listing: Listing, recipe: Recipe, sources: Mapping[str, str]) ->
     if mask is None or not mask.hides:
         return sources
     image, over = sources["image"], sources["mask_image"]
+    if mask.crop is not None:
+        listing.add("# The pipeline blends the soft edge with what it is given: the picture has to be there.")
+        listing.add(f"whole = {over}.point(lambda value: 255 if value == 255 else 0)")
+        over = "whole"
     listing.use("PIL", "Image")
     if mask.content == "fill":
         listing.use("PIL", "ImageFilter", "ImageOps")
