@@ -13,7 +13,8 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from diffusers.image_processor import IPAdapterMaskProcessor
+from PIL import Image, ImageOps
 from safetensors.torch import load_file
 
 from nbdiffuse import Recipe, Session, embedded
@@ -115,6 +116,14 @@ def adapter(name: str, base: str = "sd15", **values: Any) -> dict[str, Any]:
     return {"checkpoint": f"{{files}}/{base}/{name}.safetensors", "image": STYLE, **values}
 
 
+def masks(*held: Any) -> dict[str, Any]:
+    """Return what diffusers is told of where pictures count; None is everywhere."""
+    processor, everywhere = IPAdapterMaskProcessor(), Image.new("L", (96, 128), 255)
+    rows = [one if isinstance(one, tuple) else (one or everywhere,) for one in held]
+    made = [processor.preprocess(list(row), height=128, width=96) for row in rows]
+    return {"cross_attention_kwargs": {"ip_adapter_masks": [one.reshape(1, len(one), 128, 96) for one in made]}}
+
+
 STYLE = Image.fromarray(np.random.default_rng(5).integers(0, 255, (50, 70, 3), dtype=np.uint8))
 OTHER = Image.fromarray(np.random.default_rng(6).integers(0, 120, (64, 64, 3), dtype=np.uint8))
 FOX = {**REDRAWN, "prompt": "a fox"}
@@ -132,6 +141,12 @@ IP_ADAPTERS = [
         looks("plain", "second", scale=[0.6, 0.3]), {"ip_adapter_image": [STYLE, OTHER]}),
     Row("two kinds at once", IMG2IMG, FOX, {"ip_adapters": [adapter("plain", scale=0.6), adapter("plus", image=OTHER)]},
         looks("plain", "plus", scale=[0.6, 1.0]), {"ip_adapter_image": [STYLE, OTHER]}),
+    Row("a mask for one of two", IMG2IMG, FOX,
+        {"ip_adapters": [adapter("plain", mask=MASK), adapter("second", scale=0.5, image=OTHER)]},
+        looks("plain", "second", scale=[1.0, 0.5]), {"ip_adapter_image": [STYLE, OTHER], **masks(MASK, None)}),
+    Row("a mask for each picture", IMG2IMG, FOX,
+        {"ip_adapters": [adapter("plus", mask=MASK), {"image": OTHER, "mask": ImageOps.invert(MASK)}]},
+        looks("plus"), {"ip_adapter_image": [[STYLE, OTHER]], **masks((MASK, ImageOps.invert(MASK)))}),
     Row("scales of blocks", IMG2IMG, FOX, {"ip_adapters": [adapter("plain", blocks=json.dumps(UP))]},
         looks("plain", scale=UP), {"ip_adapter_image": STYLE}),
     Row("plain for SDXL", "StableDiffusionXLImg2ImgPipeline", FOX,

@@ -224,3 +224,21 @@ def test_one_of_the_hub_brings_the_clip_that_fits(
     made = session.run(recipe.replace(ip_adapter="h94/IP-Adapter/sdxl_models/plain.safetensors"))
     assert made.image.tobytes() == session.run(recipe).image.tobytes()
     assert "sdxl_models/image_encoder/model.safetensors" not in hub.fetched(".safetensors")
+
+
+def test_a_mask_says_where_the_picture_counts_and_its_run_shares_no_call(recipe: Recipe, session: Session) -> None:
+    left = Image.new("L", (128, 128))
+    left.paste(255, (0, 0, 64, 128))
+    masked = recipe.replace(ip_adapter_mask=left)
+    made = session.run(masked)
+    assert made.image.tobytes() not in (session.run(recipe).image.tobytes(), session.run(without(recipe)).image.tobytes())
+    unet = session.with_pipelines(lambda pipelines: pipelines.components("sd15")["unet"])
+    rows: list[int] = []
+    handle = unet.conv_in.register_forward_pre_hook(lambda module, args: rows.append(args[0].shape[0]))
+    try:
+        outcomes = together(session, [resolve(masked), resolve(recipe), resolve(masked.replace(seed=8))])
+    finally:
+        handle.remove()
+    assert set(rows) == {2}
+    near = torch.tensor(list(outcomes[0].image.tobytes())).float() - torch.tensor(list(made.image.tobytes()))
+    assert near.abs().max() <= 2

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from diffusers.image_processor import IPAdapterMaskProcessor
 from PIL import Image
 
 from ..errors import ParameterError
@@ -53,6 +54,7 @@ def call_values(
     if recipe.ip_adapters:
         shown = [[pictures[numbered("ip_adapter_image", n)] for n in numbers] for _, numbers in groups(recipe.ip_adapters)]
         arguments["ip_adapter_image"] = [one[0] if len(one) == 1 else one for one in shown]
+        arguments |= _masks(recipe, pictures)
     if isinstance(recipe.image, Latents):
         arguments["image"] = _accepted_latents(pipelines, recipe, recipe.image)
     # Calls without one, such as those of latent consistency models, are not given one.
@@ -75,6 +77,21 @@ def _turned_noise(pipeline: Any, recipe: Recipe, generator: torch.Generator) -> 
     low, high = (torch.randn(shape, generator=one, dtype=pipeline.unet.dtype) for one in (generator, other))
     turned: torch.Tensor = slerp(recipe.get("variation_strength"), low[0], high[0])[None]
     return turned
+
+
+def _masks(recipe: Recipe, pictures: Mapping[str, Image.Image]) -> dict[str, Any]:
+    """Return the argument that says where the pictures of IP-Adapters count; nothing where all count everywhere."""
+    fields = [[numbered("ip_adapter_mask", number) for number in numbers] for _, numbers in groups(recipe.ip_adapters)]
+    if not any(field in pictures for held in fields for field in held):
+        return {}
+    size = (recipe.width or 0, recipe.height or 0)
+    everywhere = Image.new("L", size, 255)
+    processor = IPAdapterMaskProcessor()
+    made = [
+        processor.preprocess([pictures.get(field, everywhere) for field in held], height=size[1], width=size[0])
+        for held in fields
+    ]
+    return {"cross_attention_kwargs": {"ip_adapter_masks": [one.reshape(1, len(one), *one.shape[2:]) for one in made]}}
 
 
 def _accepted_latents(pipelines: Pipelines, recipe: Recipe, latents: Latents) -> torch.Tensor:

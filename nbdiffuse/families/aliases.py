@@ -50,6 +50,7 @@ _NAMES = {
     "embedding": "embeddings textual_inversion textual_inversions ti load_textual_inversion embedding_name learned_embeds",
     "ip_adapter": "ip_adapters ipadapter ip_adapter_model ip_adapter_name ipadapter_file load_ip_adapter",
     "ip_adapter_image": "style_image ipadapter_image image_prompt style_reference",
+    "ip_adapter_mask": "ip_adapter_masks ipadapter_mask style_mask",
     "ip_adapter_scale": "ipadapter_scale ip_adapter_weight ipadapter_weight set_ip_adapter_scale",
     "ip_adapter_image_encoder": "clip_vision clip_vision_model image_encoder",
     "weighting": "prompt_weighting prompt_syntax prompt_parser prompt_attention emphasis emphasis_mode",

@@ -17,6 +17,10 @@ def rows() -> list[tuple[str, ...]]:
     return [_row(family) for family in FAMILIES.values()]
 
 
+def _ip_adapters(family: Family) -> str:
+    return "ip_adapter" if family.takes_ip_adapters else ""
+
+
 def _references(family: Family) -> str:
     """Say how many further pictures each mode looks at."""
     return ", ".join(f"up to {most} image_reference ({mode})" for mode, most in family.references.items())
@@ -38,5 +42,11 @@ def _row(family: Family) -> tuple[str, ...]:
         steps,
         f"multiples of {family.size_multiple}" if family.scale == 1 else f"x{family.scale}",
         ", ".join(scales),
-        ", ".join([*further, *filter(None, [_references(family), negative]), *(f"needs {one}" for one in family.libraries)]),
+        ", ".join(
+            [
+                *further,
+                *filter(None, [_references(family), _ip_adapters(family), negative]),
+                *(f"needs {one}" for one in family.libraries),
+            ]
+        ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +26,7 @@ def with_ip_adapters(
     encoder: LoadedModel,
     device: torch.device,
     dtype: torch.dtype,
+    alone: bool = False,
 ) -> dict[str, Any]:
     """Return what a pipeline takes in the place of components of the same names.
 
@@ -38,6 +40,8 @@ def with_ip_adapters(
         The CLIP that all of them look with.
     device, dtype
         Of their weights.
+    alone
+        Whether the UNet is this pipeline's own, so that its calls are joined with no other run's.
 
     Raises
     ------
@@ -51,7 +55,8 @@ def with_ip_adapters(
         raise CheckpointError(f"{line}. Give `ip_adapter_image_encoder` the directory or hub id of one.")
     side = looks.config.image_size
     processor = base.components.get("feature_extractor") or CLIPImageProcessor(size=side, crop_size=side)
-    return {"unet": _view(base, files, scales, device, dtype), "image_encoder": looks, "feature_extractor": processor}
+    unet = _view(base, files, scales, device, dtype)
+    return {"unet": copy.copy(unet) if alone else unet, "image_encoder": looks, "feature_extractor": processor}
 
 
 def _view(

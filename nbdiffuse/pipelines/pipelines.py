@@ -109,7 +109,8 @@ class Pipelines:
         for encoder in eyes:
             used = to_load(ip_adapters)
             files, scales = [self.ip_adapter(word, one) for one in used], [one.scales for one in used]
-            more |= with_ip_adapters(base, files, scales, self._loaded_model(encoder, needed), self.device, self.dtype)
+            eye, masked = self._loaded_model(encoder, needed), any(one.mask is not None for one in ip_adapters)
+            more |= with_ip_adapters(base, files, scales, eye, self.device, self.dtype, alone=masked)
         more |= with_words(base.components, [self.embedding(one) for one in embeddings], base.checkpoint.name)
         return assemble(getattr(diffusers, pipeline), base, more, scheduler, settings)
 

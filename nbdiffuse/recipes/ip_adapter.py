@@ -59,6 +59,8 @@ class IPAdapter(Part):
         "h94/IP-Adapter/models/ip-adapter_sd15.safetensors".
     image
         What it looks at; any mode and size.
+    mask
+        Where in the result it counts: white; everywhere when not given. Any mode and size.
     scale
         How strongly the picture counts beside the prompt, in [0, 2]; diffusers' `set_ip_adapter_scale`.
     blocks
@@ -83,6 +85,7 @@ class IPAdapter(Part):
         "ip_adapter_image",
         Param(Picture, "picture whose style or content the IP-Adapter takes; may be given several times", own_size=True),
     )
+    mask: Any = declared_in_part("ip_adapter_mask", Param(Picture, "where in the result that picture counts: white"))
     scale: float | None = declared_in_part(
         "ip_adapter_scale", Param(float, "how strongly that picture counts beside the prompt", 0, 2, 0.05, usual=(0, 1))
     )

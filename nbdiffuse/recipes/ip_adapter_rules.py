@@ -10,13 +10,14 @@ from .recipe import Recipe
 def check_ip_adapters(recipe: Recipe) -> None:
     """Raise for the first IP-Adapter of a recipe that cannot run: without its file or its picture, or with two CLIPs."""
     for number, one in enumerate(recipe.ip_adapters, start=1):
-        checkpoint, image = (numbered(name, number) for name in ("ip_adapter", "ip_adapter_image"))
-        given = [name for name in names_of("ip_adapters", number) if name != image and recipe.get(name) is not None]
+        checkpoint, image, mask = (numbered(name, number) for name in ("ip_adapter", "ip_adapter_image", "ip_adapter_mask"))
+        said = (name for name in names_of("ip_adapters", number) if recipe.get(name) is not None)
+        given = [name for name in said if name not in (image, mask)]
         if one.checkpoint is None and (number == 1 or given):
             needed_by = given[0] if given else image
             raise ParameterError(f"`{checkpoint}` must be given with `{needed_by}`: a .safetensors file, or ORG/NAME/FILE.")
         if one.image is None:
-            raise ParameterError(f"`{image}` must be given with `{checkpoint}`. Give a picture.")
+            raise ParameterError(f"`{image}` must be given with `{checkpoint if one.checkpoint else mask}`. Give a picture.")
     encoders = list(dict.fromkeys(one.image_encoder for one in recipe.ip_adapters if one.image_encoder))
     if len(encoders) > 1:
         rule = "the same for all IP-Adapters of a run"

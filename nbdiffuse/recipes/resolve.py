@@ -21,7 +21,7 @@ from .chain import Chain
 from .controlnet_rules import check_controlnets
 from .controlnets import AUTO, depth_of
 from .defaults import default_values
-from .fields import CALLED_AS, first_name, numbered
+from .fields import CALLED_AS, first_name, names_of, numbered
 from .ip_adapter_rules import check_ip_adapters, with_scales
 from .mask_rules import check_fitted_mask, check_mask, told_of_mask, with_canvas, with_found_mask, with_selected_mask
 from .preset import Preset
@@ -249,7 +249,8 @@ def call_fields(recipe: Recipe, accepted: Iterable[str]) -> dict[str, tuple[str,
     for field in recipe.values():
         name = CALLED_AS.get(first_name(field), first_name(field))
         # Text-to-image with a ControlNet takes the control picture as `image`.
-        name = "image" if PARAMS[field].kind is Picture and name not in accepted else name
+        is_picture = PARAMS[field].kind is Picture and first_name(field) not in names_of("ip_adapters")
+        name = "image" if is_picture and name not in accepted else name
         if name in accepted and name not in ("width", "height"):
             fields[name] = (*fields.get(name, ()), field)
     # Image-to-image takes the size from its picture; inpainting would draw a square whatever it is given.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import ParameterError, breaks_rule
@@ -9,7 +10,8 @@ from ..families.description import directory_of
 from ..families.hub_ids import cached, parse_hub_id
 from ..families.parameters import number_text
 from ..files.paths import here
-from ..recipes.ip_adapter import to_load
+from ..recipes.fields import numbered
+from ..recipes.ip_adapter import groups, to_load
 from ..recipes.portable import is_hub_id
 from ..recipes.recipe import Recipe
 from .listing import Listing
@@ -57,6 +59,30 @@ def _load_ip_adapters(listing: Listing, recipe: Recipe) -> None:
     listing.add(*call("pipeline.load_ip_adapter", given))
     scales = [one.scales for one in used]
     listing.add(*call("pipeline.set_ip_adapter_scale", [literal(scales[0] if len(scales) == 1 else scales)]))
+
+
+def put_masks(listing: Listing, recipe: Recipe, sources: Mapping[str, str]) -> list[str]:
+    """Write the lines that say where the pictures of IP-Adapters count; return the argument that hands it over, if any."""
+    fields = [[numbered("ip_adapter_mask", number) for number in numbers] for _, numbers in groups(recipe.ip_adapters)]
+    if not any(field in sources for held in fields for field in held):
+        return []
+    listing.use("diffusers.image_processor", "IPAdapterMaskProcessor")
+    if not all(field in sources for held in fields for field in held):
+        listing.use("PIL", "Image")
+        listing.add(f'everywhere = Image.new("L", {literal((recipe.width, recipe.height))}, 255)')
+    listing.add("masks = [")
+    for held in fields:
+        shown = ", ".join(sources.get(field, "everywhere") for field in held)
+        listing.add(f"    IPAdapterMaskProcessor().preprocess([{shown}], height={recipe.height}, width={recipe.width}),")
+    listing.add("]", "masks = [one.reshape(1, len(one), *one.shape[2:]) for one in masks]")
+    return ['cross_attention_kwargs={"ip_adapter_masks": masks}']
+
+
+def shown_pictures(recipe: Recipe, sources: Mapping[str, str]) -> str:
+    """Return the pictures of a recipe's IP-Adapters as source: one for each, or a list where it looks at several."""
+    held = [[sources[numbered("ip_adapter_image", n)] for n in numbers] for _, numbers in groups(recipe.ip_adapters)]
+    shown = [one[0] if len(one) == 1 else f"[{', '.join(one)}]" for one in held]
+    return shown[0] if len(held) == 1 and len(held[0]) == 1 else f"[{', '.join(shown)}]"
 
 
 def file_arguments(file: str) -> list[str]:

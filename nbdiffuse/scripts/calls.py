@@ -12,18 +12,19 @@ from ..images.fitting import crop_box, pad_place
 from ..images.mask_content import GREY, filled
 from ..images.noise import slerp
 from ..images.picture import Picture
-from ..recipes.fields import first_name, numbered
-from ..recipes.ip_adapter import groups
+from ..recipes.fields import first_name
 from ..recipes.parts import Mask
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PROMPTS, Recipe
 from ..recipes.resolve import call_fields
 from ..recipes.sizes import initial_size, keeps_own_size, lies_over, resample_of
 from ..recipes.steps import real_steps
+from . import adapters
 from .listing import Listing
 from .statements import call, exploded, literal
 
 VARIABLES = {
+    "ip_adapter_mask": "style_mask",
     "image": "initial",
     "mask_image": "mask",
     "control_image": "control",
@@ -160,7 +161,7 @@ def arguments(
     for name, fields in _in_order(call_fields(recipe, defaults)).items():
         field, value = fields[0], recipe.get(fields[0])
         if name == "ip_adapter_image":
-            lines.append(f"{name}={_shown(recipe, {**given, **varied})}")
+            lines.append(f"{name}={adapters.shown_pictures(recipe, {**given, **varied})}")
         elif len(fields) > 1:
             lines += _list(name, fields, recipe, {**given, **varied}, defaults.get(name))
         elif field in given:
@@ -179,13 +180,6 @@ def arguments(
     lines += [f"{name}={literal(value)}" for name, value in constants.items() if value != defaults.get(name)]
     lines += [f"{name}={source}" for name, source in (embeddings or {}).items()]
     return lines
-
-
-def _shown(recipe: Recipe, sources: Mapping[str, str]) -> str:
-    """Return the pictures of a recipe's IP-Adapters as source: one for each, or a list where it looks at several."""
-    held = [[sources[numbered("ip_adapter_image", n)] for n in numbers] for _, numbers in groups(recipe.ip_adapters)]
-    shown = [one[0] if len(one) == 1 else f"[{', '.join(one)}]" for one in held]
-    return shown[0] if len(held) == 1 and len(held[0]) == 1 else f"[{', '.join(shown)}]"
 
 
 def _list(name: str, fields: Sequence[str], recipe: Recipe, sources: Mapping[str, str], default: Any) -> list[str]:

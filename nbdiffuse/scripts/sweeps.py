@@ -12,7 +12,7 @@ from ..recipes.fields import first_name, names_of
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
 from ..sweeps.cell import SweepCell
 from ..sweeps.sweep import Sweep
-from . import calls, loading, weighting
+from . import adapters, calls, loading, weighting
 from .listing import Listing
 from .statements import WIDTH, call, exploded, literal
 from .writing import OF_MASKS, SIZES, WEIGHTS, Script, Step, refuse_what_no_program_says, size_remark
@@ -139,7 +139,8 @@ def _write_calls(listing: Listing, block: Block, name: str, embeddings: Mapping[
     sources, numbers = calls.picture_sources(block.recipe), [cell.index for cell in block.cells]
     varied = {axis: calls.variable_of(axis) for axis in block.looped}
     variables = list(varied.values())
-    lines = calls.arguments(block.recipe, calls.put_content(listing, block.recipe, sources), varied, embeddings)
+    masks = adapters.put_masks(listing, block.recipe, sources)
+    lines = [*calls.arguments(block.recipe, calls.put_content(listing, block.recipe, sources), varied, embeddings), *masks]
     overlay = calls.overlay_of(block.recipe, sources)
     calls.define_slerp(listing, block.recipe)
     if not block.looped:

@@ -25,7 +25,7 @@ from ..recipes.presets import mode_of, preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import call_fields
 from ..recipes.sizes import initial_size, keeps_own_size
-from . import calls, loading, weighting
+from . import adapters, calls, loading, weighting
 from .listing import Listing
 from .statements import literal
 
@@ -129,7 +129,7 @@ class Step:
         """What has to be loaded for it."""
         recipe = self.recipe
         nets = tuple(net.checkpoint for net in recipe.controlnets)
-        adapters = tuple(dataclasses.replace(one, image=None) for one in recipe.ip_adapters)
+        adapters = tuple(dataclasses.replace(one, image=None, mask=None) for one in recipe.ip_adapters)
         weights = recipe.checkpoint, recipe.loras, recipe.embeddings, nets, adapters
         return (
             preset_of(recipe.model).pipeline(recipe),
@@ -197,7 +197,8 @@ def _write_step(listing: Listing, step: Step, later: bool, to_latents: bool) -> 
     embeddings = weighting.embed(listing, recipe) if recipe.weighs else None
     if not later or opened or embeddings:
         listing.section()
-    lines = calls.arguments(recipe, calls.put_content(listing, recipe, sources), embeddings=embeddings)
+    masks = adapters.put_masks(listing, recipe, sources)
+    lines = [*calls.arguments(recipe, calls.put_content(listing, recipe, sources), embeddings=embeddings), *masks]
     drawn = calls.turned_noise(listing, recipe)
     if to_latents:
         calls.run(listing, [*lines, 'output_type="latent"'], literal(recipe.seed), "latents", drawn=drawn)
