@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import family_cases
+import flow_cases
 import numpy as np
 import pytest
 import tiny
@@ -112,6 +113,29 @@ def test_cells_that_differ_in_more_than_rows_go_side_by_side(name: str, engine: 
     outcomes = together(engine, recipes)
     for index, recipe in enumerate(recipes):
         assert furthest(outcomes[index], alone(engine, recipe)) <= 2, other[index]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "klein-three",
+        "kontext-inpaint-reference",
+        "fill",
+        "flux-controlnet-two",
+        "flux-controlnet-union",
+        "chroma-inpaint",
+        "qwen-controlnet",
+        "z-controlnet",
+    ],
+)
+def test_pictures_beside_the_prompt_masks_and_controlnets_are_joined_too(
+    name: str, engine: Engine, family_checkpoints: Path
+) -> None:
+    recipes = [flow_cases.recipe_of(name, family_checkpoints, seed=seed) for seed in (1, 2, 3)]
+    outcomes = together(engine, recipes)
+    for index, recipe in enumerate(recipes):
+        assert outcomes[index].fingerprint["batch"].endswith(" rows")
+        assert furthest(outcomes[index], alone(engine, recipe)) <= 2
 
 
 def call(*args: Any, **kwargs: Any) -> ModelCall:
