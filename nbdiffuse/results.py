@@ -24,6 +24,7 @@ from .recipes.presets import preset_of
 from .recipes.recipe import Recipe
 from .recipes.segmenters import selected_by
 from .recipes.sizes import fitted_pictures, initial_size
+from .recipes.steps import start_noise
 from .recipes.summary import safety_line, weights_label
 from .store import index
 from .store.lineage import Lineage, given_as, trace
@@ -83,6 +84,11 @@ class Result:
     def problem(self) -> SafetyCheckerError | None:
         """Why it is no finished result and is kept nowhere, or None: the safety checker flagged one of its pictures."""
         return SafetyCheckerError(safety_line(self.recipe)) if any(self.nsfw_content_detected) else None
+
+    @property
+    def noise_share(self) -> float | None:
+        """Share of noise that the run began with, in [0, 1]; see `recipes.steps.start_noise`. None where it is not known."""
+        return start_noise(self.recipe)
 
     @property
     def shown_fingerprint(self) -> Mapping[str, str]:

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from nbdiffuse import Recipe, resolve
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.families.noise_schedule import noise_share, timesteps_and_sigmas
 from nbdiffuse.families.scheduler_settings import check_settings
+from nbdiffuse.recipes.steps import start_noise
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 CLASSES = (
@@ -83,3 +86,37 @@ def test_what_is_not_known_is_not_told() -> None:
     assert timesteps_and_sigmas("LCM", BETAS, 4) is None and timesteps_and_sigmas("NoSuch", BETAS, 4) is None
     assert timesteps_and_sigmas("EulerDiscrete", {**BETAS, "beta_schedule": "sigmoid"}, 4) is None
     assert timesteps_and_sigmas("DPMSolverMultistep", {**BETAS, "use_lu_lambdas": True}, 4) is None
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("scheduler", [name for name in CLASSES if name != "SASolver"])
+def test_the_share_that_a_result_tells_is_measured_in_the_latents_that_its_run_begins_with(
+    scheduler: str, session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import diffusers
+
+    taken: list[tuple[Any, Any, Any]] = []
+    made = getattr(diffusers, f"{scheduler}Scheduler")
+    original = made.add_noise
+
+    def add_noise(self: Any, samples: Any, noise: Any, timesteps: Any) -> Any:
+        taken.append((samples, noise, original(self, samples, noise, timesteps)))
+        return taken[-1][2]
+
+    monkeypatch.setattr(made, "add_noise", add_noise)
+    picture = Image.effect_noise((64, 64), 80).convert("RGB")
+    for strength in (0.3, 0.8):
+        recipe = Recipe(prompt="a cat", image=picture, scheduler=scheduler, num_inference_steps=5, strength=strength, seed=1)
+        told = session.run(recipe).noise_share
+        samples, noise, mixed = (one.numpy().ravel() for one in taken[-1])
+        (signal, amount), *_ = np.linalg.lstsq(np.stack([samples, noise], axis=1), mixed, rcond=None)
+        assert told == pytest.approx(amount / math.hypot(signal, amount), abs=0.01)
+
+
+def test_where_a_share_is_not_known_none_is_told() -> None:
+    picture = Image.new("RGB", (64, 64))
+    assert start_noise(resolve(Recipe(prompt="a cat"))) == 1
+    assert start_noise(resolve(Recipe(prompt="a cat", image=picture, mask_image=Image.new("L", (64, 64)), strength=1.0))) == 1
+    assert start_noise(resolve(Recipe(prompt="a cat", image=picture, model="edit"))) is None
+    listed = Recipe(prompt="a cat", image=picture, scheduler="EulerDiscrete", timesteps="900,500,100")
+    assert start_noise(resolve(listed)) is None

@@ -103,6 +103,23 @@ def test_only_what_the_preset_takes_is_shown(model: str, panel: Panel, scene: An
     assert shown == {control(panel, name).widget for name in wanted}
 
 
+@pytest.mark.quick
+def test_what_is_set_of_a_scheduler_has_controls_that_show_what_is_in_force(panel: Panel, recipe: Recipe) -> None:
+    assert control(panel, "timestep_spacing").widget.value == "leading", "the checkpoint's own word"
+    control(panel, "scheduler").widget.value = "DPMSolverMultistep"
+    settle(panel)
+    assert control(panel, "algorithm_type").widget.options == ("dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++")
+    assert control(panel, "algorithm_type").widget.value == "dpmsolver++"
+    control(panel, "use_karras_sigmas").widget.value = True
+    control(panel, "algorithm_type").widget.value = "sde-dpmsolver++"
+    settle(panel)
+    changed = {"scheduler": "DPMSolverMultistep", "use_karras_sigmas": True, "algorithm_type": "sde-dpmsolver++"}
+    assert panel.recipe == recipe.replace(**changed)
+    control(panel, "scheduler").widget.value = "DDIM"
+    settle(panel)
+    assert panel.recipe == recipe.replace(scheduler="DDIM"), "what DDIM does not follow is laid by"
+
+
 def test_the_strength_slider_rests_only_where_the_image_changes(panel: Panel) -> None:
     strength = control(panel, "strength")
     assert (strength._slider.min, strength._slider.max) == (1, 4) and "runs 3 of 4 steps" in strength._hint.value

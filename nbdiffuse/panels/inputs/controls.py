@@ -201,7 +201,11 @@ class Controls:
         for name, value in values.items():
             control = self._control(name)
             if first_name(name) in CHOSEN:
-                control.offer(self._choices(name), value)
+                choices = self._choices(name)
+                # As below: what a person may be choosing by now is left alone.
+                same = name in OF_CLASS and self._told.get(name, OPEN) == value and set(choices) == set(control.widget.options)
+                if not same:
+                    control.offer(choices, value)
             elif name in ("width", "height"):
                 known = isinstance(self.outlook, Recipe) and not self._given
                 control.expect(getattr(self.outlook, name) if known else None)
