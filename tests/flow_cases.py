@@ -57,6 +57,8 @@ class FlowCase:
         Whether steps have a preview.
     config
         What the transformer's config has to say for this pipeline.
+    of_torch
+        Whether its numbers are drawn with torch's own generator, since the call draws with that one as well.
     nets
         ControlNets beside it, keys of `tiny_flows.CONTROLNETS`, each with what is said of it; each follows another picture.
     """
@@ -69,6 +71,7 @@ class FlowCase:
     raw: Mapping[str, Any] = field(default_factory=dict)
     previews: bool = True
     config: Mapping[str, Any] = field(default_factory=dict)
+    of_torch: bool = False
     nets: tuple[tuple[str, Mapping[str, Any]], ...] = ()
 
 
@@ -159,6 +162,26 @@ CASES |= {
         _RAW,
         config={"guidance_embeds": False},
     ),
+    "sd3-controlnet": FlowCase(
+        "sd3",
+        "stable-diffusion-3",
+        "StableDiffusion3ControlNetPipeline",
+        {"negative_prompt": "night"},
+        _DRAWN,
+        {**_DRAWN, "controlnet_conditioning_scale": 0.8},
+        nets=(("sd3-controlnet", {"scale": 0.8}),),
+        of_torch=True,
+    ),
+    "sd3-controlnet-two": FlowCase(
+        "sd3",
+        "stable-diffusion-3",
+        "StableDiffusion3ControlNetPipeline",
+        {"max_sequence_length": 64},
+        _DRAWN,
+        {**_DRAWN, "controlnet_conditioning_scale": [0.8, 0.5]},
+        nets=(("sd3-controlnet", {"scale": 0.8}), ("sd3-controlnet", {"scale": 0.5})),
+        of_torch=True,
+    ),
     "qwen-controlnet": FlowCase(
         "qwenimage",
         "qwenimage",
@@ -211,7 +234,8 @@ def by_hand(name: str, checkpoints: Path, **more: Any) -> Image.Image:
     pipeline = pipeline_of(name, checkpoints)
     controls = {"control_image": list(CONTROLS) if len(case.nets) > 1 else CONTROLS[0]} if case.nets else {}
     call = {"prompt": PROMPT, "num_inference_steps": 3, **case.call, **case.raw, **controls, **more}
-    made: Image.Image = pipeline(**call, generator=torch.Generator("cpu").manual_seed(3)).images[0]
+    generator = torch.manual_seed(3) if case.of_torch else torch.Generator("cpu").manual_seed(3)
+    made: Image.Image = pipeline(**call, generator=generator).images[0]
     return made
 
 

@@ -22,9 +22,9 @@ ROOMS = {
     "images": "arrays stripping layers conversion reader fitting outpainting colors picture mask_shapes mask_content masks "
     "mask_selection mask_arithmetic noise latents text contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel extras dialects alternatives tokens unknown_words",
-    "families": "aliases parameters number_lists diffusers_classes arguments step_rules family families table hub_ids "
-    "scheduler_names scheduler_table scheduler_classes noise_schedule schedulers scheduler_settings model_calls "
-    "contents embedding_file single_file description distilled published well_known recognition",
+    "families": "aliases parameters number_lists diffusers_classes arguments step_rules family families pipeline_classes "
+    "table hub_ids scheduler_names scheduler_table scheduler_classes noise_schedule schedulers scheduler_settings "
+    "model_calls contents embedding_file single_file description distilled published well_known recognition",
     "recipes": "link call_arguments parts reference scheduler_config variation ip_adapter lora textual_inversion fields "
     "recipe_json values_by_name recipe chain format_1 weights_source controlnets segmenters preset presets listing "
     "other_family defaults scheduler_rules schedule_rules steps portable sizes prompt_embeddings notices summary "

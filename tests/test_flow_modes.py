@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_families
+import torch
 from flow_cases import CASES, IMAGE, LAMP, PROMPT, SIZE, SOFA, by_hand, pipeline_of, recipe_of
 from PIL import Image
 
@@ -211,6 +212,13 @@ def test_a_controlnet_of_another_family_is_one_line(own: Session, family_checkpo
         net = str(tiny_families.write(other, family_checkpoints))
         with pytest.raises(CheckpointError, match=r"was made for another family than .*: it is a \w+, not a \w+\. Give one made"):
             own.run(recipe_of(name, family_checkpoints).replace(controlnet=net))
+
+
+def test_a_run_with_torchs_own_generator_leaves_it_as_it_was(own: Session, family_checkpoints: Path) -> None:
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    own.run(recipe_of("sd3-controlnet", family_checkpoints, seed=5))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_library_that_is_missing_is_one_line_before_anything_is_fetched(own: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL, AutoencoderKLFlux2, AutoencoderKLQwenImage,
 from diffusers.pipelines.pag.pag_utils import PAGMixin
 
 from ..devices.coroutines import Coroutine
+from ..families.pipeline_classes import draws_unseeded
 from ..results import Result
 from .model_calls import ModelCall
 
@@ -26,11 +27,11 @@ def batch_model_calls(coroutine: Coroutine[Result], pipeline: Any) -> None:
 
     It gets copies that share all weights; the resident models stay as they are. A
     pipeline whose models are of another make, are compiled or offloaded, or cut their
-    batch as PAG's do, makes its calls itself.
+    batch as PAG's do, or that draws with torch's own generator, makes its calls itself.
     """
     components: dict[str, Any] = {name: getattr(pipeline, name, None) for name in DENOISERS}
     found = {name: model for name, model in components.items() if works_by_rows(model)}
-    if not found or isinstance(pipeline, PAGMixin):
+    if not found or isinstance(pipeline, PAGMixin) or draws_unseeded(type(pipeline).__name__):
         return
     vae: Any = getattr(pipeline, "vae", None)
     modules = [module for model in found.values() for module in model.modules()]

@@ -64,7 +64,7 @@ def call_values(
         scope = (pipelines.scope(checkpoint_text(recipe)), words(pipelines, recipe))
         device = pipeline._execution_device
         prompts = conditioning.arguments(pipeline, recipe, lambda key, make: cache.get((*scope, *key), make, device))
-    generator = torch.Generator("cpu").manual_seed(recipe.seed or 0)
+    generator = _generator(recipe)
     noise = {} if recipe.variation is None else {"latents": _turned_noise(pipeline, recipe, generator)}
     return {**arguments, **prompts, **noise, "generator": generator}
 
@@ -92,6 +92,12 @@ def _masks(recipe: Recipe, pictures: Mapping[str, Image.Image]) -> dict[str, Any
         for held in fields
     ]
     return {"cross_attention_kwargs": {"ip_adapter_masks": [one.reshape(1, len(one), *one.shape[2:]) for one in made]}}
+
+
+def _generator(recipe: Recipe) -> torch.Generator:
+    """Return what draws a run's noise: a generator of its own, or torch's, where the pipeline draws with that one as well."""
+    seed = recipe.seed or 0
+    return torch.manual_seed(seed) if preset_of(recipe.model).unseeded(recipe) else torch.Generator("cpu").manual_seed(seed)
 
 
 def _accepted_latents(pipelines: Pipelines, recipe: Recipe, latents: Latents) -> torch.Tensor:

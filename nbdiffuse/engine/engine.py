@@ -134,6 +134,8 @@ class Engine:
             with (
                 _hooks(pipeline, watcher, skipped_steps(recipe), unrun_steps(recipe)),
                 guard,
+                # What draws with torch's own generator leaves it as it was.
+                torch.random.fork_rng(enabled=preset_of(recipe.model).unseeded(recipe)),
                 self.embedding_cache.reuse(pipeline, self.pipelines.scope(word), adapters.words(self.pipelines, recipe)),
             ):
                 # A pipeline that crops around a mask gives PIL images and nothing else.

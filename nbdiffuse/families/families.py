@@ -85,6 +85,11 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             _flow(
                 key="stable-diffusion-3",
                 title="Stable Diffusion 3",
+                modes=(*_REDRAWING, "txt2img+controlnet"),
+                # Control pictures are encoded with numbers of torch's own generator.
+                unseeded=frozenset({"txt2img+controlnet"}),
+                broken={"img2img+mask+controlnet": f"diffusers' StableDiffusion3ControlNetInpaintingPipeline {_SEEDLESS}"},
+                controlnet="SD3ControlNetModel",
                 scheduler_needs="",
                 limits=_T5_LENGTH,
             ),
@@ -280,9 +285,3 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
     }
 )
 """Every family, by key."""
-
-
-def controlnet_class(pipeline: str) -> str:
-    """Return diffusers' class of the ControlNets that one of its pipelines takes."""
-    found = (family.controlnet for family in FAMILIES.values() if pipeline in family.pipelines.values())
-    return next(found, "ControlNetModel")

@@ -112,6 +112,8 @@ class Family:
         Channels that a UNet of it may take, those for inpainting among them; empty without a UNet.
     mask_channels
         Of these the ones that its inpainting pipeline runs; all of them when empty.
+    unseeded
+        Modes whose pipelines draw some numbers without the generator that they are given.
     missing_config
         Settings that a mode's pipeline reads from its transformer's config, where no checkpoint of the family says them.
     controlnet
@@ -153,6 +155,7 @@ class Family:
     saved_as: tuple[str, ...] = ()
     unet_channels: tuple[int, ...] = ()
     mask_channels: tuple[int, ...] = ()
+    unseeded: frozenset[str] = frozenset()
     missing_config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     controlnet: str = "ControlNetModel"
     most_controlnets: float = math.inf

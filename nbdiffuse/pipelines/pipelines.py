@@ -17,7 +17,7 @@ from ..checkpoints.locate import Checkpoint
 from ..devices.memory import component_bytes, default_device, numbered
 from ..devices.optimizations import Optimizations, apply
 from ..errors import CheckpointError
-from ..families.families import controlnet_class
+from ..families.pipeline_classes import controlnet_class
 from ..files.snapshots import Snapshot
 from ..library_logging import silence_libraries
 from ..recipes.ip_adapter import IPAdapter, to_load

@@ -124,6 +124,10 @@ class Preset:
         """Least side in pixels, and greatest ratio of the sides, of each picture that it edits or looks at."""
         return self._family.least_side, self._family.most_ratio
 
+    def unseeded(self, recipe: Recipe) -> bool:
+        """Tell whether the pipeline of a recipe draws some numbers with torch's own generator, whatever it is given."""
+        return self.mode(recipe) in self._family.unseeded
+
     def missing_config(self, recipe: Recipe) -> Mapping[str, Any]:
         """Return settings that the pipeline of a recipe reads from its transformer's config, and no checkpoint says."""
         return self._family.missing_config.get(self.mode(recipe), {})

@@ -206,13 +206,16 @@ def _remark(recipe: Recipe, name: str, varied: Mapping[str, str]) -> str:
     return ""
 
 
-def generator(seed: str) -> str:
+def generator(seed: str, recipe: Recipe) -> str:
     """Return the source of a generator; one on the CPU draws the same noise on every device."""
-    return f'generator=torch.Generator("cpu").manual_seed({seed})'
+    # Where the pipeline draws with torch's own generator as well, it is that one.
+    made = "torch" if preset_of(recipe.model).unseeded(recipe) else 'torch.Generator("cpu")'
+    return f"generator={made}.manual_seed({seed})"
 
 
 def run(
     listing: Listing,
+    recipe: Recipe,
     lines: list[str],
     seed: str,
     target: str = "image",
@@ -226,6 +229,8 @@ def run(
     ----------
     listing
         Gets the lines.
+    recipe
+        Complete.
     lines
         From `arguments`.
     seed, target
@@ -238,7 +243,7 @@ def run(
         Whether `turned_noise` stands before it, whose generator goes on.
     """
     listing.use("torch")
-    lines = [*lines, "latents=latents", "generator=generator"] if drawn else [*lines, generator(seed)]
+    lines = [*lines, "latents=latents", "generator=generator"] if drawn else [*lines, generator(seed, recipe)]
     made = target if overlay is None else "redrawn"
     listing.add(*exploded(f"{made} = pipeline", lines, ".images[0]", indent))
     if overlay is not None:

@@ -53,7 +53,7 @@ def of_loopback(loop: Loopback, machine: Mapping[str, str], *, own_folder: bool 
     called = calls.put_content(listing, first, sources)
     listing.add("for number, strength in enumerate(strengths):")
     lines = calls.arguments(first, called, {"strength": "strength"}, embeddings)
-    calls.run(listing, lines, f"{seed} + number", indent="    ", overlay=calls.overlay_of(first, sources))
+    calls.run(listing, first, lines, f"{seed} + number", indent="    ", overlay=calls.overlay_of(first, sources))
     if corrected:
         listing.add(f"    image = toward(image, {calls.VARIABLES['image']})")
         if first.keeps_pixels:

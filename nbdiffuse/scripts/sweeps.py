@@ -145,7 +145,7 @@ def _write_calls(listing: Listing, block: Block, name: str, embeddings: Mapping[
     calls.define_slerp(listing, block.recipe)
     if not block.looped:
         drawn = calls.turned_noise(listing, block.recipe)
-        calls.run(listing, lines, literal(block.recipe.seed), overlay=overlay, drawn=drawn)
+        calls.run(listing, block.recipe, lines, literal(block.recipe.seed), overlay=overlay, drawn=drawn)
         listing.add(f"image.save({literal(f'{name}-{numbers[0]:03d}.png')})")
         return
     for axis, variable in varied.items():
@@ -162,7 +162,7 @@ def _write_calls(listing: Listing, block: Block, name: str, embeddings: Mapping[
     listing.add(*([line] if len(line) <= WIDTH else exploded("for number, ", variables, f" in {counted}:")))
     seed = "seed" if "seed" in varied else literal(block.recipe.seed)
     drawn = calls.turned_noise(listing, block.recipe, "    ")
-    calls.run(listing, lines, seed, indent="    ", overlay=overlay, drawn=drawn)
+    calls.run(listing, block.recipe, lines, seed, indent="    ", overlay=overlay, drawn=drawn)
     listing.add(f"    image.save({_file(name)})")
 
 

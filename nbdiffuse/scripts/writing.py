@@ -201,13 +201,13 @@ def _write_step(listing: Listing, step: Step, later: bool, to_latents: bool) -> 
     lines = [*calls.arguments(recipe, calls.put_content(listing, recipe, sources), embeddings=embeddings), *masks]
     drawn = calls.turned_noise(listing, recipe)
     if to_latents:
-        calls.run(listing, [*lines, 'output_type="latent"'], literal(recipe.seed), "latents", drawn=drawn)
+        calls.run(listing, recipe, [*lines, 'output_type="latent"'], literal(recipe.seed), "latents", drawn=drawn)
         if preset_of(recipe.model).packed:
             listing.add("# They come as a row of patches, and go on as a picture.")
             laid_out = f"latents[None], {recipe.height}, {recipe.width}, pipeline.vae_scale_factor"
             listing.add(f"latents = pipeline._unpack_latents({laid_out})")
     else:
-        calls.run(listing, lines, literal(recipe.seed), overlay=calls.overlay_of(recipe, sources), drawn=drawn)
+        calls.run(listing, recipe, lines, literal(recipe.seed), overlay=calls.overlay_of(recipe, sources), drawn=drawn)
 
 
 def refuse_what_no_program_says(recipe: Recipe) -> None:
