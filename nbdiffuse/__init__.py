@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from . import embedded
+    from .batches.batch import Batch
+    from .batches.batch_api import batch
     from .cells.from_file import read
     from .errors import NbdiffuseError
     from .images.picture import Picture
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from .sessions.session import Session, get_session
 
 _HOMES = {
+    "Batch": "batches.batch",
     "PRESETS": "recipes.presets",
     "Chain": "recipes.chain",
     "ChainRun": "runs.chain_run",
@@ -54,6 +57,7 @@ _HOMES = {
     "Result": "results",
     "Session": "sessions.session",
     "TextualInversion": "recipes.textual_inversion",
+    "batch": "batches.batch_api",
     "edit": "runs.editing",
     "get_session": "sessions.session",
     "history": "sessions.history",
@@ -71,6 +75,7 @@ _HOMES = {
 
 __all__ = [
     "PRESETS",
+    "Batch",
     "Chain",
     "ChainRun",
     "ControlNet",
@@ -89,6 +94,7 @@ __all__ = [
     "Session",
     "TextualInversion",
     "__version__",
+    "batch",
     "edit",
     "embedded",
     "get_session",

@@ -45,9 +45,12 @@ ROOMS = {
     "sessions": "waiting remote executor_errors picture_models session runners history",
     "runs": "notices consistency outcomes grid_display grid_metrics records heatmaps grid chain_step latent_transfer "
     "chain_run loopback editing chain_grid sweep_api consent replay verify program",
-    "cells": "flags variables options chains loopbacks reference write from_file",
-    "magics": "interrupts history_commands live_display mask_command tokens_command commands notebook_variables completion "
-    "magics extension",
+    "batches": "layout sources tables rows manifest outcome plan page sheet batch batch_api",
+    "cells": "flags variables batches options chains loopbacks reference write from_file",
+    "command_line": "report carry_out main",
+    "magics": "interrupts history_commands live_display live_batch mask_command tokens_command commands notebook_variables "
+    "completion magics extension",
+    "__main__": "",
 }
 """The house from the ground up: every room, and in it every module, stands on those named before it."""
 ORDER = [f"{room}.{module}" if module else room for room, modules in ROOMS.items() for module in (modules.split() or [""])]

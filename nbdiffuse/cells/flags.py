@@ -24,8 +24,10 @@ JOINED = {"measure": ","}
 
 CELL_OPTIONS = {
     "out": "variable that receives the result",
-    "save": "file that receives it (.png, .jpg, .webp), recipe inside; a folder for a grid",
-    "executor": "variable that holds a concurrent.futures.Executor, which runs a grid's cells",
+    "save": "file that receives it (.png, .jpg, .webp), recipe inside; a folder for a grid or for many pictures",
+    "table": "CSV or JSON Lines file, or =name of a pandas table: a result for each row, fields in its columns",
+    "on_error": "for many pictures: continue with the others when one fails, or stop",
+    "executor": "variable that holds a concurrent.futures.Executor, which runs a grid's cells or a batch's rows",
     "yes": "run a grid of more than 1000 cells",
     "measure": f"metrics that are shown beside a grid's pictures: {', '.join(METRICS)}",
     "panel": "move the panel to these values, or open one",

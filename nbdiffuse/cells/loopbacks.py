@@ -25,6 +25,8 @@ def parse_loopback(line: str, body: str, variables: Mapping[str, Any] | None = N
         parser.add_argument(flag(name))
     known, rest = parser.parse_known_args(words_of(line))
     cell = parse_cell("img2img", shlex.join(rest), body, variables, magic="%%loopback", others=tuple(LOOP_OPTIONS))
+    if cell.many is not None:
+        raise ParameterError("`image` must be one picture in a loopback, got many. Use %%img2img for a folder or a table.")
     if cell.axes:
         raise ParameterError(f"`{next(iter(cell.axes))}` must have one value in a loopback, got several.")
     typed = {name: named_value(flag(name), value, variables) for name, value in vars(known).items() if value is not None}

@@ -17,6 +17,7 @@ from ..recipes.lora import JOINT
 from ..recipes.preset import SCHEDULERS
 from ..recipes.presets import EDIT, PRESETS, model_names, preset_of
 from ..sweeps.axes import alternatives, values_of
+from .batches import many_in
 from .flags import CELL_OPTIONS, Parser, fields_of, flag, named_option, parser_of, unknown_option, words_of
 from .variables import named_value, pictures_typed, template_notice, values_typed
 
@@ -26,6 +27,8 @@ INTROS = {
     "edit": ("Change what an instruction says in a picture, and keep the rest.", "the instruction"),
 }
 """What each magic does, and what its cell holds."""
+MANY = 'A folder, a .zip or a pattern such as "shots/*.png" is many; their results go to the folder of --save.'
+"""What a cell's help says of many pictures."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ class Cell:
         Metrics of a grid that are shown beside its pictures.
     panel
         Whether the panel is to follow: its controls move to the recipe.
+    many
+        The pictures or the table that stand for many, see `batches.many_in`, or None.
+    on_error
+        What becomes of the others when one of many fails, or None.
     """
 
     values: dict[str, Any]
@@ -64,6 +71,8 @@ class Cell:
     yes: bool = False
     measure: tuple[str, ...] = ()
     panel: bool = False
+    many: tuple[Any, Any] | None = None
+    on_error: str | None = None
 
 
 def parse_cell(
@@ -102,7 +111,7 @@ def parse_cell(
     """
     words = words_of(line)
     parser, magic = parser_of(task, words), magic or f"%%{task}"
-    for name in ("executor", "measure"):
+    for name in ("executor", "measure", "table", "on_error"):
         parser.add_argument(flag(name))
     for name in ("yes", "panel"):
         parser.add_argument(flag(name), action="store_true")
@@ -134,19 +143,32 @@ def parse_cell(
         raise ParameterError("`prompt` must be the body of the cell, got nothing. Write it on the line below the magic.")
     if known.out is not None and not known.out.isidentifier():
         raise ParameterError(breaks_rule("--out", "the name of a variable", known.out, "For a file, use --save."))
-    pictures = _picture_words(task, rest, variables, magic, parser)
+    named_in_table = known.table is not None and not rest
+    pictures = {} if named_in_table else _picture_words(task, rest, variables, magic, parser)
     twice = next((name for name in pictures if name in known.fields), None)
     if twice is not None:
         raise ParameterError(f"`{flag(first_name(twice))}` must be left out where several pictures stand after {magic}.")
     several = {**pictures, **several}
     single = {name: values[0] for name, values in several.items() if len(values) == 1}
     axes = {name: values for name, values in several.items() if len(values) > 1}
+    many = many_in(single.get("image"), known.table, variables)
     for option in ("executor", "measure"):
-        if getattr(known, option) is not None and not axes:
+        if getattr(known, option) is not None and not axes and (not many or option == "measure"):
             raise ParameterError(f"`--{option}` must go with several values of an option, got one of each. Leave it out.")
+    if many is None and known.on_error is not None:
+        raise ParameterError("`--on-error` must go with many pictures, got one. Leave it out.")
+    if many is not None:
+        single.pop("image", None)
+        _check_many(known)
     measure, save = _metrics(known.measure, variables), file_typed(known.save, variables)
     executor = None if known.executor is None else known.executor.removeprefix("=")
-    return Cell(single, axes, known.out, save, tuple(notices), executor, known.yes, measure, known.panel)
+    return Cell(single, axes, known.out, save, tuple(notices), executor, known.yes, measure, known.panel, many, known.on_error)
+
+
+def _check_many(known: Any) -> None:
+    for option, given in (("measure", known.measure), ("panel", known.panel)):
+        if given:
+            raise ParameterError(f"`--{option}` must be left out for many pictures: a folder or a table has no grid.")
 
 
 def _check_edits(model: Any) -> None:
@@ -226,7 +248,7 @@ def help_text(task: str) -> str:
     intro, said = INTROS[task]
     lines = [intro, "", f"    %%{task}{picture} [options]", f"    {said}", "    Negative prompt: what to keep away from", ""]
     if picture:
-        lines += ["PICTURE is a file, or the name of a variable that holds a picture or a result.", ""]
+        lines += ["PICTURE is a file, or the name of a variable that holds a picture or a result.", MANY, ""]
         if task == "edit":
             lines[-1:] = ["Further ones are looked at, where the model takes several: `%%edit room.png sofa.png`.", ""]
     example = "--image-guidance-scale 1,1.5,2" if task == "edit" else "--strength 0.4,0.6,0.8"

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 from IPython.display import display
 
+from ..batches.batch import Batch
+from ..batches.batch_api import batch
+from ..cells.batches import default_folder
 from ..cells.chains import CHAIN_HELP, ChainCell, parse_chain
 from ..cells.loopbacks import LOOP_HELP, parse_loopback
 from ..cells.options import Cell, help_text, parse_cell
@@ -32,10 +36,14 @@ from ..store import index
 from ..store.store import Store
 from .commands import DiffuseCommands, Panels
 from .interrupts import ends_as_interrupted, ignore_further_interrupts
+from .live_batch import LiveBatch
 from .live_display import LiveGrid, LiveRun, LiveRuns
 from .notebook_variables import NotebookVariables
 
 _BETWEEN = "Stopped between two pictures. What is finished is kept: run the cell again for the rest."
+
+Several = Batch | Grid | ChainGrid | ChainRun | Loopback
+"""What makes several pictures."""
 
 
 @magics_class
@@ -126,6 +134,9 @@ class DiffusionMagics(Magics):
 
     def _run(self, task: str, line: str, body: str) -> None:
         asked = parse_cell(task, line, body, self.shell.user_ns)
+        if asked.many is not None:
+            self._batch(task, asked, *asked.many)
+            return
         made = self._grid(asked) if asked.axes else self._result(asked)
         if asked.out:
             self.shell.user_ns[asked.out] = made
@@ -161,11 +172,22 @@ class DiffusionMagics(Magics):
         self._fill_grid(grid, asked)
         return grid
 
+    def _batch(self, task: str, asked: Cell, images: Any, table: Any) -> None:
+        folder = asked.save or default_folder(images, table, task)
+        _check_folder(folder)
+        recipe, executor = self._names.recipe(asked.values), self._names.executor(asked.executor)
+        how = {"executor": executor, "on_error": asked.on_error or "continue"}
+        made = batch(recipe, images, table=table, folder=folder, **how, **self._names.axes(asked.axes))
+        _say(made.plan_line(), *asked.notices)
+        self._fill(made, LiveBatch(made, animated=self._animated), asked.out)
+
     def _fill_grid(self, grid: Grid | ChainGrid, asked: Cell | ChainCell) -> None:
         _say(grid.plan_line(), *asked.notices)
         self._fill(grid, LiveGrid(grid, animated=self._animated), asked.out)
 
-    def _fill(self, made: Grid | ChainGrid | ChainRun | Loopback, live: LiveGrid | LiveRuns, out: str | None) -> None:
+    def _fill(
+        self, made: Batch | Grid | ChainGrid | ChainRun | Loopback, live: LiveBatch | LiveGrid | LiveRuns, out: str | None
+    ) -> None:
         """Run what has several pictures while it is shown; what is known of them before is said before."""
         said = made.before_run
         _say(*said)

@@ -21,17 +21,19 @@ def plan_line(distinct: Sequence[Recipe], cells: int, seconds_per_step: float | 
         As measured, in seconds, above 0; None leaves the time out.
     """
     steps = sum(map(real_steps, distinct))
-    parts = [_count(cells, "cell"), f"{len(distinct)} distinct", _count(steps, "step")]
+    parts = [count_text(cells, "cell"), f"{len(distinct)} distinct", count_text(steps, "step")]
     if seconds_per_step is not None:
-        parts.append(f"about {_duration(steps * seconds_per_step)}")
-    return ", ".join([*parts, _count(len({recipe.model for recipe in distinct}), "model")])
+        parts.append(f"about {duration_text(steps * seconds_per_step)}")
+    return ", ".join([*parts, count_text(len({recipe.model for recipe in distinct}), "model")])
 
 
-def _count(number: int, noun: str) -> str:
+def count_text(number: int, noun: str) -> str:
+    """Return a number with its noun, such as "3 steps"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
+    """Return a time as people say it: "40 s", "12 min", "2.5 h"."""
     if seconds < 60:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,9 @@
+"""`python -m nbdiffuse`: the cells of a notebook without one, see `command_line`."""
+
+from __future__ import annotations
+
+import sys
+
+from .command_line.main import main
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Command line: the cells of a notebook without one, for nights, schedules and other programs."""
