@@ -33,8 +33,8 @@ def test_the_essentials_are_carried_over(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "model", "scheduler", "said"),
     [
-        ("swarm", "sdxl", "EulerDiscrete", ["sd_xl_base_1.0", "karras", "ink:0.8", "<lora:none:0.5>"]),
-        ("ruined", "sdxl", "DPMSolverMultistep", ["juggernautXL", "aeb7e9e689", "karras", "ink.safetensors:0.8", "clip_skip"]),
+        ("swarm", "sdxl", "EulerDiscrete", ["sd_xl_base_1.0", "ink:0.8", "<lora:none:0.5>"]),
+        ("ruined", "sdxl", "DPMSolverMultistep", ["juggernautXL", "aeb7e9e689", "ink.safetensors:0.8", "clip_skip"]),
         ("easy", "sd15", "EulerAncestralDiscrete", ["sd-v1-4"]),
         ("easy older", "sd15", "EulerAncestralDiscrete", ["sd-v1-4"]),
         ("novelai", "sdxl", "EulerAncestralDiscrete", ["Stable Diffusion XL C1E1DE52"]),
@@ -45,6 +45,7 @@ def test_the_essentials_are_carried_over(tmp_path: Path, name: str) -> None:
 def test_the_model_is_told_and_all_else_is_said(tmp_path: Path, name: str, model: str, scheduler: str, said: list[str]) -> None:
     reading = read(strangers.png(tmp_path / "a.png", **strangers.FLAT[name][1]))
     assert (reading.recipe.model, reading.recipe.scheduler) == (model, scheduler)
+    assert reading.recipe.get("use_karras_sigmas") is (True if name in ("swarm", "ruined") else None)
     for word in said:
         assert any(word in line for line in reading.left_out), word
     assert len(reading.left_out) <= len(said) + 1

@@ -60,7 +60,7 @@ def test_a_pasted_generation_text_is_understood_and_the_line_wins() -> None:
     body = "a cat\nNegative prompt: ugly\nSteps: 20, Sampler: DDIM, CFG scale: 7, Seed: 5, Size: 512x512, Clip skip: 2"
     cell = parse_cell("img2img", "cat.png --seed 9", body)
     assert cell.values["num_inference_steps"] == 20 and cell.values["scheduler"] == "DDIM" and cell.values["seed"] == 9
-    assert any("Clip skip" in notice for notice in cell.notices)
+    assert cell.values["clip_skip"] == 1 and any("Clip skip 2 of other tools is `clip_skip` 1" in line for line in cell.notices)
 
 
 @pytest.mark.parametrize(

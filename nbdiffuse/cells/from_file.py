@@ -13,6 +13,7 @@ from ..errors import FileError, ParameterError
 from ..images.picture import Picture
 from ..metadata import image_files, tools
 from ..metadata.a1111 import Parsed
+from ..metadata.a1111_samplers import clip_skip_lines
 from ..metadata.image_files import ForeignTextError
 from ..metadata.imported import visible as visible
 from ..metadata.provenance import Provenance
@@ -180,11 +181,7 @@ def _theirs(tool: str, parsed: Parsed) -> ParsedFile:
     notices = list(dict.fromkeys(line for dialect, text in texts for line in dialects.hints(dialect, text)))
     if recipe.seed is not None:
         notices.append(_OTHER_NOISE)
-    notices += [
-        f"Clip skip {skipped + 1} of other tools is `clip_skip` {skipped} here: diffusers counts the layers that are left out."
-        for step in steps
-        if (skipped := step.get("clip_skip"))
-    ]
+    notices += clip_skip_lines(*(step.get("clip_skip") for step in steps))
     if starts:
         notices.append(f"The file does not hold the initial picture: put it into `{WORDS['image']}` before the cell runs.")
     if any(map(_lacks_mask, steps)):

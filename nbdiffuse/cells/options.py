@@ -11,6 +11,7 @@ from ..errors import ParameterError, breaks_rule
 from ..files.paths import here
 from ..images.metrics import METRICS
 from ..metadata import a1111
+from ..metadata.a1111_samplers import clip_skip_lines
 from ..recipes import prompt_loras
 from ..recipes.fields import first_name, names_of, numbered
 from ..recipes.lora import JOINT
@@ -125,7 +126,12 @@ def parse_cell(
     unmasked = [] if "mask_image" in known.fields else [name for name in said if name in names_of("mask")]
     taken_out += [f"Not carried over: {name}: {said.pop(name)!r}, there is no `--mask-image`." for name in unmasked]
     several = {name: _alternatives(name, value) for name, value in said.items()}
-    notices = [*parsed.left_out, *taken_out, *template_notice("prompt", body.strip(), variables)]
+    notices = [
+        *parsed.left_out,
+        *taken_out,
+        *clip_skip_lines(said.get("clip_skip")),
+        *template_notice("prompt", body.strip(), variables),
+    ]
     for name, text in known.fields.items():
         typed = values_typed(name, text, variables)
         notices += template_notice(name, text, variables)

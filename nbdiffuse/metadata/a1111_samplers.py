@@ -65,6 +65,12 @@ def carry_over(key: str, value: str, entries: Mapping[str, str], ours: bool, tak
     return [] if meant == "Uniform" else [f"Not carried over: Schedule type: {value[:80]!r}, no setting here does the same."]
 
 
+def clip_skip_lines(*skipped: int | None) -> list[str]:
+    """Say what a number of left out layers is called by other tools, for each that leaves out some."""
+    line = "Clip skip {} of other tools is `clip_skip` {} here: diffusers counts the layers that are left out."
+    return [line.format(one + 1, one) for one in skipped if one]
+
+
 def _sampler(value: str, ours: bool, take: Callable[[str, Any], list[str]]) -> list[str]:
     known = scheduler_names.A1111
     if value in known.values() or (ours and scheduler_names.sampler_of(value) is None):
