@@ -39,6 +39,8 @@ class Case:
         Its name in `tiny_families`; the case's own when not given.
     net
         A ControlNet of `tiny_families` that all calls have beside it.
+    options
+        What the pipeline's constructor takes, which a recipe says as one text.
     size
         Width and height of the pictures; not square, so that a picture that is squeezed shows.
     values
@@ -55,6 +57,7 @@ class Case:
     modes: dict[str, str] = field(default_factory=lambda: AUTOMATIC)
     checkpoint: str = ""
     net: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
     size: tuple[int, int] = (80, 64)
     values: dict[str, Any] = field(default_factory=dict)
     latents: bool = True
@@ -115,6 +118,48 @@ CASES |= {
     ),
     "sdxl-controlnet": Case("stable-diffusion-xl", checkpoint="sdxl", net="sdxl-controlnet", latents=False, flow=False),
 }
+_PAG: dict[str, Any] = {
+    "values": {"pag_scale": 2.0, "pag_adaptive_scale": 0.001},
+    "options": {"pag_applied_layers": ["mid", "up_blocks.0"]},
+    "flow": False,
+}
+CASES |= {
+    "sd-pag": Case(
+        "stable-diffusion",
+        {
+            "txt2img": "StableDiffusionPAGPipeline",
+            "img2img": "StableDiffusionPAGImg2ImgPipeline",
+            "inpaint": "StableDiffusionPAGInpaintPipeline",
+        },
+        checkpoint="sd",
+        **_PAG,
+    ),
+    "sdxl-pag": Case(
+        "stable-diffusion-xl",
+        {
+            "txt2img": "StableDiffusionXLPAGPipeline",
+            "img2img": "StableDiffusionXLPAGImg2ImgPipeline",
+            "inpaint": "StableDiffusionXLPAGInpaintPipeline",
+        },
+        checkpoint="sdxl",
+        **_PAG,
+    ),
+    "sd-controlnet-pag": Case(
+        "stable-diffusion",
+        {"txt2img": "StableDiffusionControlNetPAGPipeline", "inpaint": "StableDiffusionControlNetPAGInpaintPipeline"},
+        checkpoint="sd",
+        net="sd-controlnet",
+        **_PAG,
+    ),
+    "sdxl-controlnet-pag": Case(
+        "stable-diffusion-xl",
+        {"txt2img": "StableDiffusionXLControlNetPAGPipeline", "img2img": "StableDiffusionXLControlNetPAGImg2ImgPipeline"},
+        checkpoint="sdxl",
+        net="sdxl-controlnet",
+        latents=False,
+        **_PAG,
+    ),
+}
 MODES = [(name, mode) for name, case in CASES.items() for mode in case.modes]
 REDRAWING = [name for name, case in CASES.items() if {"txt2img", "img2img"} <= set(case.modes)]
 """Cases whose checkpoints draw from a prompt and redraw a picture."""
@@ -149,6 +194,7 @@ def recipe_of(name: str, mode: str, checkpoints: Path, **more: Any) -> Recipe:
     case = CASES[name]
     directory = tiny_families.write(case.checkpoint or name, checkpoints)
     values = {"num_inference_steps": 4, "seed": 3, **given(name, mode), **case.values, **more}
+    values |= {option: "+".join(names) for option, names in case.options.items() if option not in more}
     if case.net:
         values |= {"controlnet": str(tiny_families.write(case.net, checkpoints)), "control_image": control(case.size)}
     if mode == "inpaint":
@@ -158,7 +204,8 @@ def recipe_of(name: str, mode: str, checkpoints: Path, **more: Any) -> Recipe:
 
 def loaded(name: str, mode: str, checkpoints: Path) -> Any:
     """Load a case's pipeline as a person would."""
-    case, more = CASES[name], dict[str, Any]()
+    case = CASES[name]
+    more = dict(case.options)
     if case.net:
         more["controlnet"] = diffusers.AutoModel.from_pretrained(str(tiny_families.write(case.net, checkpoints)))
     directory = tiny_families.write(case.checkpoint or name, checkpoints)

@@ -30,6 +30,7 @@ from ..images.masks import overlay
 from ..images.picture import Picture
 from ..pipelines.assembly import name_text_model
 from ..pipelines.packed_latents import unpacked
+from ..pipelines.perturbed_attention import attention_put_back, check_layers
 from ..pipelines.pipelines import Pipelines
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
@@ -136,6 +137,7 @@ class Engine:
                 guard,
                 # What draws with torch's own generator leaves it as it was.
                 torch.random.fork_rng(enabled=preset_of(recipe.model).unseeded(recipe)),
+                attention_put_back(pipeline),
                 self.embedding_cache.reuse(pipeline, self.pipelines.scope(word), adapters.words(self.pipelines, recipe)),
             ):
                 # A pipeline that crops around a mask gives PIL images and nothing else.
@@ -189,9 +191,12 @@ class Engine:
         try:
             word, settings = checkpoint_text(recipe), settings_of(recipe)
             brought = recipe.embeddings, recipe.ip_adapters
-            made = self.pipelines.acquire(word, pipeline, str(recipe.scheduler), extras, settings, *brought)
+            made = self.pipelines.acquire(
+                word, pipeline, str(recipe.scheduler), extras, settings, *brought, preset.options(recipe)
+            )
             for name, value in preset.missing_config(recipe).items():
                 made.transformer.register_to_config(**{name: value})
+            check_layers(made)
             if recipe.get("clip_skip") is not None:
                 name_text_model(made)
             if recipe.safety_checker is not None and hasattr(made, "safety_checker"):

@@ -48,6 +48,23 @@ ARGUMENTS: Mapping[str, Param] = MappingProxyType(
             written=number_lists.text_of,
             bars=True,
         ),
+        "pag_scale": Param(
+            float,
+            "perturbed-attention guidance: how far from what blurred attention draws; 0 is none",
+            0,
+            100,
+            0.5,
+            usual=(0, 10),
+        ),
+        "pag_adaptive_scale": Param(
+            float,
+            "how fast perturbed-attention guidance fades; by this times the timesteps that are done",
+            0,
+            1,
+            0.001,
+            usual=(0, 0.02),
+        ),
+        "pag_applied_layers": Param(str, "layers whose attention is perturbed, as parts of their names: mid, or mid+up_blocks.1"),
         "noise_level": Param(int, "noise the x4 upscaler adds to its picture", 0, 350, 1),
     }
 )

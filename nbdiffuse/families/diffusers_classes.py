@@ -130,9 +130,10 @@ def makes_video(pipeline: str) -> bool:
         return False
 
 
-def init_arguments(pipeline: str) -> tuple[str, ...]:
-    """Return the names that a pipeline's constructor takes: its components and options, in their order."""
-    return tuple(_signature(_method(pipeline, "__init__")))
+@cache
+def init_defaults(pipeline: str) -> Mapping[str, Any]:
+    """Return what a pipeline's constructor takes, its components and options, each with its default as in `call_defaults`."""
+    return MappingProxyType(_signature(_method(pipeline, "__init__")))
 
 
 @cache

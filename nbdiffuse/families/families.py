@@ -25,6 +25,7 @@ _WITH_CONTROLNETS = (
     "img2img+controlnet",
     "img2img+mask+controlnet",
 )
+_WITH_PAG = ("txt2img+pag", "img2img+pag", "img2img+mask+pag", "txt2img+controlnet+pag")
 
 
 def _flow(**more: Any) -> Family:
@@ -64,14 +65,16 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 title="Stable Diffusion 1 or 2",
                 known_by_parts=True,
                 unet_channels=(4, 9),
-                modes=_WITH_CONTROLNETS,
+                # diffusers has no class for PAG with a ControlNet on a picture without a mask.
+                modes=(*_WITH_CONTROLNETS, *_WITH_PAG, "img2img+mask+controlnet+pag"),
             ),
             Family(
                 key="stable-diffusion-xl",
                 title="Stable Diffusion XL",
                 known_by_parts=True,
                 unet_channels=(4, 9),
-                modes=_WITH_CONTROLNETS,
+                # diffusers has no class for PAG with a ControlNet and a mask.
+                modes=(*_WITH_CONTROLNETS, *_WITH_PAG, "img2img+controlnet+pag"),
                 left_out=_REFINER_ONLY,
             ),
             Family(

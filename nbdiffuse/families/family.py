@@ -11,19 +11,18 @@ from types import MappingProxyType
 from typing import Any
 
 from .arguments import ARGUMENTS, OPEN
-from .diffusers_classes import auto_pipelines, bases, call_defaults, init_arguments
+from .diffusers_classes import auto_pipelines, bases, call_defaults, init_defaults
 
+_TASKS = {"txt2img": "txt2img", "img2img": "img2img", "img2img+mask": "inpaint"}
+_BESIDE = ("", "+controlnet", "+pag", "+controlnet+pag")
 MODES = {
-    "txt2img": ("txt2img", ""),
-    "img2img": ("img2img", ""),
-    "img2img+mask": ("inpaint", ""),
-    "txt2img+controlnet": ("txt2img", "-controlnet"),
-    "img2img+controlnet": ("img2img", "-controlnet"),
-    "img2img+mask+controlnet": ("inpaint", "-controlnet"),
+    **{mode + more: (task, more.replace("+", "-")) for more in _BESIDE for mode, task in _TASKS.items()},
     "edit": ("img2img", ""),
     "edit+mask": ("inpaint", ""),
 }
 """Ways to run a family, each with the task and the ending of the key under which diffusers' automatic classes know it."""
+PAG = ("pag_scale", "pag_adaptive_scale", "pag_applied_layers")
+"""Arguments any of which asks for the mode with "+pag", perturbed-attention guidance."""
 CALLED = ("strength", "guidance_scale", "num_inference_steps", "controlnet_conditioning_scale", *ARGUMENTS)
 """Fields of a recipe whose default is the pipeline call's own."""
 WHOLE_RUN = {"control_guidance_start": 0.0, "control_guidance_end": 1.0}
@@ -191,6 +190,8 @@ class Family:
         if "negative_prompt" in call:
             values["negative_prompt"] = ""
         values |= {name: call[name] for name in CALLED if name in call}
+        inits = init_defaults(pipeline)
+        values |= {name: inits[name] for name in ARGUMENTS if name in inits and name not in values}
         values = {name: None if name in OPEN or value is inspect.Parameter.empty else value for name, value in values.items()}
         if "control_guidance_start" in call:
             values |= WHOLE_RUN
@@ -201,7 +202,7 @@ class Family:
         if "+mask" in mode:
             values["mask_overlay"] = "exact"
             values |= {"mask_crop": None} if "padding_mask_crop" in call else {}
-        if "safety_checker" in init_arguments(pipeline):
+        if "safety_checker" in inits:
             values["safety_checker"] = None
         if "prompt_embeds" in call:
             values["weighting"] = "none"

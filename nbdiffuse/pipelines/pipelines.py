@@ -68,6 +68,7 @@ class Pipelines:
         settings: Mapping[str, Any] = NOTHING,
         embeddings: Sequence[TextualInversion] = (),
         ip_adapters: Sequence[IPAdapter] = (),
+        options: Mapping[str, Any] = NOTHING,
     ) -> Any:
         """Return a pipeline around resident weights, with a fresh scheduler; pipelines of one checkpoint share its weights.
 
@@ -87,6 +88,8 @@ class Pipelines:
             Textual inversions, whose words this pipeline's prompts may use.
         ip_adapters
             Those that its UNet has, each with its scale.
+        options
+            What the pipeline's constructor takes beside components, such as {"pag_applied_layers": ["mid"]}.
 
         Raises
         ------
@@ -112,7 +115,7 @@ class Pipelines:
             eye, masked = self._loaded_model(encoder, needed), any(one.mask is not None for one in ip_adapters)
             more |= with_ip_adapters(base, files, scales, eye, self.device, self.dtype, alone=masked)
         more |= with_words(base.components, [self.embedding(one) for one in embeddings], base.checkpoint.name)
-        return assemble(getattr(diffusers, pipeline), base, more, scheduler, settings)
+        return assemble(getattr(diffusers, pipeline), base, {**more, **options}, scheduler, settings)
 
     def embedding(self, asked: TextualInversion) -> Embedding:
         """Return a textual inversion's word and vectors; inside `held` those of the same file every time."""

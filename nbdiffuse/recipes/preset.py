@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..errors import ParameterError
-from ..families.diffusers_classes import call_defaults
+from ..families.diffusers_classes import call_defaults, init_defaults
 from ..families.families import FAMILIES
-from ..families.family import Family
+from ..families.family import PAG, Family
 from ..families.scheduler_classes import scheduler_class
 from ..families.scheduler_names import sampler_of
 from ..families.schedulers import FLOW_SCHEDULERS
@@ -254,7 +254,8 @@ class Preset:
 
     def values_for(self, recipe: Recipe) -> dict[str, Any]:
         """Return the values for what a recipe leaves open."""
-        values = self.defaults_for(self.mode(recipe))
+        mode = self.mode(recipe)
+        values = self.defaults_for(mode if mode in self.pipelines else self.task(recipe))
         if recipe.get("denoising_start") is not None:
             # The call then begins there, and does not look at the strength.
             values.pop("strength", None)
@@ -267,11 +268,19 @@ class Preset:
         """Return the diffusers pipeline class that runs a recipe."""
         return self.pipelines[self.mode(recipe)]
 
+    def options(self, recipe: Recipe) -> dict[str, Any]:
+        """Return what the pipeline's constructor takes of a complete recipe."""
+        names = init_defaults(self.pipeline(recipe))
+        given = {name: value for name, value in recipe.arguments.items() if name in names}
+        layers = given.get("pag_applied_layers")
+        return given if layers is None else {**given, "pag_applied_layers": [one.strip() for one in layers.split("+")]}
+
     def task(self, recipe: Recipe) -> str:
         """Return which of `TASKS` a recipe asks of it; with a picture an editing family edits."""
         return "edit" if recipe.task == "img2img" and self.edits else recipe.task
 
     def mode(self, recipe: Recipe) -> str:
         """Return the key of `pipelines` that a recipe asks for, such as "img2img+controlnet"."""
-        parts = ("+mask" if recipe.mask is not None else "", "+controlnet" if recipe.controlnets else "")
-        return self.task(recipe) + "".join(parts)
+        mode = self.task(recipe) + ("+mask" if recipe.mask is not None else "")
+        mode += "+controlnet" if recipe.controlnets else ""
+        return mode + ("+pag" if any(recipe.get(name) is not None for name in PAG) else "")

@@ -60,7 +60,7 @@ def leading_picture(recipe: Recipe) -> Picture | None:
 
 
 def _size_of_latents(recipe: Recipe, preset: Preset, latents: Latents) -> Size:
-    plain = preset.mode(recipe) == preset.task(recipe)
+    plain = recipe.mask is None and not recipe.controlnets
     if not preset.takes_latents or not plain:
         what = preset.name if plain else f"{preset.name} with a mask or a ControlNet"
         raise ParameterError(f"`image` must be a picture for {what}, got latents. Give the decoded picture: `result.image`.")

@@ -6,7 +6,7 @@ from ..errors import ParameterError
 from ..families.arguments import ARGUMENTS
 from ..families.diffusers_classes import call_defaults
 from ..families.families import FAMILIES
-from ..families.family import ONLY_WITH_PICTURE
+from ..families.family import ONLY_WITH_PICTURE, PAG
 from ..families.scheduler_classes import scheduler_class
 from ..families.scheduler_settings import FLOW_ONLY, SPACINGS, has_setting
 from .defaults import scheduler_of
@@ -35,6 +35,7 @@ def refuse_untaken(recipe: Recipe, preset: Preset) -> None:
     if preset.mode(recipe) not in preset.pipelines and f"{preset.mode(recipe)}+mask" in preset.pipelines:
         raise ParameterError(f"`mask_image` must be given: {preset.title} only redraws what a mask says. White is redrawn.")
     check_number_of_references(recipe, preset)
+    _check_pag(recipe, preset)
     taken = _taken(preset)
     for name in recipe.values():
         if first_name(name) not in taken and not _is_taken_by_call(name, recipe, preset):
@@ -54,8 +55,20 @@ def _only_elsewhere(preset: Preset, mode: str) -> frozenset[str]:
     if mode not in preset.pipelines:
         return frozenset()
     left = ONLY_WITH_PICTURE if mode.startswith("txt2img") else frozenset()
-    parts = set(OF_PARTS) - (set(names_of("controlnets")) if mode.endswith("+controlnet") else set())
-    return frozenset(preset.fields - parts - set(preset.defaults_for(mode)) - left)
+    # Any of these asks for the mode with PAG.
+    asks = set(PAG) if f"{mode}+pag" in preset.pipelines else set()
+    parts = set(OF_PARTS) - (set(names_of("controlnets")) if "+controlnet" in mode else set())
+    return frozenset(preset.fields - parts - set(preset.defaults_for(mode)) - left - asks)
+
+
+def _check_pag(recipe: Recipe, preset: Preset) -> None:
+    """Raise where a family has PAG, and no pipeline of diffusers has it beside the rest of a recipe."""
+    given = next((name for name in PAG if recipe.get(name) is not None), None)
+    if given is None or given not in preset.fields or preset.mode(recipe) in preset.pipelines:
+        return
+    rest = [said for said, there in (("a mask", recipe.mask), ("a ControlNet", recipe.controlnets)) if there]
+    line = f"`{given}` cannot be combined with {' and '.join(rest)} for {preset.name}: diffusers has no pipeline for it"
+    raise ParameterError(f"{line}. Leave one out.")
 
 
 def _not_taken(name: str, preset: Preset, mode: str = "") -> str:
@@ -138,7 +151,9 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
     scheduler = scheduler_of(recipe, preset)
     if scheduler is not None and scheduler_class(scheduler) is not None:
         taken -= {name for name in names_of("scheduler_config") if not has_setting(scheduler, name)}
-    taken -= _only_elsewhere(preset, preset.mode(recipe))
+    mode = preset.mode(recipe)
+    taken -= _only_elsewhere(preset, mode)
+    taken -= {*PAG} if mode.removesuffix("+pag") + "+pag" not in preset.pipelines else set()
     repeated = {names_of(part)[0]: part for part in PARTS.keys() - SINGLE}
     found: list[str] = []
     for name in (name for name in PARAMS if name in taken):

@@ -37,7 +37,7 @@ def why_decoded(step: Recipe, size: tuple[int, int], kept: bool, share: Callable
     if not preset.takes_latents:
         return f"{preset.name} takes pictures"
     redraws = step.replace(image=Picture.of(Image.new("RGB", (1, 1))))
-    if preset.mode(redraws) != preset.task(redraws):
+    if redraws.mask is not None or redraws.controlnets:
         return "a mask or a ControlNet needs pictures"
     if not kept:
         return "the step before kept no latents"

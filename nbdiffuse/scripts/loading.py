@@ -12,7 +12,7 @@ from ..embedded.shared_weights import CHECKPOINTS
 from ..embedded.weight_deltas import NAME as CHANGE
 from ..errors import ParameterError, breaks_rule
 from ..families.description import content_of, describe, directory_of
-from ..families.diffusers_classes import automatic_class
+from ..families.diffusers_classes import automatic_class, init_defaults
 from ..families.hub_ids import MOVED, cached
 from ..families.single_file import CONFIGS, single_file
 from ..files.paths import here
@@ -66,12 +66,16 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         listing.assign(name, f"{kind}.from_pretrained", [*_located(listing, control, machine.get(name, "")), *typed])
     if nets:
         more.insert(0, f"controlnet=[{', '.join(nets)}]" if len(nets) > 1 else "controlnet=controlnet")
+    preset = preset_of(recipe.model)
+    options = {name: value for name, value in preset.options(recipe).items() if value != init_defaults(pipeline)[name]}
+    more += [f"{name}={literal(value)}" for name, value in options.items()]
     if _is_file(word):
         # No model_index.json is there for the automatic classes to read.
         listing.use("diffusers", pipeline)
         listing.assign("pipeline", f"{pipeline}.from_single_file", [*_single_file(word), *more])
     else:
-        loader = automatic_class(pipeline)
+        # The automatic classes take another argument for it in each of their ways to load.
+        loader = pipeline if preset.mode(recipe).endswith("+pag") else automatic_class(pipeline)
         listing.use("diffusers", loader)
         given = [*_located(listing, word, machine.get("checkpoint", "")), *_lent(listing, word, typed), *more]
         listing.assign("pipeline", f"{loader}.from_pretrained", given)

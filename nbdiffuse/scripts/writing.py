@@ -33,9 +33,6 @@ TITLES = {
     "txt2img": "Text-to-image with diffusers.",
     "img2img": "Image-to-image with diffusers.",
     "img2img+mask": "Inpainting with diffusers.",
-    "txt2img+controlnet": "Text-to-image with a ControlNet and diffusers.",
-    "img2img+controlnet": "Image-to-image with a ControlNet and diffusers.",
-    "img2img+mask+controlnet": "Inpainting with a ControlNet and diffusers.",
     "edit": "Editing by an instruction with diffusers.",
     "edit+mask": "Editing what a mask says with diffusers.",
 }
@@ -175,8 +172,16 @@ def of_steps(steps: Sequence[Step], *, own_folder: bool = False, name: str = "re
         _write_step(listing, step, bool(number), to_latents)
     file = f"{name}.png"
     listing.add(f"image.save({literal(file)})")
-    title = TITLES[mode_of(steps[0].recipe)] if len(steps) == 1 else "A chain of pipelines with diffusers."
+    title = _title(mode_of(steps[0].recipe)) if len(steps) == 1 else "A chain of pipelines with diffusers."
     return Script(listing.text(title), listing.pictures, (file,))
+
+
+def _title(mode: str) -> str:
+    """Return what a program of one step is, in one line."""
+    task = mode.removesuffix("+pag").removesuffix("+controlnet")
+    named = ["a ControlNet"] if "+controlnet" in mode else []
+    named += ["perturbed-attention guidance"] if mode.endswith("+pag") else []
+    return TITLES[task].replace("diffusers.", " and ".join([*named, "diffusers."]))
 
 
 def _write_step(listing: Listing, step: Step, later: bool, to_latents: bool) -> None:
@@ -215,8 +220,9 @@ def refuse_what_no_program_says(recipe: Recipe) -> None:
     if isinstance(recipe.image, Latents):
         way_out = "Give the whole chain, or the decoded picture: `result.image`."
         raise ParameterError(f"`image` must be a picture in a program, got latents. {way_out}")
-    called = call_fields(recipe, call_defaults(preset_of(recipe.model).pipeline(recipe))).values()
-    said = WRITTEN | {field for fields in called for field in fields}
+    preset = preset_of(recipe.model)
+    called = call_fields(recipe, call_defaults(preset.pipeline(recipe))).values()
+    said = WRITTEN | {field for fields in called for field in fields} | preset.options(recipe).keys()
     for field in recipe.values():
         if field not in said and first_name(field) not in WRITTEN:
             raise ParameterError(f"`{field}` must be left out in a program, which does not say it yet.")
