@@ -20,6 +20,14 @@ from nbdiffuse.recipes.recipe import PARAMS
 pytestmark = pytest.mark.quick
 SELECTIONS = ["auto:alpha", "auto:subject", "auto:subject@owner/name", "text:sky", "text:red hat~0.3@segmenter"]
 
+WRITTEN: dict[str, st.SearchStrategy[object]] = {
+    "embedding": st.builds("{}.pt{}".format, st.sampled_from("ab"), st.sampled_from(["", ":word"])),
+    "timesteps": st.sets(st.integers(0, 999), min_size=1, max_size=4).map(lambda found: ",".join(map(str, sorted(found)[::-1]))),
+    "sigmas": st.sampled_from(["1,0.5", "14.6,3,0.1"]),
+    "ip_adapter_blocks": st.sampled_from(["style", "layout", "style and layout"]),
+}
+"""Values of texts that have a form of their own."""
+
 
 def values_of(name: str, param: Param) -> st.SearchStrategy[object]:
     if PARAMS[name].kind is Picture:
@@ -35,6 +43,8 @@ def values_of(name: str, param: Param) -> st.SearchStrategy[object]:
         return st.builds("{}.safetensors:{:.3f}".format, st.sampled_from("ab"), st.floats(-4, 4))
     if param.kind is bool:
         return st.booleans()
+    if name in WRITTEN:
+        return WRITTEN[name]
     if param.choices:
         return st.sampled_from(param.choices)
     if param.kind is float:

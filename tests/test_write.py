@@ -22,7 +22,15 @@ from nbdiffuse.recipes.recipe import PARAMS, Recipe
 pytestmark = pytest.mark.quick
 
 START = Picture.of(Image.new("RGB", (64, 64), (9, 9, 9)))
-WORDS = {"image": "start", "mask_image": "my mask.png", "control_image": "a,b.png", "controlnets.2.image": "edges.png"}
+WORDS = {
+    "image": "start",
+    "mask_image": "my mask.png",
+    "control_image": "a,b.png",
+    "controlnets.2.image": "edges.png",
+    "image_reference": "sofa.png",
+    "ip_adapter_image": "style.png",
+    "ip_adapter_mask": "where.png",
+}
 
 
 def read_back(text: str, recipe: Recipe) -> Recipe:
@@ -35,7 +43,7 @@ def read_back(text: str, recipe: Recipe) -> Recipe:
             "start": pictures.get("start"),
         }
         code = text.removeprefix("import nbdiffuse\n")
-        for name in ("mask_image", "control_image", "controlnets.2.image"):
+        for name in WORDS.keys() - {"image"}:
             variable = name.replace(".", "_")
             code = code.replace(f"{name}={WORDS[name]!r}", f"{name}={variable}").replace(
                 f"{name!r}: {WORDS[name]!r}", f"{name!r}: {variable}"

@@ -127,7 +127,7 @@ class Provenance:
         steps = [step if number else _by_usual_model(step) for number, step in enumerate(own.chain or ())]
         chain = own.chain and Chain(tuple(portable(step, local=False) for step in steps))
         recipe = portable(_by_usual_model(own.recipe), local=False)
-        cut = () if (recipe, chain) == (own.recipe, own.chain) else ("Folders and segmenters that the file names are left out.",)
+        cut = () if (recipe, chain) == (own.recipe, own.chain) else (_cut_line(own.recipe, recipe),)
         return dataclasses.replace(own, recipe=recipe, chain=chain, left_out=(*own.left_out, *cut))
 
     @classmethod
@@ -169,6 +169,13 @@ def _by_usual_model(recipe: Recipe) -> Recipe:
     if found is None or found.checkpoint is None or found.checkpoint in embedded.names():
         return recipe
     return recipe.replace(mask_image=dataclasses.replace(found, checkpoint=None).text)
+
+
+def _cut_line(said: Recipe, kept: Recipe) -> str:
+    """Return the line about what a file may not bring in: folders of its own machine, or words for a model that selects."""
+    words = [recipe.get("mask_image") for recipe in (said, kept)]
+    what = "Folders and segmenters" if words[0] != words[1] else "Folders"
+    return f"{what} that the file names are left out."
 
 
 def _version(value: Any) -> str:

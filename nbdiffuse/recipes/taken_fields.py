@@ -73,7 +73,7 @@ def _check_pag(recipe: Recipe, preset: Preset) -> None:
 
 def _not_taken(name: str, preset: Preset, mode: str = "") -> str:
     line = f"`{name}` is not taken by {preset.name} ({preset.title})"
-    if mode:
+    if mode and not (name == "strength" and mode == "edit"):
         beside = [what for ending, what in _BESIDE.items() if ending in mode]
         way = f"with {' and '.join(beside)}" if beside else "without a mask" if preset.inpaints else f"for {mode}"
         return f"{line} {way}. Leave it out."
