@@ -125,7 +125,12 @@ def test_half_of_true_cfg_is_said_where_it_changes_nothing(
         ("sd-inpainting", "img2img", {}, "`mask_image` must be given: "),
         ("sdxl-inpainting", "txt2img", {}, "`mask_image` must be given: "),
         ("kandinsky21", "inpaint", {}, "`checkpoint` must be one for inpainting where a mask is given, got "),
-        ("kandinsky21-inpainting", "inpaint", {"strength": 0.5}, "`strength` is not taken by kandinsky with a mask. Leave it"),
+        (
+            "kandinsky21-inpainting",
+            "inpaint",
+            {"strength": 0.5},
+            "`strength` is not taken by kandinsky (Kandinsky 2.1) with a mask. Leave it",
+        ),
         ("flux-dev", "txt2img", {"width": 72}, "`width` must be a multiple of 16"),
     ],
 )
