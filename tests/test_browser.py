@@ -105,7 +105,7 @@ def test_a_person_uses_the_panel(app: str, tmp_path: Path) -> None:
         panel.shoot(f"{app}-result")
 
         # A run is stopped: what was there before comes back.
-        panel.type("num inference steps", "900")
+        panel.type("steps", "900")
         panel.button("Run").click()
         wait_for(lambda: "step" in panel.status)
         panel.button("Stop").click()
@@ -113,16 +113,16 @@ def test_a_person_uses_the_panel(app: str, tmp_path: Path) -> None:
         assert panel.box.locator(".nbd-past").count() == 1
 
         # Another result, and back to the first one's settings.
-        panel.type("num inference steps", "10")
+        panel.type("steps", "10")
         panel.type("guidance scale", "2")
         panel.run()
         panel.box.locator(".nbd-past button").last.click()
         # Every control has a message of its own, so they do not all move at once.
         wait_for(lambda: panel.field("guidance scale").input_value() == "7.5")
-        wait_for(lambda: panel.field("num inference steps").input_value() == "50")
+        wait_for(lambda: panel.field("steps").input_value() == "50")
 
         # The cell that makes it, inserted below and run.
-        panel.button("To cell").click()
+        panel.button("Insert cell").click()
         # The cell is there before its text is.
         wait_for(lambda: len(panel.notebook.sources()) == 3 and panel.notebook.sources()[2])
         cell = panel.notebook.sources()[2]
@@ -153,7 +153,7 @@ def test_it_is_readable_in_the_dark_and_in_a_narrow_window(theme: str, width: in
         page = chromium.new_page(viewport={"width": width, "height": 1500})
         panel = PanelPage(browser.Notebook(page, address, "panel.ipynb"), shots)
         panel.run()
-        panel.button("Sweep this").click()
+        panel.button("Try several values").click()
         name = "dark" if "Dark" in theme else "narrow"
         panel.shoot(name)
         # Nothing sticks out to the side.
@@ -198,6 +198,6 @@ def test_a_chain_is_put_together_and_run(theme: str, tmp_path: Path) -> None:
         run(3)
         panel.box.locator(".nbd-step").last.locator("button").filter(has_text="Remove").click()
         wait_for(lambda: panel.box.locator(".nbd-step").count() == 2)
-        panel.button("To cell").click()
+        panel.button("Insert cell").click()
         wait_for(lambda: len(panel.notebook.sources()) == 3 and panel.notebook.sources()[2])
         assert panel.notebook.sources()[2].startswith("%%chain start.png\n[sd15 ")

@@ -173,7 +173,7 @@ def test_a_mask_is_painted_in_a_cell_and_used_by_the_next(app: str, tmp_path: Pa
         only_inside(Image.open(root / "redrawn.png"), start, mask)
 
         # The mask as a cell: a notebook that has it needs no person and no file.
-        page.locator("button").filter(has_text=re.compile(r"^\s*To cell\s*$")).first.click()
+        page.locator("button").filter(has_text=re.compile(r"^\s*Insert cell\s*$")).first.click()
         wait_for(lambda: any("data:image/png" in source for source in notebook.sources()))
         cell = next(source for source in notebook.sources() if "data:image/png" in source)
         names_in: dict[str, Any] = {}
@@ -207,7 +207,7 @@ def test_a_mask_is_painted_in_the_panel(app: str, tmp_path: Path, shots: Path) -
         shown = panel.box.locator(".nbd-compare img:not(.nbd-before)").first
         sent = "async (url) => [...new Uint8Array(await (await fetch(url)).arrayBuffer())]"
         redrawn = Image.open(io.BytesIO(bytes(page.evaluate(sent, shown.get_attribute("src")))))
-        panel.button("To cell").click()
+        panel.button("Insert cell").click()
         wait_for(lambda: (root / "painted.png").exists())
         wait_for(lambda: "--mask-image painted.png" in panel.notebook.sources()[-1])
         mask = white(Image.open(root / "painted.png"))

@@ -49,6 +49,8 @@ class Param:
         Writes a list or tuple as the text that `checked` gets, where one may be given.
     bars
         Whether a text may have commas, so that several stand between bars.
+    label
+        What people call it, where that is shorter than its name with blanks: a panel's control is called so.
     """
 
     kind: type
@@ -67,6 +69,7 @@ class Param:
     checked: Callable[[str, str], str] | None = None
     own_size: bool = False
     bars: bool = False
+    label: str = ""
     written: Callable[[Sequence[Any]], str] | None = None
 
     @property

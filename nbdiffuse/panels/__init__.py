@@ -70,7 +70,7 @@ def paint_mask(
     mask
         What is painted at first, of any kind that `Recipe` takes as a mask; nothing when None.
     name
-        What the mask is called in the cell that "To cell" inserts.
+        What the mask is called in the cell that "Insert cell" inserts.
     on_change
         Called with the mask, a `Picture`, after everything that was painted.
 

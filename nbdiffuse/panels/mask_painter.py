@@ -53,7 +53,7 @@ class MaskPainter:
         self._canvas, self._clipboard = MaskCanvas(self._thread, self._painted), Clipboard(self._thread, self._offer_text)
         self._static = StaticOutput(NAME)
         self._text = widgets.Textarea(description="copy this cell", rows=5, layout={"display": "none", "width": "auto"})
-        cell = button("To cell", "plus", "put a cell below that holds the mask, without a file")
+        cell = button("Insert cell", "plus", "put a cell below that holds the mask, without a file")
         file = button("Download", "download", "the mask as a PNG, black and white")
         on_click(cell, self._thread, lambda: self._insert(cell_of_mask(self._name, self._grey)))
         on_click(file, self._thread, lambda: self._clipboard.hand_over(f"{self._name}.png", png_of(self._grey)))

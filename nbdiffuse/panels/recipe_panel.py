@@ -60,7 +60,7 @@ class Panel(BasePanel):
         self._history = HistoryStrip(self._thread, self.guarded(self._bring_back))
         self._sweep = SweepControls(self._thread, lambda: self._controls.recipe, self._run_grid, self._fail)
         self._start_button = button("Use as initial image", "arrow-left", "redraw this result")
-        self._sweep_button = widgets.ToggleButton(description="Sweep this", icon="th", tooltip="vary one or two fields")
+        self._sweep_button = widgets.ToggleButton(description="Try several values", icon="th", tooltip="vary one or two fields")
         self._actions = Actions(self._thread, self, [self._start_button, self._sweep_button])
         on_click(self._start_button, self._thread, self.guarded(self._start_from_shown))
         on_user_change(self._sweep_button, self._thread, self.guarded(lambda: self._sweep.toggle(bool(self._sweep_button.value))))

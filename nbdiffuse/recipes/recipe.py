@@ -116,14 +116,14 @@ class Recipe(Link):
         None, Param(float, "how strongly the prompt pulls (CFG)", 0, 100, 0.5, short="-g", usual=(1, 20))
     )
     num_inference_steps: int | None = declared(
-        None, Param(int, "length of the denoising schedule", 1, 1000, 1, short="-n", unit="of steps", usual=(1, 100))
+        None, Param(int, "number of steps", 1, 1000, 1, short="-n", unit="of steps", usual=(1, 100), label="steps")
     )
     seed: int | None = declared(None, Param(int, "seed of the noise; drawn when not given", 0, 2**63 - 1, 1, advice=_DRAWN))
     negative_prompt: str | None = declared(None, Param(str, "what to keep away from"))
     scheduler: str | None = declared(None, Param(str, "diffusers scheduler, such as DDIM; the checkpoint's own when not given"))
     width: int | None = declared(None, Param(int, "width of the result in pixels", 64, 4096, 8, multiple=True))
     height: int | None = declared(None, Param(int, "height of the result in pixels", 64, 4096, 8, multiple=True))
-    resize_mode: str | None = declared(None, Param(str, "how the initial picture meets the size", choices=RESIZE_MODES))
+    resize_mode: str | None = declared(None, Param(str, "what is done where the shapes differ", choices=RESIZE_MODES))
     checkpoint: str | None = declared(None, Param(str, "weights: an embedded name, a hub id, or a directory"))
     weighting: str | None = declared(None, Param(str, "how prompts weigh words", choices=tuple(dialects.READERS)))
     safety_checker: str | None = declared(

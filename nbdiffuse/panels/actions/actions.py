@@ -48,7 +48,7 @@ class Actions:
         self._text = widgets.Textarea(description="copy this cell", rows=5, layout={"display": "none", "width": "auto"})
         self._text.add_class("nbd-cell")
         self._download = button("Download", "download", "a PNG with its recipe inside")
-        cell = button("To cell", "plus", "put the cell that makes this below the panel")
+        cell = button("Insert cell", "plus", "put the cell that makes this below the panel")
         script = button("To script", "code", "a program of plain diffusers calls that gives the same pixels")
         row = widgets.HBox([*first, cell, script, self._download]).add_class("nbd-buttons")
         self.widget = widgets.VBox([row, self._text, self._hands.widget])

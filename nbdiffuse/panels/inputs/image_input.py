@@ -17,7 +17,7 @@ from ..output.thumbnails import encoded
 from ..runtime.callback_thread import CallbackThread
 from ..runtime.events import on_click, on_user_change
 from ..runtime.frontend import LIVELY, ImageInput
-from .number_controls import label_of
+from .number_controls import label_of, tooltip_of
 
 HINT = "Drop, paste or choose a picture." if LIVELY else "Choose a picture."
 
@@ -58,9 +58,12 @@ class PictureControl:
         self.word: str | None = None
         self._well = ImageInput(label_of(name), name == "image", thread, self._file)
         self._named = widgets.Combobox(
-            description="variable or file", placeholder="variable or file", tooltip=param.help, continuous_update=False
+            description="variable or file",
+            placeholder="variable or file",
+            tooltip=tooltip_of(name, param),
+            continuous_update=False,
         ).add_class("nbd-named")
-        self._last = widgets.Button(description="Last result", tooltip="take the newest result as this picture")
+        self._last = widgets.Button(description="Use last result", tooltip="take the newest result as this picture")
         self._clear = widgets.Button(description="Clear", tooltip="take the picture away")
         buttons = [self._last, self._clear]
         if name == "control_image":

@@ -11,6 +11,7 @@ import ipywidgets as widgets
 from ...families.parameters import Param
 from ...families.step_rules import BY_STRENGTH
 from ...recipes.fields import first_name
+from ...recipes.recipe import PARAMS
 from ...recipes.steps import equivalent_strengths, run_steps, strengths_by_steps
 from ..output.html_lines import note
 from ..runtime.callback_thread import CallbackThread
@@ -18,9 +19,15 @@ from ..runtime.events import on_user_change
 
 
 def label_of(name: str) -> str:
-    """Return what a control is called: the field's own name, with blanks; that of a further part has its number."""
-    number = re.search(r"\.([0-9]+)", name)
-    return first_name(name).replace("_", " ") + (f" {number[1]}" if number else "")
+    """Return what a control is called: what people call the field, else its own name; that of a further part has its number."""
+    number, first = re.search(r"\.([0-9]+)", name), first_name(name)
+    said = (PARAMS[first].label if first in PARAMS else "") or first.replace("_", " ")
+    return said + (f" {number[1]}" if number else "")
+
+
+def tooltip_of(name: str, param: Param) -> str:
+    """Return what a control says of itself: what it is, and diffusers' name for it."""
+    return f"{param.help} ({name})"
 
 
 class NumberControl:
@@ -41,7 +48,9 @@ class NumberControl:
         low, high = param.usual or (param.low, param.high)
         box = widgets.BoundedIntText if whole else widgets.BoundedFloatText
         self._whole, self._on_change = whole, on_change
-        self._box = box(min=param.low, max=param.high, step=param.step, description=label_of(name), tooltip=param.help)
+        self._box = box(
+            min=param.low, max=param.high, step=param.step, description=label_of(name), tooltip=tooltip_of(name, param)
+        )
         self._slider = self._made_slider(name, param, low, high)
         self._hint = widgets.HTML()
         self.widget = widgets.VBox([self._box, self._slider, self._hint]).add_class("nbd-number")
@@ -50,7 +59,7 @@ class NumberControl:
 
     def _made_slider(self, name: str, param: Param, low: float, high: float) -> Any:
         kind = widgets.IntSlider if self._whole else widgets.FloatSlider
-        slider = kind(min=low, max=high, step=param.step, readout=False, tooltip=param.help)
+        slider = kind(min=low, max=high, step=param.step, readout=False, tooltip=tooltip_of(name, param))
         return slider.add_class("nbd-slider-" + name)
 
     def show(self, value: Any) -> None:
@@ -84,7 +93,7 @@ class StrengthControl(NumberControl):
 
     def _made_slider(self, name: str, param: Param, low: float, high: float) -> Any:
         self._steps, self._rule = 0, "floor"
-        return widgets.IntSlider(min=1, max=1, readout=False, tooltip=param.help).add_class("nbd-slider-" + name)
+        return widgets.IntSlider(min=1, max=1, readout=False, tooltip=tooltip_of(name, param)).add_class("nbd-slider-" + name)
 
     def show_steps(self, num_inference_steps: int, rule: str = "floor") -> None:
         """Give the slider a place for each step of this schedule, and say what the strength shown will run.

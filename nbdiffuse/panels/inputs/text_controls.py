@@ -14,7 +14,7 @@ from ...families.parameters import Param
 from ...sweeps.axes import values_of
 from ..runtime.callback_thread import CallbackThread
 from ..runtime.events import on_click, on_user_change
-from .number_controls import label_of
+from .number_controls import label_of, tooltip_of
 
 OPEN = ""
 """What a choice is called that was not made."""
@@ -40,7 +40,7 @@ class TextControl:
         rows: int = 1,
         required: bool = False,
     ) -> None:
-        common = {"description": label_of(name), "tooltip": param.help, "placeholder": param.help}
+        common = {"description": label_of(name), "tooltip": tooltip_of(name, param), "placeholder": param.help}
         if rows > 1:
             self.widget: Any = widgets.Textarea(rows=rows, **common)
         else:
@@ -65,7 +65,9 @@ class ChoiceControl:
         self, name: str, param: Param, thread: CallbackThread, on_change: Callable[[Any], None], choices: Sequence[str] = ()
     ) -> None:
         self._on_change = on_change
-        self.widget = widgets.Dropdown(options=choices or param.choices or (), description=label_of(name), tooltip=param.help)
+        self.widget = widgets.Dropdown(
+            options=choices or param.choices or (), description=label_of(name), tooltip=tooltip_of(name, param)
+        )
         on_user_change(self.widget, thread, lambda: on_change(self.widget.value or None))
 
     def offer(self, choices: Sequence[str], value: Any) -> None:
@@ -89,7 +91,7 @@ class SwitchControl:
     """A box to tick."""
 
     def __init__(self, name: str, param: Param, thread: CallbackThread, on_change: Callable[[Any], None]) -> None:
-        self.widget = widgets.Checkbox(description=label_of(name), tooltip=param.help)
+        self.widget = widgets.Checkbox(description=label_of(name), tooltip=tooltip_of(name, param))
         on_user_change(self.widget, thread, lambda: on_change(self.widget.value))
 
     def show(self, value: Any) -> None:
@@ -139,10 +141,10 @@ class SeedControl:
         self._on_change = on_change
         self._name = name
         self._text = widgets.Text(
-            description=label_of(name), tooltip=param.help, placeholder="drawn for each run", continuous_update=False
+            description=label_of(name), tooltip=tooltip_of(name, param), placeholder="drawn for each run", continuous_update=False
         )
-        self._dice = widgets.Button(description="Dice", icon="random", tooltip="draw another seed and hold it")
-        self._lock = widgets.ToggleButton(description="Hold", icon="unlock", tooltip="keep this seed for the next runs")
+        self._dice = widgets.Button(description="New seed", icon="random", tooltip="draw another seed and keep it")
+        self._lock = widgets.ToggleButton(description="Keep seed", icon="unlock", tooltip="keep this seed for the next runs")
         row = widgets.HBox([self._text, self._dice, self._lock]).add_class("nbd-seed")
         self.widget = row
         self.drawn: int | None = None

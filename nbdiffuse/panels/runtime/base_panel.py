@@ -60,7 +60,7 @@ class BasePanel(ABC):
         self._output, self._static_output = OutputView(), StaticOutput()
         self._run_button = widgets.Button(description="Run", icon="play", button_style="primary", tooltip="run these settings")
         self._stop_button = widgets.Button(description="Stop", icon="stop", tooltip="stop after this step", disabled=True)
-        self._live = widgets.ToggleButton(description="Live", icon="refresh", tooltip="run again whenever a slider rests")
+        self._live = widgets.ToggleButton(description="Auto-run", icon="refresh", tooltip="run again whenever a slider rests")
         on_click(self._run_button, self._thread, self.guarded(self._run))
         on_click(self._stop_button, self._thread, self._runner.stop)
         on_user_change(self._live, self._thread, self.guarded(lambda: self._go_live() if self._live.value else None))
