@@ -277,14 +277,13 @@ class Batch:
         unknown = next((name for name in names if name not in known), None)
         if unknown is not None or not names:
             raise ParameterError(breaks_rule("names", "names of the batch's rows", unknown or list(names), "See `records()`."))
-        recipe, target = self.recipe.replace(**changes), path_of(folder, "folder")
-        return Batch(
-            recipe, [known[name] for name in names], target, self._session, on_error=self._on_error, together=self._together
-        )
+        recipe, target, rows = self.recipe.replace(**changes), path_of(folder, "folder"), [known[name] for name in names]
+        return Batch(recipe, rows, target, self._session, on_error=self._on_error, together=self._together)
 
     def _save_page(self) -> None:
+        title = f"{self.recipe.prompt}: {count_text(len(self), 'picture')}"
         try:
-            save_page(self.rows, self.outcomes, self.folder, self.notices, f"{self!r}: {self.recipe.prompt}")
+            save_page(self.rows, self.outcomes, self.folder, self.notices, title)
         except FileError as error:
             self._halted = self._halted or error
 

@@ -12,7 +12,7 @@ from PIL import Image
 from ..errors import FileError, NbdiffuseError
 from ..files.atomic import write_atomic
 from ..files.targets import shown_path
-from ..images.contact_sheets import Cell, contact_sheet, png_bytes
+from ..images.contact_sheets import Cell, captioned, contact_sheet, png_bytes
 from ..images.picture import Picture
 from .outcome import Outcome
 from .page import page
@@ -36,7 +36,9 @@ def bundle(rows: Sequence[Row], outcomes: Mapping[int, Outcome], folder: Path, t
     cells = [cell for place in sorted(outcomes)[: 4 * SHOWN] for cell in _pair(rows[place], outcomes[place], folder)][: 2 * SHOWN]
     shown: dict[str, Any] = {"text/plain": text}
     if cells:
-        shown["image/png"] = png_bytes(contact_sheet(cells, columns=4, side=160))
+        sheet = contact_sheet(cells, columns=4, side=160)
+        line = f"{len(cells) // 2} of {len(rows)}, before and after; all are on {folder.as_posix()}/{PAGE}"
+        shown["image/png"] = png_bytes(captioned(sheet, line))
     return shown
 
 
@@ -48,7 +50,7 @@ def _pair(row: Row, outcome: Outcome, folder: Path) -> list[Cell]:
     except NbdiffuseError:  # it was moved meanwhile
         return []
     before = Image.open(io.BytesIO(outcome.before)).convert("RGB") if outcome.before else None
-    return [Cell(before, row.name), Cell(after, row.file)]
+    return [Cell(before, row.name), Cell(after, "redrawn" if before else row.file)]
 
 
 def save_page(rows: Sequence[Row], outcomes: Mapping[int, Outcome], folder: Path, notices: Sequence[str], text: str) -> Path:
