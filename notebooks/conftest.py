@@ -21,8 +21,8 @@ os.environ["NBDIFFUSE_CACHE"] = tempfile.mkdtemp(prefix="nbdiffuse-notebooks-")
 
 TOLERANCE = 3.0
 """Largest mean difference, of 255, between a stored picture and a fresh one."""
-PACE = re.compile(r", about \d+(\.\d)? (s|min|h)(?=, \d+ models?$)", re.MULTILINE)
-"""What the line before a grid says of this machine."""
+PACE = re.compile(r", about \d+(\.\d)? (s|min|h)(?=, \d+ models?$|; results go to )", re.MULTILINE)
+"""What the line before a grid or a batch says of this machine."""
 
 _get_message = nbval.kernel.RunningKernel.get_message
 _runtest = nbval.plugin.IPyNbCell.runtest

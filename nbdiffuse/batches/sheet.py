@@ -19,7 +19,7 @@ from .page import page
 from .rows import Row
 
 PAGE = "index.html"
-SHOWN = 6
+SHOWN = 4
 """Pairs of pictures that a cell shows."""
 
 
