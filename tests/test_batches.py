@@ -116,6 +116,7 @@ def test_an_archive_leads_nowhere_else(tmp_path: Path) -> None:
     assert not (tmp_path / "evil.png").exists() and not (tmp_path / "deep" / "evil.png").exists()
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     "names", [["a.jpg", "A.png", "a.jpg"], ["a-jpg.png", "a.jpg", "a.png"], ["..", "", ".hidden.png", "x" * 400]]
 )
@@ -160,6 +161,7 @@ def test_a_table_that_cannot_be_is_one_line(content: str, line: str, photos: Pat
     assert line in str(refused.value) and "\n" not in str(refused.value)
 
 
+@pytest.mark.quick
 def test_braces_that_no_column_names_stay() -> None:
     assert filled("a {animal}, {unknown} {a b}", {"animal": "c{at}"}) == "a c{at}, {unknown} {a b}"
 

@@ -233,7 +233,7 @@ def test_a_cell_refuses_strength_in_a_line(option: str) -> None:
     ("line", "message"),
     [
         ("room.png --model sd15", "`model` must be one that edits after an instruction, such as edit, in %%edit, got 'sd15'"),
-        ("room.png --mask-image m.png", "`%%img2img` takes it: `--mask-image`"),
+        ("room.png --clip-skip 2", "`%%img2img` takes it: `--clip-skip`"),
         ("room.png --image-cfg-scale 2", "Here it is `--image-guidance-scale`"),
         ("room.png --prompt x", "The prompt is the body of the cell"),
         ("room.png --quux 2", "`%%edit?` lists every option"),
@@ -246,10 +246,17 @@ def test_a_mistake_in_a_cell_is_one_line(line: str, message: str) -> None:
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
+def test_an_edit_with_a_mask_keeps_a_strength_that_is_typed_and_leaves_a_pasted_one() -> None:
+    typed = parse_cell("edit", "room.png --mask-image m.png --strength 0.5", INSTRUCTION)
+    assert typed.values["strength"] == 0.5
+    pasted = parse_cell("edit", "room.png --mask-image m.png", f"{INSTRUCTION}\nSteps: 4, Denoising strength: 0.75")
+    assert "strength" not in pasted.values
+
+
 def test_help_and_completion_name_what_editing_takes_and_no_strength() -> None:
     text = help_text("edit")
-    assert "strength" not in text and "--image-guidance-scale" in text and "Models: edit" in text and "sd15" not in text
-    assert "mask" not in text and "--strength" in help_text("img2img")
+    assert "--strength" not in text and "--image-guidance-scale" in text and "Models: edit" in text and "sd15" not in text
+    assert "--mask-image" in text and "--strength" in help_text("img2img")
     assert "--strength" not in (completions("edit", "%%edit a.png --") or [])
     offered = completions("edit", "%%edit a.png --model ") or []
     assert "edit" in offered and "sd15" not in offered

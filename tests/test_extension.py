@@ -129,7 +129,7 @@ def test_loading_it_imports_nothing_that_runs() -> None:
         "import sys\nfrom IPython.core.interactiveshell import InteractiveShell\n"
         "from IPython.core.completer import provisionalcompleter\n"
         "shell = InteractiveShell.instance()\nshell.run_line_magic('load_ext', 'nbdiffuse')\n"
-        "with provisionalcompleter():\n    found = list(shell.Completer.completions('%%img2img --gui', 15))\n"
+        "with provisionalcompleter():\n    found = list(shell.Completer.completions('%%img2img --guidance-s', 22))\n"
         "assert [one.text for one in found] == ['--guidance-scale'], found\n"
         "heavy = {'torch', 'diffusers', 'transformers', 'ipywidgets', 'nbdiffuse.magics.magics'}\n"
         "print(sorted(heavy & set(sys.modules)))"

@@ -257,7 +257,7 @@ def test_a_literal_is_a_number_or_a_text_and_nothing_else() -> None:
         def __repr__(self) -> str:
             return "print()"
 
-    for value in (Sly(1.0), float("nan"), float("inf"), object(), {"a": 1}, b"x", 1j):
+    for value in (Sly(1.0), float("nan"), float("inf"), object(), {"a": object()}, {"a": {1j: 2}}, b"x", 1j):
         with pytest.raises(ParameterError, match="`program` must be made of"):
             literal(value)
     for name in ("a b", "a;b", "class", "", "a.b", "ａ", "__import__('os')"):

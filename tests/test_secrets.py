@@ -115,6 +115,8 @@ def test_nothing_takes_a_token(left: tuple[dict[str, object], Path, Path]) -> No
     names = {*PARAMS}
     for name in nbdiffuse.__all__:
         value = getattr(nbdiffuse, name)
+        if value is nbdiffuse.TextualInversion:
+            continue  # its token is a word of prompts
         if callable(value) and not (isinstance(value, type) and issubclass(value, Exception)):
             names |= set(inspect.signature(value).parameters)
     assert not {name for name in names if "token" in name or "password" in name}

@@ -19,6 +19,9 @@ from ..recipes.taken_fields import fields_for
 NOT_OPTIONS = ("prompt", "image")
 """Fields that stand elsewhere in a cell."""
 
+MASKED = ("--mask-image", "--mask_image", "--extend")
+"""Options that say which part is redrawn."""
+
 JOINED = {"measure": ","}
 """Options that may be given more than once, and what stands between their values then."""
 
@@ -120,9 +123,10 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def fields_of(task: str) -> dict[str, Param]:
-    """Return the declarations that a task takes as options."""
-    unwanted = {*NOT_OPTIONS} | ({"strength"} if task == "txt2img" else set())
+def fields_of(task: str, words: Sequence[str] = ()) -> dict[str, Param]:
+    """Return the declarations that a task takes as options; an edit has a strength where the words of its line name a mask."""
+    masked = any(word.split("=")[0] in MASKED for word in words)
+    unwanted = {*NOT_OPTIONS} | ({"strength"} if task == "txt2img" or (task == "edit" and not masked) else set())
     taken = fields_for(task) if task == "edit" else PARAMS.keys()
     return {name: param for name, param in PARAMS.items() if name in taken and name not in unwanted}
 
@@ -140,7 +144,7 @@ def parser_of(task: str, words: Sequence[str] = ()) -> Parser:
     """
     parser = Parser(prog=f"%%{task}")
     parser.set_defaults(fields={})
-    known = fields_of(task)
+    known = fields_of(task, words)
     named = [word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")]
     unwanted = {*NOT_OPTIONS, *CELL_OPTIONS, *(() if task == "img2img" else PARAMS)}
     others = {name: PARAMS[name] for name in named if name not in known and name not in unwanted and name in PARAMS}

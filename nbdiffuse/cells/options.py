@@ -141,7 +141,8 @@ def parse_cell(
     several["prompt"] = several.pop("prompt")
     if task != "img2img":
         # Of a text that was pasted.
-        several = {name: values for name, values in several.items() if name not in ("image", "strength")}
+        pasted = {"image", "strength"} - known.fields.keys()
+        several = {name: values for name, values in several.items() if name not in pasted}
     if task == "edit":
         for model in several.setdefault("model", (EDIT,)):
             _check_edits(model)

@@ -89,7 +89,6 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 key="stable-diffusion-3",
                 title="Stable Diffusion 3",
                 modes=(*_REDRAWING, "txt2img+controlnet"),
-                # Control pictures are encoded with numbers of torch's own generator.
                 unseeded=frozenset({"txt2img+controlnet"}),
                 broken={"img2img+mask+controlnet": f"diffusers' StableDiffusion3ControlNetInpaintingPipeline {_SEEDLESS}"},
                 controlnet="SD3ControlNetModel",
