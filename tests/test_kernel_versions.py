@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Kernel
+from real_kernel import Kernel
 
 SETUP = """%load_ext nbdiffuse
 import hashlib, threading, time, nbdiffuse

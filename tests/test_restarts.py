@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Kernel
+from real_kernel import Kernel
 
 from nbdiffuse.store.store import Store
 
