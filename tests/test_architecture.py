@@ -18,7 +18,7 @@ ROOMS = {
     "errors": "",
     "version": "",
     "library_logging": "",
-    "files": "paths atomic folders targets downloads hashes snapshots",
+    "files": "paths by_name atomic folders targets downloads hashes snapshots",
     "images": "arrays stripping layers conversion reader fitting outpainting colors picture mask_shapes mask_content masks "
     "mask_selection mask_arithmetic noise latents text contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel extras dialects alternatives tokens unknown_words",

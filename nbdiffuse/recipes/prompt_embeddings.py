@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PureWindowsPath
+from collections.abc import Mapping, Sequence
+from pathlib import PureWindowsPath
 from typing import Any
 
 from ..errors import ParameterError, breaks_rule
 from ..families.embedding_file import own_token
+from ..files.by_name import file_named
 from ..files.paths import here
 from ..prompts.extras import embeddings, without
 from .fields import numbered
@@ -32,19 +32,7 @@ def find(name: str) -> str | None:
         Of the file, with or without its suffix. It is compared with the names that are there
         and never becomes part of a path, so a prompt reaches no other file.
     """
-    wanted = _plain(name)
-    beside = (file.name for file in _files(Path(), deep=False) if file.stem == wanted)
-    folder = here(os.environ.get(FOLDER) or "")
-    there = (str(file) for file in _files(folder, deep=True) if file.stem == wanted) if folder else ()
-    return next(iter(beside), None) or next(iter(there), None)
-
-
-def _files(folder: Path, deep: bool) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        yield from (Path(parent, name) for name in sorted(names) if name.endswith(SUFFIXES))
-        if not deep:
-            return
+    return file_named(_plain(name), FOLDER, SUFFIXES)
 
 
 def applied(recipe: Recipe) -> Recipe:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import ParameterError
-from ..files.paths import here
+from ..files.by_name import file_named
 from ..prompts.extras import Network, networks, without
 from . import lora, prompt_embeddings
 from .recipe import PROMPTS, Recipe
@@ -28,19 +27,7 @@ def find(name: str) -> str | None:
         Of the file, with or without ".safetensors". It is compared with the names that
         are there and never becomes part of a path, so a prompt reaches no other file.
     """
-    wanted = name.removesuffix(SUFFIX)
-    beside = (file.name for file in _files(Path(), deep=False) if file.stem == wanted)
-    folder = here(os.environ.get(FOLDER) or "")
-    there = (str(file) for file in _files(folder, deep=True) if file.stem == wanted) if folder else ()
-    return next(iter(beside), None) or next(iter(there), None)
-
-
-def _files(folder: Path, deep: bool) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        yield from (Path(parent, name) for name in sorted(names) if name.endswith(SUFFIX))
-        if not deep:
-            return
+    return file_named(name.removesuffix(SUFFIX), FOLDER, SUFFIX)
 
 
 def applied(recipe: Recipe) -> Recipe:
