@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from PIL import Image
 
 import nbdiffuse
 from nbdiffuse import Recipe
+from nbdiffuse.batches import tables
 from nbdiffuse.batches.batch import Batch
 from nbdiffuse.batches.layout import result_files
 from nbdiffuse.batches.rows import filled
@@ -272,3 +275,35 @@ def test_a_cell_takes_a_table(kernel: Any, photos: Path, tmp_path: Path) -> None
     assert kernel.run(f"%%img2img {line}\na {{animal}}").ok
     said = image_files.read(save / "p1.png").provenance
     assert said is not None and said.recipe.prompt == "a dog"
+
+
+def test_no_result_is_held_after_it_is_written(
+    photos: Path, tmp_path: Path, session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref[Any]] = []
+    real = nbdiffuse.Result.save
+
+    def save(self: Any, path: Any) -> Any:
+        held.append(weakref.ref(self))
+        return real(self, path)
+
+    monkeypatch.setattr(nbdiffuse.Result, "save", save)
+    before = list(session.history)
+    made = nbdiffuse.batch(RECIPE, photos, folder=tmp_path / "out").run()
+    gc.collect()
+    assert len(held) == 7 == len(made) - made.missing and list(session.history) == before
+    assert not [one for one in held if one() is not None]
+
+
+@pytest.mark.quick
+def test_a_pandas_table_leaves_open_what_it_does_not_say() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        {"image": ["a.png", "b.png"], "seed": [3, None], "prompt": ["x", None], "strength": [0.5, float("nan")]}
+    )
+    read, folder = tables.rows_of(frame)
+    assert tables.is_table(frame) and [tables.field_values(row, folder) for row in read] == [
+        {"seed": 3, "prompt": "x", "strength": 0.5},
+        {},
+    ]
+    assert tables.image_of(read[1], folder) == Path("b.png")
