@@ -80,7 +80,7 @@ def test_a_cell_in_a_file_and_a_prompt_from_a_pipe(photos: Path, tmp_path: Path)
         (["img2img", "photos"], 2, "`--prompt` must say what to draw"),
         (["run", "nowhere.txt"], 2, "nowhere.txt cannot be read: No such file or directory."),
         (["img2img", "photos", "--prompt", "x", "--panel"], 2, "`--panel` must be left out"),
-        (["txt2img", "--prompt", "x", "--out", "x.exe"], 2, "`save` must be a file name that ends in"),
+        (["txt2img", "--prompt", "x", "--out", "x.exe"], 2, "`out` must be a file name that ends in"),
         (["img2img", "photos", "--prompt", "x", "--strength", "=s"], 2, "must be the name of a variable"),
     ],
 )

@@ -111,7 +111,7 @@ def _grid(asked: Cell, place: str | None, report: Report) -> bool:
 
 def _single(magic: str, asked: Cell, place: str | None, report: Report) -> bool:
     file = place or asked.save or _beside(asked.values.get("image"), magic)
-    check_file(file, SUFFIXES)
+    check_file(file, SUFFIXES, "out")
     recipe = resolve(_recipe(asked.values))
     report.say("plan", steps_line(recipe), count=1, file=file)
     said = (*notices(recipe), *asked.notices)
@@ -130,7 +130,7 @@ def _chain(line: str, body: str, place: str | None, report: Report) -> bool:
     if asked.axes:
         raise ParameterError("`run` must be given a chain with one value of each option. Run a grid of chains in a notebook.")
     file = place or asked.save or "chain.png"
-    check_file(file, SUFFIXES)
+    check_file(file, SUFFIXES, "out")
     run = ChainRun(Chain(tuple(_recipe(values) for values in asked.steps)), store=Store())
     report.say("plan", f"{len(run.chain)} steps of a chain", count=len(run.chain), file=file)
     _say(report, *run.before_run, *asked.notices)
@@ -143,7 +143,7 @@ def _chain(line: str, body: str, place: str | None, report: Report) -> bool:
 def _loopback(line: str, body: str, place: str | None, report: Report) -> bool:
     asked, values = parse_loopback(line, body, {})
     file = place or asked.save or "loopback.gif"
-    check_file(file, FORMATS)
+    check_file(file, FORMATS, "out")
     loop = Loopback(_recipe(asked.values), **values)
     report.say("plan", f"{len(loop.recipes)} passes", count=len(loop.recipes), file=file)
     _say(report, *loop.before_run, *asked.notices)

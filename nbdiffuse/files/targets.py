@@ -12,7 +12,7 @@ from ..errors import FileError, breaks_rule
 from .paths import path_of
 
 
-def check_file(path: str | os.PathLike[str], suffixes: Iterable[str]) -> Path:
+def check_file(path: str | os.PathLike[str], suffixes: Iterable[str], field: str = "save") -> Path:
     """Say why a file cannot be written; nothing is made.
 
     Parameters
@@ -21,6 +21,8 @@ def check_file(path: str | os.PathLike[str], suffixes: Iterable[str]) -> Path:
         As it was given; `~` is the home folder. The folders above it need not be there.
     suffixes
         What its name may end in, with the point; capitals do not matter.
+    field
+        What an error calls it.
 
     Returns
     -------
@@ -36,7 +38,7 @@ def check_file(path: str | os.PathLike[str], suffixes: Iterable[str]) -> Path:
     if Path(path).suffix.lower() not in known:
         raise FileError(
             breaks_rule(
-                "save",
+                field,
                 f"a file name that ends in {' or '.join(filter(None, (', '.join(known[:-1]), known[-1])))}",
                 os.fspath(path),
             )
