@@ -32,9 +32,9 @@ def caught_writing(file: Path) -> Iterator[subprocess.Popen[bytes]]:
             for _ in range(2000):
                 if temporary_files(file.parent):
                     process.send_signal(signal.SIGSTOP)
-                    time.sleep(0.02)
-                    # It may have ended this temporary file and be about to begin the next.
-                    if temporary_files(file.parent) and temporary_files(file.parent)[0].stat().st_size < 150_000_000:
+                    os.waitpid(process.pid, os.WUNTRACED)  # A signal only asks: this is where it stands still.
+                    # It may not have locked this temporary file yet, or have ended it and be about to begin the next.
+                    if any(0 < temporary.stat().st_size < 150_000_000 for temporary in temporary_files(file.parent)):
                         break
                     process.send_signal(signal.SIGCONT)
                 time.sleep(0.005)

@@ -82,6 +82,8 @@ def _not_taken(name: str, preset: Preset, mode: str = "") -> str:
         return f"{line}. Leave it out, or take a model that inpaints: {', '.join(others)}."
     if name != "strength" or not preset.edits:
         return f"{line}. Leave it out."
+    if mode and preset.inpaints:
+        line += " without a mask"
     if "image_guidance_scale" in preset.fields:
         return f"{line}: it edits and has none. Use `image_guidance_scale`: higher values stay closer to the picture."
     return f"{line}: it edits and has none. Leave it out, and say in the prompt what is to stay."
