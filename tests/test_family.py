@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL
 from PIL import Image
 
 from nbdiffuse import embedded
-from nbdiffuse.embedded.reports import edits, family, figures, masks, styles, upscalers
+from nbdiffuse.embedded.reports import edits, family, figures, masks, segments, styles, upscalers
 from nbdiffuse.embedded.shared_weights import CHECKPOINTS
 from nbdiffuse.embedded.world import STYLES, sample
 from nbdiffuse.errors import CheckpointError
@@ -104,6 +104,11 @@ def test_a_controlnet_keeps_the_layout() -> None:
 def test_an_edit_changes_what_the_words_ask_for_and_keeps_the_rest() -> None:
     changed, *_, kept, _, _, _ = (figure.value for figure in edits.edit_figures(15))
     assert changed >= 60 and kept >= 75
+
+
+def test_the_segmenter_finds_what_words_say_and_nothing_else() -> None:
+    named, subject, others, *_, nothing = (figure.value for figure in segments.segment_figures(16))
+    assert named >= 0.65 and subject >= 0.75 and others >= 0.8 and nothing >= 75
 
 
 def test_the_clip_finds_the_caption_of_a_picture() -> None:

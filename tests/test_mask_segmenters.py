@@ -16,6 +16,7 @@ from mask_surfaces import QUICK, on_every_surface, swept
 import nbdiffuse
 from nbdiffuse import Picture, Recipe, Session, read, resolve
 from nbdiffuse.cells.options import parse_cell
+from nbdiffuse.embedded.world import sample
 from nbdiffuse.errors import CheckpointError, ParameterError
 from nbdiffuse.images import mask_arithmetic
 from nbdiffuse.images.mask_selection import modelled
@@ -156,23 +157,40 @@ def test_a_file_from_elsewhere_names_no_model_that_is_fetched_unasked(recipe: Re
     assert said.left_out == ("Folders and segmenters that the file names are left out.",)
 
 
-def test_the_usual_models_are_the_hubs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NBDIFFUSE_USE", "hub")
-    for text, checkpoint in (
-        ("text:sky", "CIDAS/clipseg-rd64-refined"),
-        ("auto:subject", "facebook/sam-vit-base"),
-        ("text:sky@owner/name", "owner/name"),
+def test_the_usual_model_knows_what_the_checkpoint_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    for use, base, text, checkpoint in (
+        ("hub", None, "text:sky", "CIDAS/clipseg-rd64-refined"),
+        ("hub", None, "auto:subject", "facebook/sam-vit-base"),
+        ("hub", "sd15", "text:sky", "segmenter"),
+        ("embedded", None, "text:sky", "segmenter"),
+        ("embedded", "sd15", "auto:subject", "segmenter"),
+        ("embedded", "owner/model", "auto:subject", "facebook/sam-vit-base"),
+        ("embedded", "sd15", "text:sky@owner/name", "owner/name"),
     ):
+        monkeypatch.setenv("NBDIFFUSE_USE", use)
         asked = modelled(text)
         assert asked is not None
-        assert segmenters.with_checkpoint(text) == dataclasses.replace(asked, checkpoint=checkpoint)
-    monkeypatch.setenv("NBDIFFUSE_USE", "embedded")
-    monkeypatch.setattr(segmenters, "EMBEDDED", "depth-estimator")
-    assert segmenters.with_checkpoint("text:sky").checkpoint == "depth-estimator"
-    monkeypatch.setattr(segmenters, "EMBEDDED", "none of this name")
-    line = r"got 'text:sky': none comes with this package\. Write text:sky@CIDAS/clipseg-rd64-refined, or .* use hub"
-    with pytest.raises(ParameterError, match=line):
-        segmenters.with_checkpoint("text:sky")
+        assert segmenters.with_checkpoint(text, base) == dataclasses.replace(asked, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize(("word", "part"), [("text:sky", "sky"), ("auto:subject", "subject"), ("text:the cat", "cat")])
+def test_a_mask_by_words_needs_no_download(word: str, part: str, session: Session) -> None:
+    scene = next(one for one in map(sample, range(3_000_000, 3_000_200)) if one.subject == "cat" and one.place == "ocean")
+    made = session.run(Recipe(**QUICK, image=scene.image, mask_image=word))
+    found, wanted = white(made.recipe.mask.image), np.asarray(scene.mask_of(part)) > 127
+    assert (found & wanted).sum() >= 0.6 * (found | wanted).sum()
+    kept = ~found
+    assert np.array_equal(np.asarray(made.image)[kept], np.asarray(scene.image)[kept])
+    assert made.provenance.selection == f"{word}@segmenter"
+
+
+def test_what_the_small_segmenter_was_never_shown_is_said_with_the_way_to_a_large_one(scene: Any) -> None:
+    for word, line in (
+        ("text:red hat", r"got 'red hat'\. It knows astronaut, subject, cat, .*, mountains, mountain\. "),
+        ("text:skyy~0.3", r"got 'skyy'\. Did you mean 'sky'\? "),
+    ):
+        with pytest.raises(ParameterError, match=f"{line}Any words: {word}@CIDAS/clipseg-rd64-refined, from the hub\\.$"):
+            resolve(Recipe(**QUICK, image=scene.image, mask_image=word))
 
 
 def test_a_panel_shows_the_mask_before_the_run(session: Session, scene: Any) -> None:

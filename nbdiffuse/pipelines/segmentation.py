@@ -12,9 +12,11 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoTokenizer, SamProcessor
 
+from .. import embedded
 from ..errors import CheckpointError, ParameterError, nearest
 from ..images.mask_selection import ModelledSelection, as_selected
 from ..images.picture import Picture
+from ..recipes.segmenters import with_large_model
 from .pipelines import Pipelines
 
 SUBJECT = "subject"
@@ -35,7 +37,12 @@ def find(pipelines: Pipelines, picture: Picture, selection: ModelledSelection) -
     """
     word = str(selection.checkpoint)
     model, directory = pipelines.model(word), pipelines.directory(word)
-    mask = segment(model, directory, picture.image, selection.words, selection.threshold)
+    try:
+        mask = segment(model, directory, picture.image, selection.words, selection.threshold)
+    except ParameterError as error:
+        if word not in embedded.names():
+            raise
+        raise ParameterError(f"{error} Any words: {with_large_model(selection).text}, from the hub.") from None
     return as_selected(mask, selection.text, "Lower the probability, as in `text:sky~0.3`, or look for something else.")
 
 
@@ -87,7 +94,7 @@ def known_words(config: Any) -> Mapping[str, tuple[int, ...]]:
     if all(label == f"LABEL_{number}" for number, label in labels.items()):
         return {}
     known: dict[str, tuple[int, ...]] = {}
-    for number, label in labels.items():
+    for number, label in sorted(labels.items()):
         # ADE20K's lists have several names for one class, "person, individual" or "person;individual"; several may have one.
         for name in label.replace(";", ",").split(","):
             known[name.strip().lower()] = (*known.get(name.strip().lower(), ()), number)

@@ -67,7 +67,8 @@ def with_found_mask(complete: Recipe) -> Recipe:
     text, image = complete.get("mask_image"), complete.image
     if modelled(text) is None or image is None:
         return complete
-    found = complete.replace(mask_image=segmented(image.view if isinstance(image, Latents) else image, text))
+    picture = image.view if isinstance(image, Latents) else image
+    found = complete.replace(mask_image=segmented(picture, text, str(complete.checkpoint)))
     found = told_of_mask(found)
     check_fitted_mask(found)
     return found

@@ -17,7 +17,7 @@ from .weights_source import source
 SEGMENTERS: Mapping[str, str] = MappingProxyType({"text": "CIDAS/clipseg-rd64-refined", SUBJECT: "facebook/sam-vit-base"})
 """The usual model on the hub for each kind of selection."""
 EMBEDDED = "segmenter"
-"""The usual one in this package, where it is there."""
+"""The usual one in this package."""
 
 _segmenter: Callable[[Picture, ModelledSelection], Picture] | None = None
 
@@ -28,25 +28,33 @@ def segment_with(segmenter: Callable[[Picture, ModelledSelection], Picture]) -> 
     _segmenter = segmenter
 
 
-def with_checkpoint(text: str) -> ModelledSelection:
-    """Return what a text has a model find, with the model that does: the one that it names, else the usual one."""
+def with_checkpoint(text: str, base: str | None = None) -> ModelledSelection:
+    """Return what a text has a model find, with the model that does: the one that it names, else the usual one.
+
+    Parameters
+    ----------
+    text
+        Such as "text:sky".
+    base
+        The checkpoint that redraws: the small segmenter knows what the small checkpoints draw, and no photographs.
+        Without it, the source of weights that is in force decides.
+    """
     selection = modelled(text)
     if selection is None:
         raise ParameterError(f"`mask_image` must be said in words for a model, such as `text:sky`, got {text!r}.")
     if selection.checkpoint is not None:
         return selection
-    usual = SEGMENTERS[SUBJECT if selection.words is None else "text"]
-    if source() == "embedded" and EMBEDDED not in embedded.names():
-        named = dataclasses.replace(selection, checkpoint=usual).text
-        raise ParameterError(
-            f"`mask_image` must name a model of the hub, got {text!r}: none comes with this package. Write {named}, "
-            "or choose the full-size models by `%diffuse use hub`."
-        )
-    return dataclasses.replace(selection, checkpoint=EMBEDDED if source() == "embedded" else usual)
+    small = source() == "embedded" if base is None else base in embedded.names()
+    return dataclasses.replace(selection, checkpoint=EMBEDDED) if small else with_large_model(selection)
 
 
-def segmented(image: Picture, text: str) -> Picture:
-    """Return the mask that a model finds for a text; the same is found once.
+def with_large_model(selection: ModelledSelection) -> ModelledSelection:
+    """Return a selection by the usual model on the hub."""
+    return dataclasses.replace(selection, checkpoint=SEGMENTERS[SUBJECT if selection.words is None else "text"])
+
+
+def segmented(image: Picture, text: str, base: str) -> Picture:
+    """Return the mask that a model finds for a text, for a checkpoint to redraw; the same is found once.
 
     Raises
     ------
@@ -55,7 +63,7 @@ def segmented(image: Picture, text: str) -> Picture:
     CheckpointError
         The model cannot be loaded, or is of another kind.
     """
-    return _segmented(image, with_checkpoint(text))
+    return _segmented(image, with_checkpoint(text, base))
 
 
 def selected_by(recipe: Recipe) -> str:

@@ -62,7 +62,7 @@ def words_of(recipe: Recipe) -> dict[str, str]:
     words = (net.checkpoint for net in recipe.controlnets if net.checkpoint)
     nets = (controlnet_of(net).checkpoint(base, preset) for net in words)
     text = recipe.get("mask_image")
-    segmenters = [with_checkpoint(text).checkpoint or ""] if isinstance(text, str) and modelled(text) else []
+    segmenters = [with_checkpoint(text, base).checkpoint or ""] if isinstance(text, str) and modelled(text) else []
     models = {word: word for word in (*nets, *segmenters)}
     found = {checkpoint: whole, **{one.file: whole for one in loras}, **models}
     found |= {one.file: one.file for one in recipe.embeddings}
