@@ -375,11 +375,13 @@ def test_our_text_names_checkpoint_and_lora_as_automatic1111_does(checkpoint: st
         ("ada/ink.safetensors:0.5", "ink.safetensors:0.5"),
         ("C:\\Users\\ada\\ink.safetensors", "ink.safetensors"),
         ("~/ink.safetensors + ./fog.safetensors:-1", "ink.safetensors + fog.safetensors:-1"),
+        ("~/ink.safetensors:0.8:text_encoder=0.5", "ink.safetensors:0.8:text_encoder=0.5"),
     ],
 )
 def test_a_lora_has_its_name_or_its_repository_in_a_text_and_no_folder(lora: str, said: str) -> None:
     text = generation_text(Recipe(prompt="a", seed=1, num_inference_steps=2, lora=lora), "1")
     assert parse(text).values["lora"] == said and parse(text).values["prompt"] == "a" and "ada" not in text
+    assert ("<lora:ink:0.5:0.8>" in text) == ("text_encoder" in said)
 
 
 @pytest.mark.parametrize("said", ["/etc/passwd", "~/x", "../x/y", "./x", "https://evil/x", "a/../b", "\\\\host\\x", "a\0/b"])

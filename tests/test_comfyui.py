@@ -235,7 +235,7 @@ def test_a_lora_is_carried_over_where_its_file_is_here(tmp_path: Path, monkeypat
     assert any("ink.safetensors:0.7" in line for line in reading_of(tmp_path, graph).left_out)
     (tmp_path / "ink.safetensors").touch()
     monkeypatch.setenv(prompt_loras.FOLDER, str(tmp_path))
-    assert text_of(reading_of(tmp_path, graph).recipe.loras) == f"{tmp_path / 'ink.safetensors'}:0.7"
+    assert text_of(reading_of(tmp_path, graph).recipe.loras) == f"{tmp_path / 'ink.safetensors'}:0.7:text_encoder=1"
 
 
 def test_nodes_of_others_are_read_as_far_as_they_say_it_plainly(tmp_path: Path) -> None:

@@ -59,12 +59,13 @@ def recipe(scene: Any) -> Recipe:
     return Recipe(prompt=PROMPT, image=scene.image, num_inference_steps=4, seed=7)
 
 
-def by_hand(scene: Any, *added: tuple[Path, float]) -> bytes:
+def by_hand(scene: Any, *added: tuple[Path, float], **parts: float) -> bytes:
     pipeline = diffusers.StableDiffusionImg2ImgPipeline.from_pretrained(embedded.path("sd15"))
     pipeline.set_progress_bar_config(disable=True)
     for file, weight in added:
         pipeline.load_lora_weights(str(file.parent), weight_name=file.name)
-        pipeline.fuse_lora(lora_scale=weight)
+        for part, scale in (parts or {"": weight}).items():
+            pipeline.fuse_lora(lora_scale=scale, **({"components": [part]} if part else {}))
         pipeline.unload_lora_weights()
     generator = torch.Generator("cpu").manual_seed(7)
     return pipeline(PROMPT, image=scene.image, num_inference_steps=4, generator=generator).images[0].tobytes()
@@ -77,6 +78,34 @@ def test_pixels_equal_the_raw_call(
     chosen = [(files / f"{name}.safetensors", weight) for name, weight in added]
     text = lora.JOINT.join(f"{file}:{weight:g}" for file, weight in chosen)
     assert session.run(recipe.replace(lora=text)).image.tobytes() == by_hand(scene, *chosen)
+
+
+TEXTS = "ink.safetensors:0.7:text_encoder=0.3", "ink.safetensors:text_encoder=0", "ink.safetensors:0:text_encoder=1.5"
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_encoders_get_a_weight_of_their_own(
+    text: str, files: Path, recipe: Recipe, session: Session, scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nbdiffuse.runs.program import script_of
+    from nbdiffuse.scripts.checking import check
+
+    monkeypatch.chdir(files)
+    one = lora.read(text)[0]
+    made = session.run(recipe.replace(lora=text))
+    parts = {"unet": one.weight, "text_encoder": one.in_text_encoders}
+    assert made.image.tobytes() == by_hand(scene, (files / "ink.safetensors", 1.0), **parts)
+    assert lora.read(str(one)) == (one,) and Recipe.from_json(made.recipe.to_json()) == made.recipe
+    assert repr(check(script_of(made), made.images)) == "same pixels"
+
+
+def test_the_weight_of_text_encoders_is_a_place_of_its_own(files: Path, recipe: Recipe) -> None:
+    both = [recipe.replace(lora=f"{files}/ink.safetensors:0.7", lora_text_encoder_scale=weight) for weight in (0.3, 0.7)]
+    assert both[0] == recipe.replace(lora=f"{files}/ink.safetensors:0.7:text_encoder=0.3")
+    found = [
+        locate.locate(lora.joined_text("sd15", one.loras)) for one in (*both, recipe.replace(lora=f"{files}/ink.safetensors:0.7"))
+    ]
+    assert found[0].identity != found[1].identity == found[2].identity
 
 
 def test_the_base_stays_as_it_was(files: Path, recipe: Recipe, session: Session, scene: Any) -> None:
@@ -145,6 +174,7 @@ def test_a_drive_letter_is_no_weight() -> None:
         ("C:/a/b.safetensors + C:/c + d.safetensors:2", [("C:/a/b.safetensors", 1.0), ("C:/c + d.safetensors", 2.0)]),
         ("latent-consistency/lcm-lora-sdv1-5:0.8", [("latent-consistency/lcm-lora-sdv1-5", 0.8)]),
         ("a/b + c/d/e.safetensors:0.5 + a/b@main", [("a/b", 1.0), ("c/d/e.safetensors", 0.5), ("a/b@main", 1.0)]),
+        ('"a:b.safetensors":0.5:text_encoder=0 + b.safetensors', [("a:b.safetensors", 0.5), ("b.safetensors", 1.0)]),
     ],
 )
 def test_a_joint_or_a_colon_in_a_path_does_not_split_it(text: str, meant: list[tuple[str, float]]) -> None:
@@ -177,7 +207,9 @@ def test_a_word_comes_apart_into_what_it_was_made_of(checkpoint: str, added: str
     [
         ("style.ckpt", "A pickle can run code"),
         ("org/name.ckpt", "A pickle can run code"),
-        ("style.safetensors:0.8:0.5", "One weight is taken for all of a file"),
+        ("style.safetensors:0.8:0.5", "Write style.safetensors:0.8, and :text_encoder=0.5 behind it"),
+        ("style.safetensors:text_encoder=9", "a file with a weight in"),
+        ("style.safetensors:text_encoder=1:text_encoder=1", "a file with one weight for each part"),
         ("https://civitai.com/models/1234", "Fetch the file and give its path"),
         ("style", "ORG/NAME for one on the hub"),
         ("~nobody-at-all/ink", "ORG/NAME for one on the hub"),
@@ -275,7 +307,7 @@ def test_a_checkpoint_with_a_joint_in_its_path_is_found_with_a_lora_and_without(
     plain = locate.locate(lora.joined_text(str(folder), ()))
     added = locate.locate(lora.joined_text(str(folder), lora.read(f"{files}/ink.safetensors:0.5")))
     assert plain.directory == added.directory == folder and plain.lora == ()
-    assert added.lora == ((files / "ink.safetensors", 0.5),)
+    assert added.lora == ((files / "ink.safetensors", 0.5, 0.5),)
 
 
 def test_a_grid_over_weights_moves_away_from_the_base(files: Path, recipe: Recipe) -> None:

@@ -176,7 +176,7 @@ def changed_weights(pipeline: Any, file: Path, layer: str, strength: float = STR
         name: {key: value.clone() for key, value in part.state_dict().items()} for name, part in parts.items() if part is not None
     }
     try:
-        fuse(pipeline, file, strength, "the base")
+        fuse(pipeline, file, strength, "the base", strength)
         return before["text_encoder" if layer.startswith("encoder.") else "unet"][_key(pipeline, module)], module.weight.clone()
     finally:
         for name, state in before.items():
@@ -249,7 +249,7 @@ def test_dora_as_peft_saves_it_is_what_peft_computes(layer: str, tmp_path: Path)
     pipeline = tiny.MAKERS["x4-upscaler"]()
     torch.manual_seed(5)
     pipeline.unet = tiny._unet()
-    fuse(pipeline, tmp_path / "adapter_model.safetensors", 1.0, "the base")
+    fuse(pipeline, tmp_path / "adapter_model.safetensors", 1.0, "the base", 1.0)
     torch.testing.assert_close(dict(pipeline.unet.named_modules())[layer].weight.detach(), merged, rtol=1e-5, atol=2e-6)
 
 
@@ -267,7 +267,7 @@ def test_loha_and_lokr_as_peft_saves_them_are_what_peft_computes(peft_kind: str,
     pipeline = tiny.MAKERS["x4-upscaler"]()
     torch.manual_seed(6)
     pipeline.unet = tiny._unet()
-    fuse(pipeline, tmp_path / "adapter_model.safetensors", 1.0, "the base")
+    fuse(pipeline, tmp_path / "adapter_model.safetensors", 1.0, "the base", 1.0)
     for name, weight in merged.items():
         torch.testing.assert_close(dict(pipeline.unet.named_modules())[name].weight.detach(), weight, rtol=1e-5, atol=2e-6)
 
@@ -287,7 +287,7 @@ def test_a_file_that_lycoris_writes_acts_as_it_did_in_its_training(algorithm: st
     file = write(tmp_path, state)
     torch.manual_seed(7)
     ours = tiny.MAKERS["sdxl"]()
-    fuse(ours, file, STRENGTH, "the base")
+    fuse(ours, file, STRENGTH, "the base", STRENGTH)
     network.set_multiplier(STRENGTH)
     theirs, mine = dict(pipeline.unet.named_modules()), dict(ours.unet.named_modules())
     torch.manual_seed(7)
@@ -373,7 +373,7 @@ def test_what_does_not_fit_is_one_line_with_the_key_and_nothing_is_changed(
     base = pipelines("sd15")
     before = {key: value.clone() for key, value in base.unet.state_dict().items()}
     with pytest.raises(CheckpointError, match=line) as caught:
-        fuse(base, write(tmp_path, make(base)), 1.0, "the base")
+        fuse(base, write(tmp_path, make(base)), 1.0, "the base", 1.0)
     text = str(caught.value)
     assert text.startswith("The LoRA style.safetensors does not fit the base: ") and "\n" not in text and len(text) < 700
     assert all(torch.equal(value, before[key]) for key, value in base.unet.state_dict().items())
@@ -396,7 +396,7 @@ def test_a_file_that_is_no_lora_is_called_what_it_seems_to_be(
 ) -> None:
     file = write(tmp_path, {key: torch.zeros(2, 2) for key in keys})
     with pytest.raises(CheckpointError, match=f"it seems to be {what}"):
-        fuse(pipelines("sd15"), file, 1.0, "the base")
+        fuse(pipelines("sd15"), file, 1.0, "the base", 1.0)
 
 
 def test_training_leftovers_are_passed_over(pipelines: Callable[[str], Any], tmp_path: Path) -> None:
@@ -413,7 +413,7 @@ def test_a_bias_and_a_norm_move_too(pipelines: Callable[[str], Any], tmp_path: P
     named = prefix.replace("conv1", "norm1")
     state |= {f"{named}.w_norm": draw(*norm.weight.shape), f"{named}.b_norm": draw(*norm.bias.shape)}
     olds = [one.detach().clone() for one in (conv.weight, conv.bias, norm.weight, norm.bias)]
-    fuse(base, write(tmp_path, state), -0.5, "the base")
+    fuse(base, write(tmp_path, state), -0.5, "the base", -0.5)
     for old, new, change in zip(olds, (conv.weight, conv.bias, norm.weight, norm.bias), state.values(), strict=True):
         torch.testing.assert_close(new.detach(), old - 0.5 * change)
 
@@ -425,7 +425,7 @@ def test_half_precision_is_summed_in_single_and_rounded_once(tmp_path: Path) -> 
     old = weight.detach().clone()
     torch.manual_seed(9)
     state, change = loha(old.float())
-    fuse(base, write(tmp_path, {f"{KNOWN}.{end}": tensor for end, tensor in state.items()}), 1.0, "the base")
+    fuse(base, write(tmp_path, {f"{KNOWN}.{end}": tensor for end, tensor in state.items()}), 1.0, "the base", 1.0)
     assert weight.dtype == torch.float16
     assert torch.equal(weight, (old.float() + change * RANK / ALPHA).half())
 

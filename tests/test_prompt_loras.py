@@ -41,6 +41,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("a boat <lora:ink:0.8>", "a boat", "ink.safetensors:0.8"),
         ("a boat, <lora:ink:0.8>, at sea", "a boat, at sea", "ink.safetensors:0.8"),
         ("<lora:ink>, a boat", "a boat", "ink.safetensors"),
+        ("a boat <lora:ink:0.5:1>", "a boat", "ink.safetensors:text_encoder=0.5"),
+        ("a boat <lora:ink:0.5:0.5>", "a boat", "ink.safetensors:0.5"),
+        ("a boat <lora:ink:te=0.2:unet=0.9>", "a boat", "ink.safetensors:0.9:text_encoder=0.2"),
         ("a boat <LORA:ink.safetensors:-1>", "a boat", "ink.safetensors:-1"),
         ("a boat<lyco:ink:.5:.5>", "a boat", "ink.safetensors:0.5"),
         ("a boat <lo<lora:ink:0.5>ra:ink:0.5>", "a boat", "ink.safetensors:0.5"),
@@ -72,7 +75,7 @@ def test_a_file_that_the_option_gives_takes_the_weight_of_the_prompt() -> None:
 
 @pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
 @pytest.mark.parametrize(
-    "network", ["<lora:none:1>", "<hypernet:ink:1>", "<lora:ink:9>", "<lora:ink:0.5:1>", "<lora:ink:1:lbw=X>"]
+    "network", ["<lora:none:1>", "<hypernet:ink:1>", "<lora:ink:9>", "<lora:ink:0.5:9>", "<lora:ink:1:1:1>", "<lora:ink:1:lbw=X>"]
 )
 def test_a_network_that_cannot_be_added_is_refused_before_a_run_and_taken_out_of_a_cell(field: str, network: str) -> None:
     with pytest.raises(ParameterError, match=f"`{field}` must name networks that are here") as caught:

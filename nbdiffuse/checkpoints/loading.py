@@ -48,8 +48,8 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
     try:
         with _ONE_AT_A_TIME:
             loaded = _load(checkpoint, dtype)
-            for file, weight in checkpoint.lora:
-                adapters.fuse(loaded, file, weight, lora.split_text(checkpoint.name)[0])
+            for file, weight, in_text_encoders in checkpoint.lora:
+                adapters.fuse(loaded, file, weight, lora.split_text(checkpoint.name)[0], in_text_encoders)
         return loaded
     except (CheckpointError, torch.OutOfMemoryError, MemoryError):
         raise

@@ -63,7 +63,7 @@ class Checkpoint:
     connected
         Checkpoints whose components complete this one, by the prefix that they get.
     lora
-        Files of LoRA that are added to the weights, each with its weight.
+        Files of LoRA that are added to the weights, each with its weight, and with that in the text encoders.
     watched
         Files and directories of this disk that it was read from and that may change. What
         this package and the hub published does not.
@@ -76,7 +76,7 @@ class Checkpoint:
     notices: tuple[str, ...] = ()
     file: Path | None = None
     connected: Mapping[str, Checkpoint] = field(default_factory=dict)
-    lora: tuple[tuple[Path, float], ...] = ()
+    lora: tuple[tuple[Path, float, float], ...] = ()
     watched: tuple[Path, ...] = ()
 
     @property
@@ -131,10 +131,12 @@ def _with_lora(found: Checkpoint, added: tuple[lora.Lora, ...]) -> Checkpoint:
         file = locate_file(one.file, LORA)
         refuse_other_family(file.path, found.directory, found.name)
         identity = f"{found.identity}+{sha256_of(file.path)}:{number_text(one.weight)}"
+        if one.in_text_encoders != one.weight:
+            identity += f":{number_text(one.in_text_encoders)}"
         found = replace(
             found,
             identity=identity,
-            lora=(*found.lora, (file.path, one.weight)),
+            lora=(*found.lora, (file.path, one.weight, one.in_text_encoders)),
             notices=(*found.notices, *file.notices),
             watched=(*found.watched, *file.watched),
         )

@@ -1,4 +1,4 @@
-"""Files of LoRA kinds that diffusers does not read, added to a pipeline's weights layer by layer."""
+"""Files of LoRA kinds, or names, that diffusers does not read, added to a pipeline's weights layer by layer."""
 
 from __future__ import annotations
 
@@ -13,22 +13,29 @@ from safetensors import safe_open
 
 from ..errors import CheckpointError
 from ..families.contents import seems_to_be
-from .lora_layers import Layer, layers_by_name
+from .lora_layers import TEXT_ENCODERS, Layer, layers_by_name
 from .lora_products import IN_TRAINING, SPELLINGS, added, added_to_bias, expected_shapes, kind_of, refuse_shape
 
 _FOR_DIFFUSERS = ("lora_up", "lora_down", "alpha")
 _PREFIXES = ("base_model.model.", "lycoris_")
-_OLD_DIFFUSERS = ("_lora.up.weight", "_lora.down.weight", "_layer.up.weight", "_layer.down.weight", ".network_alpha")
+_IN_PROCESSORS = tuple(f"_{layer}.{side}.weight" for layer in ("lora", "lora1", "lora2", "layer") for side in ("up", "down"))
+_OLD_DIFFUSERS = (*_IN_PROCESSORS, ".network_alpha")
+"""Ends of keys of attention processors, as diffusers saved them once and XLabs' trainer for Flux does."""
 
 
 def is_read_here(found: Mapping[str, Sequence[int]]) -> bool:
-    """Tell whether a file holds something that diffusers' loader drops, or refuses."""
-    return any(key.startswith(_PREFIXES) or _parted(key, found)[1] not in ("", *_FOR_DIFFUSERS) for key in found)
+    """Tell whether a file holds something that diffusers' loader drops, or refuses for a UNet."""
+    return is_more_than_lora(found) or any(key.startswith(_PREFIXES) for key in found)
+
+
+def is_more_than_lora(found: Mapping[str, Sequence[int]]) -> bool:
+    """Tell whether a file holds more than products of two matrices: LoHa, LoKr, DoRA and their kin."""
+    return any(parted(key, found)[1] not in ("", *_FOR_DIFFUSERS) for key in found)
 
 
 def refuse_unknown_keys(found: Mapping[str, Sequence[int]]) -> None:
     """Raise `CheckpointError` for a key that no file of a LoRA kind has, and say what the file seems to be."""
-    unknown = [key for key in found if not _parted(key, found)[1] and not key.endswith(_OLD_DIFFUSERS) and not _idle(key)]
+    unknown = [key for key in found if not parted(key, found)[1] and not key.endswith(_OLD_DIFFUSERS) and not _idle(key)]
     if not found:
         raise CheckpointError("it holds no tensors")
     if unknown:
@@ -37,7 +44,9 @@ def refuse_unknown_keys(found: Mapping[str, Sequence[int]]) -> None:
         raise CheckpointError(f"{what}; it seems to be {seems_to_be(found)}")
 
 
-def fuse_products(pipeline: Any, file: Path, found: Mapping[str, Sequence[int]], strength: float) -> None:
+def fuse_products(
+    pipeline: Any, file: Path, found: Mapping[str, Sequence[int]], strength: float, in_text_encoders: float
+) -> None:
     """Add a file to a pipeline's weights, for good; nothing is changed before all of it is found to fit.
 
     Parameters
@@ -47,9 +56,9 @@ def fuse_products(pipeline: Any, file: Path, found: Mapping[str, Sequence[int]],
     file
         Safetensors.
     found
-        Shapes by key.
-    strength
-        How much of it is added.
+        Shapes by key, of what is added.
+    strength, in_text_encoders
+        How much of it is added, and how much to text encoders.
 
     Raises
     ------
@@ -59,7 +68,7 @@ def fuse_products(pipeline: Any, file: Path, found: Mapping[str, Sequence[int]],
     groups: dict[str, dict[str, str]] = {}
     for key in found:
         if not _idle(key):
-            called, name = _parted(key, found)
+            called, name = parted(key, found)
             groups.setdefault(called, {})[name] = key
     planned = _plan(pipeline, groups, found)
     ratio = _ratio_of_peft(file, groups)
@@ -68,12 +77,13 @@ def fuse_products(pipeline: Any, file: Path, found: Mapping[str, Sequence[int]],
             tensors = {name: opened.get_tensor(key).float().reshape(expected[name]) for name, key in keys.items()}
             _refuse_the_other_side(tensors, keys, layer)
             products = {name: tensor for name, tensor in tensors.items() if name not in ("diff_b", "b_norm")}
+            much = in_text_encoders if layer.part in TEXT_ENCODERS else strength
             weight: Any = layer.module.weight
             if products:
-                weight.data = added(weight.data, products, strength, ratio).to(weight.dtype)
+                weight.data = added(weight.data, products, much, ratio).to(weight.dtype)
             bias: Any = getattr(layer.module, "bias", None)
             if bias is not None:
-                bias.data = added_to_bias(bias.data, tensors, strength).to(bias.dtype)
+                bias.data = added_to_bias(bias.data, tensors, much).to(bias.dtype)
 
 
 Plan = list[tuple[Layer, dict[str, str], dict[str, list[int]]]]
@@ -110,7 +120,7 @@ def not_there(missing: Sequence[str], total: int) -> str:
     return f"{which} of {total} {'are' if len(missing) > 1 else 'is'} not there"
 
 
-def _parted(key: str, found: Mapping[str, Sequence[int]]) -> tuple[str, str]:
+def parted(key: str, found: Mapping[str, Sequence[int]]) -> tuple[str, str]:
     """Take a key apart into the layer's name and what stands there; "" for a key that is not known."""
     for end, name in SPELLINGS.items():
         layer = key.removesuffix(f".{end}")

@@ -9,9 +9,19 @@ from typing import Any
 
 import torch
 
-PARTS = ("unet", "text_encoder", "text_encoder_2")
+DENOISERS = ("unet", "transformer")
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+PARTS = (*DENOISERS, *TEXT_ENCODERS)
 """Components that a file may change."""
-_KOHYA = {"unet": ("lora_unet_", "lycoris_"), "text_encoder": ("lora_te_", "lora_te1_"), "text_encoder_2": ("lora_te2_",)}
+_KOHYA = {
+    "unet": ("lora_unet_", "lycoris_"),
+    "transformer": ("lora_unet_", "lora_transformer_", "lycoris_"),
+    "text_encoder": ("lora_te_", "lora_te1_"),
+    "text_encoder_2": ("lora_te2_",),
+    "text_encoder_3": (),
+}
+_KOHYA_T5 = ("lora_te3_",)
+"""T5 is the third encoder to trainers, also where a pipeline has two."""
 _IN_RESNETS = {
     "norm1": "in_layers.0",
     "conv1": "in_layers.2",
@@ -50,7 +60,7 @@ def layers_by_name(pipeline: Any) -> dict[str, Layer]:
 
     Returns
     -------
-    Layers by name, such as "lora_unet_mid_block_attentions_0_proj_in" or "unet.mid_block.attentions.0.proj_in".
+    Layers by name, such as "lora_unet_mid_block_attentions_0_proj_in" or "transformer.transformer_blocks.0.attn.to_q".
 
     Source: kohya-ss sd-scripts `networks/lora.py`, LyCORIS `wrapper.py`, diffusers `lora_conversion_utils.py`.
     """
@@ -66,17 +76,21 @@ def layers_by_name(pipeline: Any) -> dict[str, Layer]:
 
 
 def _names(part: str, name: str, model: Any) -> Iterator[str]:
+    kohya = _KOHYA_T5 if "T5" in type(model).__name__ else _KOHYA[part]
     if part == "unet":
         spelled = [name, *_original(name, model)]
+    elif part == "transformer":
+        spelled = [name]
+        yield from (name, f"diffusion_model.{name}")
     else:
         # transformers 5 dropped this level from one of the two classes.
         bare = name.removeprefix("text_model.")
         spelled = [bare, f"text_model.{bare}"]
     for one in spelled:
         yield f"{part}.{one}"
-        if part != "text_encoder_2":
+        if part not in TEXT_ENCODERS[1:]:
             yield f"base_model.model.{one}"
-        yield from (prefix + one.replace(".", "_") for prefix in _KOHYA[part])
+        yield from (prefix + one.replace(".", "_") for prefix in kohya)
 
 
 def _original(name: str, unet: Any) -> Iterator[str]:

@@ -201,13 +201,14 @@ class Pass:
                 self.imported.take(target, text.strip(), name)
 
     def _model(self) -> None:
-        graph, loras, found = self._graph, list[tuple[Any, Any]](), None
+        graph, loras, found = self._graph, list[tuple[Any, Any, Any]](), None
         # The nearest first, so that those next to the checkpoint come last.
         for key in graph.above(self._settings.get("model"), skip=frozenset({"clip", "vae"})):
             inputs = graph.inputs(key)
-            named = [(inputs["lora_name"], inputs.get("strength_model", 1.0))] if isinstance(inputs.get("lora_name"), str) else []
+            said = (inputs.get("lora_name"), inputs.get("strength_model", 1.0), inputs.get("strength_clip"))
+            named = [said] if isinstance(said[0], str) else []
             named += [
-                (one["lora"], one.get("strength", 1.0))
+                (one["lora"], one.get("strength", 1.0), one.get("strengthTwo"))
                 for one in inputs.values()
                 if isinstance(one, dict) and isinstance(one.get("lora"), str) and one.get("on")
             ]
@@ -222,6 +223,6 @@ class Pass:
         if before is not None and before.checkpoint == self.checkpoint and "model" in before.imported.values:
             self.imported.values["model"] = before.imported.values["model"]
         self.imported.take_model(self.checkpoint, family=self.family, said_as="checkpoint")
-        for lora, weight in loras:
+        for lora, weight, in_text_encoders in loras:
             number = graph.plain(weight)
-            self.imported.take_lora(lora, 1.0 if number is None else number)
+            self.imported.take_lora(lora, 1.0 if number is None else number, in_text_encoders=graph.plain(in_text_encoders))

@@ -18,7 +18,7 @@ _VERSION = re.compile(r"\d[0-9A-Za-z.+!_-]{0,63}", re.ASCII)
 _NUMBER = re.compile(r"\d{1,6}", re.ASCII)
 # A class, and perhaps settings behind it: signs that end no literal and begin no comment.
 _SCHEDULER = re.compile(r"[A-Z][A-Za-z0-9]{0,60}Scheduler(?:[ (][A-Za-z0-9_=.,: ()+-]{0,200})?", re.ASCII)
-_HASH = re.compile(r"[0-9a-f]{64}(?::-?\d+(?:\.\d+)?(?:e-?\d+)?)?", re.ASCII)
+_HASH = re.compile(r"[0-9a-f]{64}(?::-?\d+(?:\.\d+)?(?:e-?\d+)?){0,2}", re.ASCII)
 _COMMIT = re.compile(r"(?P<id>[^@]{3,200})@[0-9a-f]{40}(?P<file>/[\w ./()+-]{1,200})?", re.ASCII)
 _PARTS = 20
 """Files and repositories that one identity is joined from, at most."""
@@ -33,7 +33,7 @@ def _is_number(value: str) -> bool:
 
 
 def _is_identity(value: str) -> bool:
-    """Whether a text identifies weights: hashes, each perhaps with a LoRA's weight, and hub ids with their commits."""
+    """Whether a text identifies weights: hashes, each perhaps with a LoRA's weights, and hub ids with their commits."""
     parts = value.split("+")
     return len(parts) <= _PARTS and all(_HASH.fullmatch(part) or _is_commit(part) for part in parts)
 

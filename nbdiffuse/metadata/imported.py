@@ -90,19 +90,20 @@ class ImportedParameters:
         for line in models.choose(self.values, visible(name), digest, family=family, key=said_as):
             self.say(line)
 
-    def take_lora(self, name: Any, weight: Any = 1.0, said_as: str = "lora") -> None:
+    def take_lora(self, name: Any, weight: Any = 1.0, said_as: str = "lora", in_text_encoders: Any = None) -> None:
         """Put a LoRA into `lora` where a file of its name is here, else say that it stays behind."""
-        weight = number(weight, float)
+        weight, text = number(weight, float), number(in_text_encoders, float)
         plain = PureWindowsPath(name).name if isinstance(name, str) else ""
         if not plain or isinstance(weight, bool) or not isinstance(weight, (int, float)):
             self.leave(said_as, [name, weight])
             return
+        text = text if isinstance(text, (int, float)) and text != weight and lora.LOWEST <= text <= lora.HIGHEST else None
         file = prompt_loras.find(plain) if lora.LOWEST <= weight <= lora.HIGHEST else None
         if file is None:
             self.leave(said_as, f"{plain}:{weight:g}", f"no such file is here, see {prompt_loras.FOLDER}")
             return
         before = [self.values["lora"]] if self.values.get("lora") else []
-        self.values["lora"] = lora.JOINT.join([*before, str(lora.Lora(file=file, scale=float(weight)))])
+        self.values["lora"] = lora.JOINT.join([*before, str(lora.Lora(file=file, scale=float(weight), text_encoder_scale=text))])
 
     def leave(self, key: str, value: Any, why: str = "") -> None:
         """Say that an entry stays behind."""

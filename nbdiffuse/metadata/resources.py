@@ -63,7 +63,12 @@ def lora_hashes(loras: Sequence[lora.Lora]) -> str:
 
 def networks(loras: Sequence[lora.Lora]) -> str:
     """Return how AUTOMATIC1111 names LoRA in a prompt, with a blank in front; empty without any."""
-    return "".join(f" <lora:{_stem(one.file)}:{one.weight:g}>" for one in loras)
+    return "".join(f" <lora:{_stem(one.file)}:{_weights(one)}>" for one in loras)
+
+
+def _weights(one: lora.Lora) -> str:
+    # The text encoder's comes first there.
+    return f"{one.weight:g}" if one.in_text_encoders == one.weight else f"{one.in_text_encoders:g}:{one.weight:g}"
 
 
 def model_hash(recipe: Recipe, identity: str) -> str | None:

@@ -31,14 +31,15 @@ class Network:
         "lora", or "hypernet".
     name
         Of its file, without the suffix.
-    weight
-        How much of it is added; None where the text says more than one number.
+    weight, in_text_encoders
+        How much of it is added, and how much to the text encoders; None where the text says something else.
     """
 
     text: str
     kind: str
     name: str
     weight: float | None
+    in_text_encoders: float | None
 
 
 def networks(text: str) -> tuple[Network, ...]:
@@ -47,22 +48,28 @@ def networks(text: str) -> tuple[Network, ...]:
     Examples
     --------
     >>> networks("a boat <lora:ink:0.8>")
-    (Network(text='<lora:ink:0.8>', kind='lora', name='ink', weight=0.8),)
+    (Network(text='<lora:ink:0.8>', kind='lora', name='ink', weight=0.8, in_text_encoders=0.8),)
     """
     found = []
     for one in _NETWORK.finditer(text):
         kind = "hypernet" if one["kind"].lower() == "hypernet" else "lora"
-        found.append(Network(one[0], kind, one["name"].strip(), _weight(one["rest"])))
+        found.append(Network(one[0], kind, one["name"].strip(), *_weights(one["rest"])))
     return tuple(found)
 
 
-def _weight(rest: str | None) -> float | None:
+def _weights(rest: str | None) -> tuple[float | None, float | None]:
+    """Read what stands behind a network's name: the text encoder's weight first, then the UNet's where it is another.
+
+    Source: AUTOMATIC1111 `extensions-builtin/Lora/extra_networks_lora.py`.
+    """
     parts = [part for part in (rest or "").split(":") if part.strip()]
-    if not all(_NUMBER.fullmatch(part) for part in parts):
-        return None
-    numbers = {float(part) for part in parts}
-    # The text encoder's weight may stand before the UNet's.
-    return None if len(numbers) > 1 else numbers.pop() if numbers else 1.0
+    named = dict(part.strip().split("=", 1) for part in parts if "=" in part)
+    plain = [part for part in parts if "=" not in part]
+    numbers = [*plain, *named.values()]
+    if len(plain) > 2 or not named.keys() <= {"te", "unet"} or not all(_NUMBER.fullmatch(one) for one in numbers):
+        return None, None
+    text = float(named.get("te", plain[0] if plain else "1"))
+    return float(named.get("unet", plain[1] if len(plain) > 1 else text)), text
 
 
 def without(text: str, *removed: str) -> str:

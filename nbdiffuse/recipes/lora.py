@@ -1,5 +1,7 @@
 """LoRA: small additions to a checkpoint's weights, written as `FILE:SCALE`, several joined by " + ".
 
+Text encoders may get another part of it than the rest: `FILE:0.8:text_encoder=0.5`.
+
 A path that exists is taken whole, whatever signs it has; quotation marks do the same for one that
 does not: `"ink + fog.safetensors":0.8`.
 
@@ -12,7 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import ClassVar
 
 from ..errors import ParameterError, breaks_rule
@@ -28,7 +30,7 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 @dataclass(frozen=True, kw_only=True)
 class Lora(Part):
-    """A LoRA over the checkpoint's weights; written `FILE:SCALE`, such as "style.safetensors:0.8".
+    """A LoRA over the checkpoint's weights; written `FILE:SCALE`, such as "style.safetensors:0.8:text_encoder=0.5".
 
     Parameters
     ----------
@@ -37,6 +39,8 @@ class Lora(Part):
         or a hub repository that holds one.
     scale
         How much of it is added, in [-4, 4]; diffusers' `lora_scale`.
+    text_encoder_scale
+        How much of it is added to the text encoders, in [-4, 4]; as much as to the rest where not given.
 
     Raises
     ------
@@ -46,14 +50,17 @@ class Lora(Part):
 
     TITLE: ClassVar[str] = "lora"
     NOTATION: ClassVar[str] = "lora"
-    FORM: ClassVar[str] = "lora: FILE or FILE:SCALE"
+    FORM: ClassVar[str] = "lora: FILE, FILE:SCALE or FILE:SCALE:text_encoder=SCALE"
 
     file: str = declared_in_part("lora_file", Param(str, "LoRA file"), "")
     scale: float | None = declared_in_part("lora_scale", Param(float, "how much of the LoRA is added", LOWEST, HIGHEST, 0.05))
+    text_encoder_scale: float | None = declared_in_part(
+        "lora_text_encoder_scale", Param(float, "how much of the LoRA the text encoders get", LOWEST, HIGHEST, 0.05)
+    )
 
     @classmethod
     def from_text(cls, text: str) -> Lora:
-        """Read `FILE` or `FILE:SCALE`."""
+        """Read `FILE`, and what may stand behind it."""
         return _read_one(text)
 
     @classmethod
@@ -71,13 +78,21 @@ class Lora(Part):
         """The scale; 1 where none was said."""
         return 1.0 if self.scale is None else self.scale
 
+    @property
+    def in_text_encoders(self) -> float:
+        """The scale in the text encoders; that of the rest where none was said."""
+        return self.weight if self.text_encoder_scale is None else self.text_encoder_scale
+
     def __str__(self) -> str:
         shown = f'"{self.file}"' if _is_ambiguous(self.file) else self.file
-        return shown if self.weight == 1 else f"{shown}:{number_text(self.weight)}"
+        shown = shown if self.weight == 1 else f"{shown}:{number_text(self.weight)}"
+        more = self.text_encoder_scale
+        return shown if more is None else f"{shown}:{_IN_TEXT_ENCODERS}{number_text(more)}"
 
 
 _HUB_ID = re.compile(r"(?:https://huggingface\.co/)?[\w-][\w.-]*/[\w.-]+(?:@[\w./-]+)?")
-_QUOTED = re.compile(r'"(?P<file>[^"]+)"(?::(?P<weight>[^:]*))?')
+_QUOTED = re.compile(r'"(?P<file>[^"]+)"(?::(?P<said>.*))?')
+_IN_TEXT_ENCODERS = "text_encoder="
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
@@ -120,37 +135,48 @@ def _is_whole(text: str) -> bool:
     return file.lower().endswith(".safetensors") or bool(_QUOTED.fullmatch(text)) or _is_repository(file)
 
 
-def _split(text: str) -> tuple[str, str]:
-    """Split a file from its weight; "" where none is written."""
+def _split(text: str) -> tuple[str, tuple[str, ...]]:
+    """Split a file from what stands behind it between colons."""
     quoted = _QUOTED.fullmatch(text)
     if quoted:
-        return quoted["file"], quoted["weight"] or ""
-    file, colon, weight = text.rpartition(":")
-    # In C:\style.safetensors the colon is the drive's.
-    if not colon or "/" in weight or "\\" in weight or weight.lower().endswith(".safetensors"):
-        return text, ""
-    return file, weight
+        return quoted["file"], tuple(quoted["said"].split(":")) if quoted["said"] is not None else ()
+    file, said = text, list[str]()
+    while not (said and _on_disk(file)):
+        rest, colon, last = file.rpartition(":")
+        # In C:\\style.safetensors the colon is the drive's.
+        if not colon or "/" in last or "\\" in last or last.lower().endswith(".safetensors"):
+            break
+        file, said = rest, [last, *said]
+    return file, tuple(said)
 
 
 def _read_one(text: str) -> Lora:
-    file, weight = (text, "") if _on_disk(text) else _split(text)
+    file, said = (text, ()) if _on_disk(text) else _split(text)
     is_hub = bool(_HUB_ID.fullmatch(file)) and Path(file).suffix.lower() not in PICKLES
     if not file.lower().endswith(".safetensors") and not is_hub and not _is_folder(file):
         raise ParameterError(breaks_rule("lora", "a .safetensors file", text, _way_out(file)))
+    of_text = [one.removeprefix(_IN_TEXT_ENCODERS) for one in said if one.startswith(_IN_TEXT_ENCODERS)]
+    plain = [one for one in said if not one.startswith(_IN_TEXT_ENCODERS)]
+    if len(plain) > 1 or len(of_text) > 1:
+        way_out = f"Write {PurePath(file).name}:0.8, and :text_encoder=0.5 behind it for another weight of the text encoders."
+        raise ParameterError(breaks_rule("lora", "a file with one weight for each part", text, way_out))
+    scale = _number(plain[0] if plain else "1", text)
+    return Lora(file=file, scale=scale, text_encoder_scale=_number(of_text[0], text) if of_text else None)
+
+
+def _number(said: str, text: str) -> float:
     try:
-        number = float(weight or "1")
+        number = float(said or "1")
     except ValueError:
         number = float("nan")
     if not LOWEST <= number <= HIGHEST:
         raise ParameterError(breaks_rule("lora", f"a file with a weight in [{LOWEST:g}, {HIGHEST:g}]", text, "Try 0.8."))
-    return Lora(file=file, scale=number)
+    return number
 
 
 def _way_out(file: str) -> str:
     if Path(file).suffix.lower() in PICKLES:
         return "A pickle can run code and is not read. Convert it to .safetensors."
-    if re.search(r"\.safetensors:[^:/\\]*$", file, re.IGNORECASE):
-        return "One weight is taken for all of a file: write FILE.safetensors:0.8."
     if file.startswith(("http://", "https://")):
         return "Fetch the file and give its path, or name one on the hub: ORG/NAME/FILE.safetensors."
     return "Write FILE.safetensors:0.8, or ORG/NAME for one on the hub; several are joined by ' + '."
@@ -161,7 +187,7 @@ def _is_repository(file: str) -> bool:
 
 
 def _is_ambiguous(file: str) -> bool:
-    return JOINT in file or _split(file)[1] != ""
+    return JOINT in file or bool(_split(file)[1])
 
 
 def require_library() -> None:

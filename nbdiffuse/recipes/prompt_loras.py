@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,18 +98,21 @@ def _add(network: Network, given: list[lora.Lora]) -> str:
     """Put a network among the LoRA, or return why not."""
     if network.kind != "lora":
         return "hypernetworks are not read here"
-    if network.weight is None or not lora.LOWEST <= network.weight <= lora.HIGHEST:
-        return f"its weight must be one number in [{lora.LOWEST:g}, {lora.HIGHEST:g}]"
+    weight, in_text = network.weight, network.in_text_encoders
+    if weight is None or in_text is None or not all(lora.LOWEST <= one <= lora.HIGHEST for one in (weight, in_text)):
+        return f"its weights must be one or two numbers in [{lora.LOWEST:g}, {lora.HIGHEST:g}]"
+    said: dict[str, Any] = {"scale": weight, **({} if in_text == weight else {"text_encoder_scale": in_text})}
     wanted = network.name.removesuffix(SUFFIX)
     for index, one in enumerate(given):
         if Path(one.file.replace("\\", "/")).stem == wanted:
             # The option names the file, the prompt how much of it; a number in both may not differ.
-            if one.weight not in (1.0, network.weight):
-                return f"`lora` gives the same file with the weight {one.weight:g}"
-            given[index] = lora.Lora(file=one.file, scale=network.weight)
+            if one.weight not in (1.0, weight) or one.text_encoder_scale not in (None, in_text):
+                other = "" if one.in_text_encoders == one.weight else f", and {one.in_text_encoders:g} for the text encoders"
+                return f"`lora` gives the same file with the weight {one.weight:g}{other}"
+            given[index] = replace(one, **said)
             return ""
     file = find(network.name)
     if file is None:
         return f"no file {(wanted + SUFFIX)[:80]!r} is here; {_PLACE}"
-    given.append(lora.Lora(file=file, scale=network.weight))
+    given.append(lora.Lora(file=file, **said))
     return ""

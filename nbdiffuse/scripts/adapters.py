@@ -12,7 +12,9 @@ from ..families.parameters import number_text
 from ..files.paths import here
 from ..recipes.fields import numbered
 from ..recipes.ip_adapter import groups, to_load
+from ..recipes.lora import Lora
 from ..recipes.portable import is_hub_id
+from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from .listing import Listing
 from .statements import call, literal
@@ -29,7 +31,7 @@ def load(listing: Listing, recipe: Recipe) -> None:
     for one in recipe.loras:
         _refuse_what_diffusers_drops(one.file)
         listing.add(f"pipeline.load_lora_weights({', '.join(file_arguments(one.file))})")
-        listing.add(f"pipeline.fuse_lora({'' if one.weight == 1 else f'lora_scale={number_text(one.weight)}'})")
+        listing.add(*_fuse(one, recipe))
         listing.add("pipeline.unload_lora_weights()  # they are in the weights now")
     if recipe.ip_adapters:
         _load_ip_adapters(listing, recipe)
@@ -37,6 +39,20 @@ def load(listing: Listing, recipe: Recipe) -> None:
         if recipe.weighs:
             _refuse_several_vectors(inversion.file)
         _load_words(listing, inversion.file, inversion.token)
+
+
+def _fuse(one: Lora, recipe: Recipe) -> list[str]:
+    """Return the lines that add a LoRA to the weights, the text encoders' for themselves where they get another part of it."""
+    if one.in_text_encoders == one.weight:
+        return [f"pipeline.fuse_lora({'' if one.weight == 1 else f'lora_scale={number_text(one.weight)}'})"]
+    import diffusers
+
+    parts = getattr(diffusers, preset_of(recipe.model).pipeline(recipe))._lora_loadable_modules
+    encoders = [part for part in parts if part.startswith("text_encoder")]
+    return [
+        f"pipeline.fuse_lora(components={literal(held)}, lora_scale={number_text(scale)})"
+        for held, scale in (([part for part in parts if part not in encoders], one.weight), (encoders, one.in_text_encoders))
+    ]
 
 
 def _load_ip_adapters(listing: Listing, recipe: Recipe) -> None:
