@@ -36,9 +36,9 @@ ROOMS = {
     "results": "",
     "devices": "memory offload optimizations failures worker coroutines steps",
     "checkpoints": "layouts completeness failures single_file priors lora_families hub adapter_files embedding_vectors "
-    "ip_adapter_files locate lora_layers lora_products lora_fusion adapters loading latent_space",
+    "ip_adapter_files locate lora_layers lora_products lora_fusion adapters low_rank loading latent_space",
     "pipelines": "loaded_model model_cache lookups new_words adapted_unet ip_adapters assembly previews packed_latents "
-    "perturbed_attention pipelines depth segmentation scorers",
+    "unfused_loras perturbed_attention pipelines depth segmentation scorers",
     "engine": "model_calls embedding_cache conditioning tokenization progress notices adapters call_values engine "
     "batched_models batching",
     "scripts": "statements listing adapters calls loading weighting writing checking loopbacks sweeps",

@@ -6,6 +6,7 @@ from ..pipelines.pipelines import Pipelines
 from ..recipes.controlnets import controlnet_of, extra_name
 from ..recipes.fields import numbered_entry
 from ..recipes.ip_adapter import to_load
+from ..recipes.lora import unfused
 from ..recipes.preset import Preset
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
@@ -19,15 +20,19 @@ def extras(recipe: Recipe, preset: Preset) -> dict[str, str]:
 
 
 def words(pipelines: Pipelines, recipe: Recipe) -> str:
-    """Return what the words of a recipe's textual inversions stand for: encoded prompts depend on it."""
+    """Return what textual inversions, and LoRA beside the weights, make of a recipe's words: encoded prompts depend on it."""
     found = [pipelines.embedding(one) for one in recipe.embeddings]
-    return " ".join(f"{one.token}={one.identity}" for one in found)
+    word = checkpoint_text(recipe)
+    beside = [f"{pipelines.lora(word, one).identity}:{one.in_text_encoders}" for _, one in unfused(recipe.loras)]
+    return " ".join([*(f"{one.token}={one.identity}" for one in found), *beside])
 
 
 def fingerprints(pipelines: Pipelines, recipe: Recipe) -> dict[str, str]:
     """Return what identifies the files of a complete recipe: one entry for its checkpoint and each thing beside it."""
     found = {"checkpoint": pipelines.identity(checkpoint_text(recipe))}
     found |= {name: pipelines.identity(word) for name, word in extras(recipe, preset_of(recipe.model)).items()}
+    for number, lora in unfused(recipe.loras):
+        found[numbered_entry("lora", number)] = pipelines.lora(checkpoint_text(recipe), lora).identity
     for number, one in enumerate(recipe.embeddings, start=1):
         found[numbered_entry("embedding", number)] = pipelines.embedding(one).identity
     word = checkpoint_text(recipe)
@@ -42,5 +47,6 @@ def notices(pipelines: Pipelines, recipe: Recipe) -> tuple[str, ...]:
     asked = (checkpoint_text(recipe), *extras(recipe, preset_of(recipe.model)).values())
     lines = [line for word in asked for line in pipelines.notices(word)]
     lines += [line for one in recipe.embeddings for line in pipelines.embedding(one).notices]
+    lines += [line for _, one in unfused(recipe.loras) for line in pipelines.lora(asked[0], one).notices]
     lines += [line for one in to_load(recipe.ip_adapters) for line in pipelines.ip_adapter(asked[0], one).notices]
     return tuple(dict.fromkeys(lines))

@@ -32,6 +32,7 @@ from ..pipelines.assembly import name_text_model
 from ..pipelines.packed_latents import unpacked
 from ..pipelines.perturbed_attention import attention_put_back, check_layers
 from ..pipelines.pipelines import Pipelines
+from ..recipes.lora import unfused
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import check_weights, checkpoint_text, resolve
@@ -191,8 +192,9 @@ class Engine:
         try:
             word, settings = checkpoint_text(recipe), settings_of(recipe)
             brought = recipe.embeddings, recipe.ip_adapters
+            beside = [one for _, one in unfused(recipe.loras)]
             made = self.pipelines.acquire(
-                word, pipeline, str(recipe.scheduler), extras, settings, *brought, preset.options(recipe)
+                word, pipeline, str(recipe.scheduler), extras, settings, *brought, preset.options(recipe), beside
             )
             for name, value in preset.missing_config(recipe).items():
                 made.transformer.register_to_config(**{name: value})

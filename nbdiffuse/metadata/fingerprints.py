@@ -43,7 +43,7 @@ def _is_commit(part: str) -> bool:
     return found is not None and is_hub_id(found["id"]) and ".." not in (found["file"] or "")
 
 
-_FURTHER = re.compile(r"\A(controlnet|embedding|ip_adapter)_(?:[2-9]|[1-9][0-9])\Z")
+_FURTHER = re.compile(r"\A(controlnet|embedding|ip_adapter|lora)_(?:[2-9]|[1-9][0-9])\Z")
 _RULES: Mapping[str, tuple[str, Any]] = MappingProxyType(
     {
         **dict.fromkeys(("nbdiffuse", "torch", "diffusers", "transformers", "compel"), ("a version", _is_version)),
@@ -57,7 +57,7 @@ _RULES: Mapping[str, tuple[str, Any]] = MappingProxyType(
         ),
         "scheduler": ("a scheduler class", lambda value: _SCHEDULER.fullmatch(value) is not None),
         **dict.fromkeys(
-            ("checkpoint", "controlnet", "embedding", "ip_adapter"), ("hashes or hub ids with commits", _is_identity)
+            ("checkpoint", "controlnet", "embedding", "ip_adapter", "lora"), ("hashes or hub ids with commits", _is_identity)
         ),
         "attention": ("one of sdpa, xformers, plain", ("sdpa", "xformers", "plain").__contains__),
         **dict.fromkeys(("compile", "channels_last", "vae_tiling"), ("on", "on".__eq__)),

@@ -55,6 +55,8 @@ class LoadedModel:
         Those hooks.
     views
         Its UNet with IP-Adapters, see `ip_adapters`.
+    loras
+        LoRA beside its weights, and its denoiser with them, see `unfused_loras`.
     """
 
     checkpoint: Checkpoint
@@ -68,6 +70,7 @@ class LoadedModel:
     placed: bool = False
     offload: Offload | None = None
     views: OrderedDict[str, Any] = field(default_factory=OrderedDict)
+    loras: OrderedDict[str, Any] = field(default_factory=OrderedDict)
 
     @property
     def device(self) -> torch.device:

@@ -14,6 +14,7 @@ from ..checkpoints.embedding_vectors import Embedding, read_embedding
 from ..checkpoints.ip_adapter_files import IPAdapterFile, locate_ip_adapter
 from ..checkpoints.latent_space import latent_space_id, vae_of
 from ..checkpoints.locate import Checkpoint
+from ..checkpoints.low_rank import LoraFile, locate_lora
 from ..devices.memory import component_bytes, default_device, numbered
 from ..devices.optimizations import Optimizations, apply
 from ..errors import CheckpointError
@@ -21,6 +22,7 @@ from ..families.pipeline_classes import controlnet_class
 from ..files.snapshots import Snapshot
 from ..library_logging import silence_libraries
 from ..recipes.ip_adapter import IPAdapter, to_load
+from ..recipes.lora import Lora
 from ..recipes.textual_inversion import TextualInversion
 from .assembly import assemble, checked_controlnet, refuse_other_base
 from .ip_adapters import with_ip_adapters
@@ -29,6 +31,7 @@ from .lookups import Lookups
 from .model_cache import ModelCache
 from .new_words import with_words
 from .previews import measured
+from .unfused_loras import with_loras
 
 import diffusers  # isort: skip  (after `checkpoints`, which forbids it to run a checkpoint's code)
 import torch  # isort: skip
@@ -69,6 +72,7 @@ class Pipelines:
         embeddings: Sequence[TextualInversion] = (),
         ip_adapters: Sequence[IPAdapter] = (),
         options: Mapping[str, Any] = NOTHING,
+        loras: Sequence[Lora] = (),
     ) -> Any:
         """Return a pipeline around resident weights, with a fresh scheduler; pipelines of one checkpoint share its weights.
 
@@ -90,6 +94,8 @@ class Pipelines:
             Those that its UNet has, each with its scale.
         options
             What the pipeline's constructor takes beside components, such as {"pag_applied_layers": ["mid"]}.
+        loras
+            Those that stay beside the weights.
 
         Raises
         ------
@@ -115,11 +121,20 @@ class Pipelines:
             eye, masked = self._loaded_model(encoder, needed), any(one.mask is not None for one in ip_adapters)
             more |= with_ip_adapters(base, files, scales, eye, self.device, self.dtype, alone=masked)
         more |= with_words(base.components, [self.embedding(one) for one in embeddings], base.checkpoint.name)
-        return assemble(getattr(diffusers, pipeline), base, {**more, **options}, scheduler, settings)
+        made = getattr(diffusers, pipeline)
+        if loras:
+            found_loras, scales = [self.lora(word, one) for one in loras], [(one.weight, one.in_text_encoders) for one in loras]
+            more |= with_loras(base, more, found_loras, scales, made, self.device, self.dtype)
+        return assemble(made, base, {**more, **options}, scheduler, settings)
 
     def embedding(self, asked: TextualInversion) -> Embedding:
         """Return a textual inversion's word and vectors; inside `held` those of the same file every time."""
         return self._lookups.kept(f"embedding {asked}", lambda: read_embedding(asked.file, asked.token))
+
+    def lora(self, word: str, asked: Lora) -> LoraFile:
+        """Return the file of a LoRA that stays beside a checkpoint's weights; inside `held` the same one every time."""
+        base = self._checkpoint(word)
+        return self._lookups.kept(f"LoRA {asked.file} {word}", lambda: locate_lora(asked.file, base.directory, base.name))
 
     def ip_adapter(self, word: str, asked: IPAdapter) -> IPAdapterFile:
         """Return an IP-Adapter's file for a checkpoint; inside `held` the same one every time."""

@@ -1,6 +1,7 @@
 """LoRA: small additions to a checkpoint's weights, written as `FILE:SCALE`, several joined by " + ".
 
-Text encoders may get another part of it than the rest: `FILE:0.8:text_encoder=0.5`.
+Text encoders may get another part of it than the rest: `FILE:0.8:text_encoder=0.5`. It is added into the
+weights, and `:unfused` keeps it beside them, so that other scales need no other weights.
 
 A path that exists is taken whole, whatever signs it has; quotation marks do the same for one that
 does not: `"ink + fog.safetensors":0.8`.
@@ -41,6 +42,9 @@ class Lora(Part):
         How much of it is added, in [-4, 4]; diffusers' `lora_scale`.
     text_encoder_scale
         How much of it is added to the text encoders, in [-4, 4]; as much as to the rest where not given.
+    fused
+        False keeps it beside the weights, as diffusers does without `fuse_lora`: each step takes
+        longer, and another scale takes no other weights. The pictures differ in the last bits.
 
     Raises
     ------
@@ -50,13 +54,19 @@ class Lora(Part):
 
     TITLE: ClassVar[str] = "lora"
     NOTATION: ClassVar[str] = "lora"
-    FORM: ClassVar[str] = "lora: FILE, FILE:SCALE or FILE:SCALE:text_encoder=SCALE"
+    FORM: ClassVar[str] = "lora: FILE or FILE:SCALE; behind it :text_encoder=SCALE, and :unfused beside the weights"
 
     file: str = declared_in_part("lora_file", Param(str, "LoRA file"), "")
     scale: float | None = declared_in_part("lora_scale", Param(float, "how much of the LoRA is added", LOWEST, HIGHEST, 0.05))
     text_encoder_scale: float | None = declared_in_part(
         "lora_text_encoder_scale", Param(float, "how much of the LoRA the text encoders get", LOWEST, HIGHEST, 0.05)
     )
+    fused: bool | None = declared_in_part("lora_fused", Param(bool, "add the LoRA into the weights; false keeps it beside them"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fused:
+            object.__setattr__(self, "fused", None)
 
     @classmethod
     def from_text(cls, text: str) -> Lora:
@@ -86,13 +96,15 @@ class Lora(Part):
     def __str__(self) -> str:
         shown = f'"{self.file}"' if _is_ambiguous(self.file) else self.file
         shown = shown if self.weight == 1 else f"{shown}:{number_text(self.weight)}"
-        more = self.text_encoder_scale
-        return shown if more is None else f"{shown}:{_IN_TEXT_ENCODERS}{number_text(more)}"
+        if self.text_encoder_scale is not None:
+            shown += f":{_IN_TEXT_ENCODERS}{number_text(self.text_encoder_scale)}"
+        return f"{shown}:{_UNFUSED}" if self.fused is False else shown
 
 
 _HUB_ID = re.compile(r"(?:https://huggingface\.co/)?[\w-][\w.-]*/[\w.-]+(?:@[\w./-]+)?")
 _QUOTED = re.compile(r'"(?P<file>[^"]+)"(?::(?P<said>.*))?')
 _IN_TEXT_ENCODERS = "text_encoder="
+_UNFUSED = "unfused"
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
@@ -156,12 +168,13 @@ def _read_one(text: str) -> Lora:
     if not file.lower().endswith(".safetensors") and not is_hub and not _is_folder(file):
         raise ParameterError(breaks_rule("lora", "a .safetensors file", text, _way_out(file)))
     of_text = [one.removeprefix(_IN_TEXT_ENCODERS) for one in said if one.startswith(_IN_TEXT_ENCODERS)]
-    plain = [one for one in said if not one.startswith(_IN_TEXT_ENCODERS)]
+    plain = [one for one in said if not one.startswith(_IN_TEXT_ENCODERS) and one != _UNFUSED]
+    fused = False if _UNFUSED in said else None
     if len(plain) > 1 or len(of_text) > 1:
         way_out = f"Write {PurePath(file).name}:0.8, and :text_encoder=0.5 behind it for another weight of the text encoders."
         raise ParameterError(breaks_rule("lora", "a file with one weight for each part", text, way_out))
     scale = _number(plain[0] if plain else "1", text)
-    return Lora(file=file, scale=scale, text_encoder_scale=_number(of_text[0], text) if of_text else None)
+    return Lora(file=file, scale=scale, text_encoder_scale=_number(of_text[0], text) if of_text else None, fused=fused)
 
 
 def _number(said: str, text: str) -> float:
@@ -195,6 +208,11 @@ def require_library() -> None:
     if find_spec("peft") is None:
         way_out = 'Run `pip install "nbdiffuse[lora]"`, or leave `lora` out.'
         raise ParameterError(f"`lora` needs peft, and it is not installed. {way_out}")
+
+
+def unfused(loras: Sequence[Lora]) -> tuple[tuple[int, Lora], ...]:
+    """Return those that stay beside the weights, each with its number among all, counted from 1."""
+    return tuple((number, one) for number, one in enumerate(loras, start=1) if one.fused is False)
 
 
 def text_of(loras: Sequence[Lora]) -> str:

@@ -181,8 +181,8 @@ def _recognised(word: str, preset: Preset) -> Recognised | None:
 
 
 def checkpoint_text(recipe: Recipe) -> str:
-    """Return the word by which a complete recipe's weights are found and kept: its checkpoint, with its LoRA."""
-    return lora.joined_text(str(recipe.checkpoint), recipe.loras)
+    """Return the word by which a complete recipe's weights are found and kept: its checkpoint, with the LoRA in its weights."""
+    return lora.joined_text(str(recipe.checkpoint), [one for one in recipe.loras if one.fused is not False])
 
 
 def _check_choices(complete: Recipe, preset: Preset) -> None:

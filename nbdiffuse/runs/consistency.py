@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..recipes.controlnets import extra_name
 from ..recipes.fields import numbered_entry
 from ..recipes.ip_adapter import groups
+from ..recipes.lora import unfused
 from ..recipes.summary import weights_label
 from ..results import Result
 
@@ -25,6 +26,7 @@ def changed_files(results: Sequence[Result]) -> tuple[str, ...]:
         words: dict[str, object] = {"checkpoint": (recipe.checkpoint, recipe.loras)}
         words |= {extra_name(number): net.checkpoint for number, net in enumerate(recipe.controlnets, start=1)}
         words |= {numbered_entry("embedding", number): one.file for number, one in enumerate(recipe.embeddings, start=1)}
+        words |= {numbered_entry("lora", number): one.file for number, one in unfused(recipe.loras)}
         words |= {
             numbered_entry("ip_adapter", number): one.checkpoint
             for number, (one, _) in enumerate(groups(recipe.ip_adapters), start=1)

@@ -12,7 +12,7 @@ from ..families.parameters import number_text
 from ..files.paths import here
 from ..recipes.fields import numbered
 from ..recipes.ip_adapter import groups, to_load
-from ..recipes.lora import Lora
+from ..recipes.lora import Lora, unfused
 from ..recipes.portable import is_hub_id
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
@@ -28,11 +28,19 @@ def load(listing: Listing, recipe: Recipe) -> None:
     ParameterError
         diffusers' own loader does not read one of them in full.
     """
-    for one in recipe.loras:
+    for one in (one for one in recipe.loras if one.fused is not False):
         _refuse_what_diffusers_drops(one.file)
         listing.add(f"pipeline.load_lora_weights({', '.join(file_arguments(one.file))})")
         listing.add(*_fuse(one, recipe))
         listing.add("pipeline.unload_lora_weights()  # they are in the weights now")
+    beside = unfused(recipe.loras)
+    for number, one in beside:
+        _refuse_what_diffusers_drops(one.file)
+        given = [*file_arguments(one.file), f'adapter_name="lora_{number}"']
+        listing.add(f"pipeline.load_lora_weights({', '.join(given)})")
+    if beside:
+        names, weights = [f"lora_{number}" for number, _ in beside], [_scales(one, recipe) for _, one in beside]
+        listing.add(*call("pipeline.set_adapters", [literal(names), literal(weights)]))
     if recipe.ip_adapters:
         _load_ip_adapters(listing, recipe)
     for inversion in recipe.embeddings:
@@ -45,14 +53,21 @@ def _fuse(one: Lora, recipe: Recipe) -> list[str]:
     """Return the lines that add a LoRA to the weights, the text encoders' for themselves where they get another part of it."""
     if one.in_text_encoders == one.weight:
         return [f"pipeline.fuse_lora({'' if one.weight == 1 else f'lora_scale={number_text(one.weight)}'})"]
+    scales = _by_part(one, recipe)
+    parts = {scale: [part for part, own in scales.items() if own == scale] for scale in scales.values()}
+    return [f"pipeline.fuse_lora(components={literal(held)}, lora_scale={number_text(s)})" for s, held in parts.items()]
+
+
+def _scales(one: Lora, recipe: Recipe) -> float | dict[str, float]:
+    """Return what diffusers' `set_adapters` is given for a LoRA beside the weights."""
+    return one.weight if one.in_text_encoders == one.weight else _by_part(one, recipe)
+
+
+def _by_part(one: Lora, recipe: Recipe) -> dict[str, float]:
     import diffusers
 
     parts = getattr(diffusers, preset_of(recipe.model).pipeline(recipe))._lora_loadable_modules
-    encoders = [part for part in parts if part.startswith("text_encoder")]
-    return [
-        f"pipeline.fuse_lora(components={literal(held)}, lora_scale={number_text(scale)})"
-        for held, scale in (([part for part in parts if part not in encoders], one.weight), (encoders, one.in_text_encoders))
-    ]
+    return {part: one.in_text_encoders if part.startswith("text_encoder") else one.weight for part in parts}
 
 
 def _load_ip_adapters(listing: Listing, recipe: Recipe) -> None:

@@ -38,7 +38,7 @@ TITLES = {
 }
 
 
-WEIGHTS = re.compile(r"checkpoint|(controlnet|embedding|ip_adapter)(_[0-9]+)?")
+WEIGHTS = re.compile(r"checkpoint|(controlnet|embedding|ip_adapter|lora)(_[0-9]+)?")
 """Parts of a fingerprint that say whose weights were used."""
 SIZES = ("width", "height", "resize_mode")
 OF_MASKS = ("mask_overlay", "mask_content", *SHAPING)
