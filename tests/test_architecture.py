@@ -21,7 +21,7 @@ ROOMS = {
     "files": "paths by_name atomic folders targets downloads hashes snapshots",
     "images": "arrays stripping layers conversion reader fitting outpainting colors picture mask_shapes mask_content masks "
     "mask_selection mask_arithmetic noise latents text contact_sheets sheets gallery metrics",
-    "prompts": "weights a1111 compel extras dialects alternatives tokens unknown_words",
+    "prompts": "weights a1111 compel extras dialects alternatives wildcards tokens unknown_words",
     "families": "aliases parameters number_lists diffusers_classes arguments step_rules family families pipeline_classes "
     "table hub_ids scheduler_names scheduler_table scheduler_classes noise_schedule schedulers scheduler_settings "
     "model_calls contents embedding_file single_file description distilled published well_known recognition",
@@ -38,14 +38,14 @@ ROOMS = {
     "checkpoints": "layouts completeness failures single_file priors lora_families hub adapter_files embedding_vectors "
     "ip_adapter_files locate lora_layers lora_products lora_fusion adapters low_rank loading latent_space",
     "pipelines": "loaded_model model_cache lookups new_words adapted_unet ip_adapters assembly previews packed_latents "
-    "unfused_loras perturbed_attention pipelines depth segmentation scorers",
+    "unfused_loras perturbed_attention pipelines depth segmentation captions scorers",
     "engine": "model_calls embedding_cache conditioning tokenization progress notices adapters call_values engine "
     "batched_models batching",
     "scripts": "statements listing adapters calls loading weighting writing checking loopbacks sweeps",
     "sessions": "waiting remote executor_errors picture_models session runners history",
     "runs": "notices consistency outcomes grid_display grid_metrics records heatmaps grid chain_step latent_transfer "
     "chain_run loopback editing chain_grid sweep_api consent replay verify program",
-    "batches": "layout sources tables rows manifest outcome plan page sheet batch batch_api",
+    "batches": "layout sources films tables prompting rows windows manifest outcome plan page sheet captions batch batch_api",
     "cells": "flags variables batches options chains loopbacks reference write from_file",
     "command_line": "report carry_out main",
     "magics": "interrupts history_commands live_display live_batch mask_command tokens_command commands notebook_variables "

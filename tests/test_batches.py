@@ -25,7 +25,7 @@ from nbdiffuse import Recipe
 from nbdiffuse.batches import tables
 from nbdiffuse.batches.batch import Batch
 from nbdiffuse.batches.layout import result_files
-from nbdiffuse.batches.rows import filled
+from nbdiffuse.batches.prompting import filled
 from nbdiffuse.errors import FileError, Interrupted, ParameterError
 from nbdiffuse.metadata import image_files
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,11 @@ from .plan import Pace, plan_line
 from .rows import Row
 from .sheet import bundle, save_page
 from .sources import FileSource
+from .windows import windows
 
 ON_ERROR = ("continue", "stop")
 TOGETHER, MOST_TOGETHER = 32, 1000
 """Rows that are read and run together, at most: usually, and ever."""
-PIXELS = 64_000_000
-"""Pixels of pictures that are read and run together, at most, where their headers tell them."""
 
 
 class Batch:
@@ -60,6 +59,8 @@ class Batch:
     together
         Rows that are read and share model calls, at most, in [1, 1000]; with 1 every pixel is that of a run by itself,
         else a few may differ by 1 of 255.
+    noted
+        What else it is made with, for its note in the folder: another batch does not go on there.
 
     Raises
     ------
@@ -77,13 +78,15 @@ class Batch:
         on_error: str = "continue",
         notices: Sequence[str] = (),
         together: int = TOGETHER,
+        noted: Mapping[str, Any] | None = None,
     ) -> None:
         if type(together) is not int or not 1 <= together <= MOST_TOGETHER:
             raise ParameterError(breaks_rule("together", f"a whole number in [1, {MOST_TOGETHER}]", together))
         if on_error not in ON_ERROR:
             raise ParameterError(breaks_rule("on_error", " or ".join(ON_ERROR), on_error))
         self.rows, self.folder, self.before_run = tuple(rows), folder, tuple(notices)
-        self.recipe = manifest.settled(recipe, folder, [row.file for row in rows])
+        self._noted = dict(noted or {})
+        self.recipe = manifest.settled(recipe, folder, [row.file for row in rows], self._noted)
         self.outcomes: dict[int, Outcome] = {}
         self.pace = Pace()
         self._on_error, self._together, self._session = on_error, together, session or get_session()
@@ -133,13 +136,15 @@ class Batch:
             A row failed, and `on_error` is "stop".
         """
         self._halted, self.pace, meanwhile = None, Pace(), while_waiting or (lambda: None)
-        manifest.write(self.recipe, self.folder)
+        manifest.write(self.recipe, self.folder, self._noted)
         self._runner.look_again()
         stopped = False
         try:
             # No result is held after it is written: a session's history would.
             with self._session.unrecorded():
-                for places in self._windows():
+                done = {place for place, outcome in self.outcomes.items() if outcome.state != "failed"}
+                missing = [place for place in range(len(self.rows)) if place not in done]
+                for places in windows(self.rows, missing, self._together):
                     self._settle(places, meanwhile)
                     meanwhile()
                     if self._halted is not None:
@@ -154,23 +159,6 @@ class Batch:
         if self._halted is not None:
             raise self._halted
         return self
-
-    def _windows(self) -> Iterator[list[int]]:
-        """Yield the places of rows that are read and run together: of one size, as many as memory allows."""
-        sizes = [None if row.source is None else row.source.size for row in self.rows]
-        done = {place for place, outcome in self.outcomes.items() if outcome.state != "failed"}
-        missing = [place for place in range(len(self.rows)) if place not in done]
-        window: list[int] = []
-        pixels = 0
-        for place in sorted(missing, key=lambda place: (str(self.rows[place].values.get("model", "")), sizes[place] or (0, 0))):
-            width, height = sizes[place] or (0, 0)
-            if window and (len(window) == self._together or pixels + width * height > PIXELS):
-                yield window
-                window, pixels = [], 0
-            window.append(place)
-            pixels += width * height
-        if window:
-            yield window
 
     def _settle(self, places: Sequence[int], while_waiting: Callable[[], None]) -> None:
         """Find or run some rows."""
@@ -204,8 +192,8 @@ class Batch:
         file = self.folder / self.rows[place].file
         if not file.exists() or not is_result_of(file, complete, self._runner.fingerprint(complete)):
             return False
-        before = thumbnail(fitted_pictures(complete).get("image"))
-        self.outcomes[place] = Outcome("kept", steps=real_steps(complete), size=FileSource(file, file.name).size, before=before)
+        before, size = thumbnail(fitted_pictures(complete).get("image")), FileSource(file, file.name).size
+        self.outcomes[place] = Outcome("kept", None, size, real_steps(complete), before=before, prompt=complete.prompt)
         return True
 
     def _take(self, place: int, outcome: Result | NbdiffuseError) -> None:
@@ -230,6 +218,7 @@ class Batch:
             None,
             outcome.notices,
             thumbnail(outcome.initial),
+            outcome.recipe.prompt,
         )
         self.outcomes[place] = made
         self.pace.note()
@@ -243,14 +232,14 @@ class Batch:
             self._halted = kept
 
     def records(self) -> list[dict[str, Any]]:
-        """Return a row of a table for each result: its name, file, state, seconds, size, steps and error."""
+        """Return a row of a table for each result: its name, file, state, seconds, size, steps, error, prompt and own values."""
         return [self._record(place, row) for place, row in enumerate(self.rows)]
 
     def _record(self, place: int, row: Row) -> dict[str, Any]:
         outcome = self.outcomes.get(place, Outcome("missing"))
         known = {name: getattr(outcome, name) for name in ("state", "seconds", "size", "steps")}
         known["error"] = None if outcome.error is None else str(outcome.error)
-        return {"name": row.name, "file": row.file, **known, **row.values}
+        return {"name": row.name, "file": row.file, **known, **row.values, "prompt": outcome.prompt or row.template(self.recipe)}
 
     def to_frame(self) -> Any:
         """Return `records` as a `pandas.DataFrame`."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
 from ..files.paths import path_of
+from ..prompts import wildcards as lists
 from ..recipes.recipe import Recipe
+from ..sessions.session import get_session
 from .batch import TOGETHER, Batch
+from .captions import Captions
+from .prompting import Prompting
 from .rows import rows_of
 
 
@@ -17,23 +24,37 @@ def batch(
     images: Any = None,
     *,
     table: Any = None,
+    prompts: Any = None,
+    wildcards: str | os.PathLike[str] | None = None,
+    captioner: str | None = None,
+    frames: Any = None,
     folder: str | Path,
     executor: Executor | None = None,
     on_error: str = "continue",
     together: int = TOGETHER,
     **axes: Any,
 ) -> Batch:
-    """Redraw the pictures of a folder, an archive or a table into another folder; nothing runs before `run`.
+    """Redraw the pictures of a folder, an archive, a table or a film into another folder; nothing runs before `run`.
 
     Parameters
     ----------
     recipe
         What is done to each; its prompt may name a table's columns, as in "a {animal} in the snow".
     images
-        A folder, a .zip, a pattern such as "shots/*.png", or a list of pictures and paths.
+        A folder, a .zip, a pattern such as "shots/*.png", a film, or a list of pictures and paths.
     table
         In the place of `images`: a .csv, .tsv or .jsonl file, a `pandas.DataFrame` or a list of mappings, whose
         columns are fields of a recipe: `image`, `prompt`, `strength`, `seed`, `mask_image` and so on.
+    prompts
+        A text file with a prompt in each line, or a list of prompts: each picture is made with each, or without
+        pictures each prompt once. A recipe's prompt that says {prompt} is kept around it.
+    wildcards
+        A folder of text files: __animals__ in a prompt becomes a line of animals.txt. The seed and the row's name
+        decide which, and the result's recipe has it.
+    captioner
+        A model of transformers that says what a picture shows, where the prompt has {caption}; a hub id or a directory.
+    frames
+        Of a film or an animation, as "START:STOP:STEP" from 0, or "all"; an animation is its first frame without it.
     folder
         Where results go, each named after its picture, with an `index.html` that shows them. The same call goes on
         where it stopped, and draws the seed that it drew before.
@@ -56,7 +77,22 @@ def batch(
     ------
     ParameterError, FileError, ImageInputError
         Nothing is there, the folder has something else, or a value breaks its rule.
+    NbdiffuseError
+        What reads films is not installed.
     """
-    rows, notices = rows_of(recipe, images, table, axes)
     target = path_of(folder, "folder")
-    return Batch(recipe, rows, target, executor=executor, on_error=on_error, notices=notices, together=together)
+    prompting, said = _prompting(wildcards, captioner, target)
+    rows, notices = rows_of(recipe, images, table, axes, prompts, frames, prompting)
+    how: dict[str, Any] = {"executor": executor, "on_error": on_error, "together": together, "noted": prompting.noted}
+    return Batch(recipe, rows, target, notices=(*notices, *said), **how)
+
+
+def _prompting(wildcards: Any, captioner: str | None, folder: Path) -> tuple[Prompting, tuple[str, ...]]:
+    """Return what completes the prompts, and what a person should read of it."""
+    known = None if wildcards is None else lists.read(wildcards)
+    captions = None if captioner is None else Captions(get_session(), captioner, folder)
+    noted = {} if captioner is None else {"captioner": captioner}
+    if known is not None:
+        # Other lines would give other prompts to the same names.
+        noted["wildcards"] = hashlib.sha256(json.dumps(sorted(known.items())).encode()).hexdigest()
+    return Prompting(known, captions, noted), () if captions is None else (captions.notice,)

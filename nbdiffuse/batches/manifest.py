@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import FileError, ParameterError, breaks_rule
 from ..files.atomic import write_atomic
@@ -16,7 +17,7 @@ FILE = "batch.json"
 FORMAT = 1
 
 
-def settled(recipe: Recipe, folder: Path, files: Sequence[str]) -> Recipe:
+def settled(recipe: Recipe, folder: Path, files: Sequence[str], noted: Mapping[str, Any] | None = None) -> Recipe:
     """Return a batch's recipe with its seed: that of the batch which the folder has, else one that is drawn.
 
     Parameters
@@ -27,6 +28,8 @@ def settled(recipe: Recipe, folder: Path, files: Sequence[str]) -> Recipe:
         Where results go; need not be there.
     files
         Relative paths of the results.
+    noted
+        What else the batch is made with, for JSON.
 
     Raises
     ------
@@ -43,15 +46,15 @@ def settled(recipe: Recipe, folder: Path, files: Sequence[str]) -> Recipe:
             rule = f"a folder without {there}, which would be replaced"
             raise ParameterError(breaks_rule("folder", rule, str(folder), "Choose another one."))
         return recipe if recipe.seed is not None else recipe.replace(seed=secrets.randbelow(2**32))
-    kept, seed = text
-    if kept != _open_text(recipe) or (recipe.seed is not None and recipe.seed != seed):
+    kept, seed, kept_noted = text
+    if kept != _open_text(recipe) or kept_noted != dict(noted or {}) or (recipe.seed is not None and recipe.seed != seed):
         way_out = "Choose another folder; the one that is there goes on with the options that it began with."
         raise ParameterError(breaks_rule("folder", "a folder without another batch", str(folder), way_out))
     return recipe.replace(seed=seed)
 
 
-def write(recipe: Recipe, folder: Path) -> None:
-    """Note a batch's recipe, whose seed is set, in its folder.
+def write(recipe: Recipe, folder: Path, noted: Mapping[str, Any] | None = None) -> None:
+    """Note a batch's recipe, whose seed is set, in its folder; parameters as for `settled`.
 
     Raises
     ------
@@ -59,7 +62,8 @@ def write(recipe: Recipe, folder: Path) -> None:
         It cannot be written.
     """
     made_folder(folder)
-    content = json.dumps({"format": FORMAT, "recipe": json.loads(_open_text(recipe)), "seed": recipe.seed}, indent=1)
+    known: dict[str, Any] = {"format": FORMAT, "recipe": json.loads(_open_text(recipe)), "seed": recipe.seed}
+    content = json.dumps({**known, **({"with": dict(noted)} if noted else {})}, indent=1)
     try:
         write_atomic(folder / FILE, content.encode())
     except OSError as error:
@@ -70,15 +74,16 @@ def _open_text(recipe: Recipe) -> str:
     return recipe.replace(seed=None).to_json()
 
 
-def _read(folder: Path) -> tuple[str, int] | None:
-    """Return the recipe without its seed, as text, and the seed; None where no batch is there."""
+def _read(folder: Path) -> tuple[str, int, Any] | None:
+    """Return the recipe without its seed, as text, the seed, and what else was noted; None where no batch is there."""
     try:
         held = json.loads((folder / FILE).read_text("utf-8"))
-        seed, text = held["seed"], json.dumps(held["recipe"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        seed, noted = held["seed"], held.get("with", {})
+        text = json.dumps(held["recipe"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        seed, text = None, ""
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        seed, noted, text = None, {}, ""
     if type(seed) is not int or not 0 <= seed < 2**63:
         raise ParameterError(breaks_rule("folder", f"a folder whose {FILE} can be read", str(folder), "Choose another folder."))
-    return text, seed
+    return text, seed, noted

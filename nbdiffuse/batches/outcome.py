@@ -40,6 +40,8 @@ class Outcome:
         Lines that a person should read.
     before
         A small JPEG of the initial picture; empty without one.
+    prompt
+        As it was run, all that it names filled in; empty where it was not.
     """
 
     state: str
@@ -49,6 +51,7 @@ class Outcome:
     error: NbdiffuseError | None = None
     notices: tuple[str, ...] = ()
     before: bytes = b""
+    prompt: str = ""
 
 
 def thumbnail(image: Image.Image | None) -> bytes:

@@ -116,6 +116,7 @@ def _details(row: Row, outcome: Outcome | None) -> str:
     size = f"{outcome.size[0]}x{outcome.size[1]}, " if outcome.size else ""
     seconds = "made earlier" if outcome.seconds is None else f"{outcome.seconds:.1f} s"
     own = {name: value for name, value in row.values.items() if isinstance(value, (str, int, float))}
+    own |= {"prompt": outcome.prompt} if outcome.prompt and (row.words or row.prompting.changes) else {}
     return f"{size}{outcome.steps} steps, {seconds}" + (f", {json.dumps(own, ensure_ascii=False)}" if own else "")
 
 

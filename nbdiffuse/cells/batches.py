@@ -1,60 +1,83 @@
-"""Many pictures in a cell: a folder, an archive, a pattern or a table in the place of one picture."""
+"""Many pictures in a cell: a folder, an archive, a pattern, a list, a table or a film in the place of one picture."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..batches.films import is_film
 from ..batches.sources import is_several
 from ..batches.tables import is_table
 from ..errors import ParameterError, breaks_rule
 from ..files.paths import path_of
+from .flags import flag
 from .variables import named_value
 
+MAKES_MANY = ("table", "prompts", "wildcards", "captioner", "frames")
+"""Options that make a cell one about many pictures."""
+OPTIONS = (*MAKES_MANY, "on_error")
+"""Options of a cell about many pictures."""
 
-def many_in(word: Any, table: str | None, variables: Mapping[str, Any] | None) -> tuple[Any, Any] | None:
-    """Return the pictures or the table that a cell is about, or None where it is about one picture or none.
+
+def many_in(word: Any, known: Any, variables: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what `batch` is to be called with where a cell is about many pictures, or None where it is about one or none.
 
     Parameters
     ----------
     word
         What stands after the magic: a text, a picture, or None.
-    table
-        What `--table` says, or None.
+    known
+        Has what each of `OPTIONS` says, or None, as attributes.
     variables
         The notebook's, by name.
-
-    Returns
-    -------
-    (images, table)
-        As `batch` takes them; one of them is None.
 
     Raises
     ------
     ParameterError
-        Both are given, or there is no such variable.
+        What is given does not go together, or there is no such variable.
     """
-    if table is not None:
-        if word is not None:
-            raise ParameterError(
-                breaks_rule("--table", "given without a picture", word, "The table's column `image` names them.")
-            )
-        return None, named_value("--table", table, variables)
+    given = {name: getattr(known, name) for name in OPTIONS if getattr(known, name) is not None}
+    if "table" in given and word is not None:
+        raise ParameterError(breaks_rule("--table", "given without a picture", word, "The table's column `image` names them."))
+    values = {name: named_value(flag(name), text, variables) for name, text in given.items()}
+    found = _named(word, variables)
+    if found is None and not any(name in given for name in MAKES_MANY):
+        if "on_error" in given:
+            raise ParameterError("`--on-error` must go with many pictures, got one. Leave it out.")
+        return None
+    if found is None and word is not None:
+        found = {"images": word if isinstance(word, str) and "frames" in given else [_held(word, variables)]}
+    return {**(found or {}), **values}
+
+
+def _named(word: Any, variables: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the pictures or the table that one word stands for, or None for one picture."""
     if not isinstance(word, str):
         return None
     held = (variables or {}).get(word) if word.isidentifier() else None
-    if held is not None:
-        return (None, held) if is_table(held) else None
+    if is_table(held):
+        return {"table": held}
+    if isinstance(held, (list, tuple)):
+        return {"images": held}
+    if held is not None and not isinstance(held, os.PathLike):
+        return None
+    word = word if held is None else os.fspath(held)
     if is_table(word) and Path(word).exists():
-        return None, word
-    return (word, None) if is_several(word) else None
+        return {"table": word}
+    return {"images": word} if is_several(word) or is_film(word) else None
 
 
-def default_folder(images: Any, table: Any, task: str) -> str:
+def _held(word: Any, variables: Mapping[str, Any] | None) -> Any:
+    held = (variables or {}).get(word) if isinstance(word, str) and word.isidentifier() else None
+    return word if held is None else held
+
+
+def default_folder(many: Mapping[str, Any], task: str) -> str:
     """Return where a batch's results go when nobody says it: beside the pictures, such as "photos-img2img"."""
-    named = images if isinstance(images, str) else table
-    if not isinstance(named, (str, Path)):
+    named = next((many[name] for name in ("images", "table", "prompts") if isinstance(many.get(name), (str, Path))), None)
+    if named is None:
         return f"pictures-{task}"
     path = path_of(named, "image")
     folder = path if path.is_dir() else path.with_suffix("") if path.is_file() else _above_pattern(path)

@@ -18,6 +18,7 @@ from ..recipes.lora import JOINT
 from ..recipes.preset import SCHEDULERS
 from ..recipes.presets import EDIT, PRESETS, model_names, preset_of
 from ..sweeps.axes import alternatives, values_of
+from .batches import OPTIONS as MANY_OPTIONS
 from .batches import many_in
 from .flags import CELL_OPTIONS, Parser, fields_of, flag, named_option, parser_of, unknown_option, words_of
 from .variables import named_value, pictures_typed, template_notice, values_typed
@@ -28,7 +29,7 @@ INTROS = {
     "edit": ("Change what an instruction says in a picture, and keep the rest.", "the instruction"),
 }
 """What each magic does, and what its cell holds."""
-MANY = 'A folder, a .zip or a pattern such as "shots/*.png" is many; their results go to the folder of --save.'
+MANY = 'A folder, a .zip, a pattern such as "shots/*.png", a list or a film is many; results go to the folder of --save.'
 """What a cell's help says of many pictures."""
 
 
@@ -58,9 +59,7 @@ class Cell:
     panel
         Whether the panel is to follow: its controls move to the recipe.
     many
-        The pictures or the table that stand for many, see `batches.many_in`, or None.
-    on_error
-        What becomes of the others when one of many fails, or None.
+        What `batch` is called with where the cell is about many pictures, see `batches.many_in`, or None.
     """
 
     values: dict[str, Any]
@@ -72,8 +71,7 @@ class Cell:
     yes: bool = False
     measure: tuple[str, ...] = ()
     panel: bool = False
-    many: tuple[Any, Any] | None = None
-    on_error: str | None = None
+    many: dict[str, Any] | None = None
 
 
 def parse_cell(
@@ -112,7 +110,7 @@ def parse_cell(
     """
     words = words_of(line)
     parser, magic = parser_of(task, words), magic or f"%%{task}"
-    for name in ("executor", "measure", "table", "on_error"):
+    for name in ("executor", "measure", *MANY_OPTIONS):
         parser.add_argument(flag(name))
     for name in ("yes", "panel"):
         parser.add_argument(flag(name), action="store_true")
@@ -158,18 +156,16 @@ def parse_cell(
     several = {**pictures, **several}
     single = {name: values[0] for name, values in several.items() if len(values) == 1}
     axes = {name: values for name, values in several.items() if len(values) > 1}
-    many = many_in(single.get("image"), known.table, variables)
+    many = many_in(single.get("image"), known, variables)
     for option in ("executor", "measure"):
         if getattr(known, option) is not None and not axes and (not many or option == "measure"):
             raise ParameterError(f"`--{option}` must go with several values of an option, got one of each. Leave it out.")
-    if many is None and known.on_error is not None:
-        raise ParameterError("`--on-error` must go with many pictures, got one. Leave it out.")
     if many is not None:
         single.pop("image", None)
         _check_many(known)
     measure, save = _metrics(known.measure, variables), file_typed(known.save, variables)
     executor = None if known.executor is None else known.executor.removeprefix("=")
-    return Cell(single, axes, known.out, save, tuple(notices), executor, known.yes, measure, known.panel, many, known.on_error)
+    return Cell(single, axes, known.out, save, tuple(notices), executor, known.yes, measure, known.panel, many)
 
 
 def _check_many(known: Any) -> None:

@@ -79,17 +79,17 @@ def _value(param: Param, value: Any) -> Any:
 
 
 def _batch(magic: str, asked: Cell, place: str | None, report: Report) -> bool:
-    images, table = asked.many or (None, None)
-    folder = place or asked.save or default_folder(images, table, magic)
+    many = asked.many or {}
+    folder = place or asked.save or default_folder(many, magic)
     _check_folder(folder)
-    how: dict[str, Any] = {"on_error": asked.on_error or "continue", **asked.axes}
-    made = batch(_recipe(asked.values), images, table=table, folder=folder, **how)
+    how: dict[str, Any] = {**many, **asked.axes}
+    made = batch(_recipe(asked.values), folder=folder, **how)
     report.say("plan", made.plan_line(), count=len(made), folder=str(folder))
-    _say(report, *asked.notices)
+    _say(report, *made.before_run, *asked.notices)
     try:
         made.run(lambda: report.follow(made))
     finally:
-        _say(report, *made.notices)
+        _say(report, *(line for line in made.notices if line not in made.before_run))
     done = len(made) - made.missing
     report.say("end", f"{done} of {len(made)} are in {folder}.", done=done, failed=len(made.failed), folder=str(folder))
     return not made.missing

@@ -25,7 +25,7 @@ HELP = """nbdiffuse {version}: image-to-image diffusion without a notebook.
     python -m nbdiffuse edit PICTURES --prompt INSTRUCTION [--out PLACE] [options of %%edit]
     python -m nbdiffuse run CELL.txt [--out PLACE]
 
-PICTURES is a file, a folder, a .zip, a pattern such as "shots/*.png", or with --table a table's rows.
+PICTURES is a file, a folder, a .zip, a pattern such as "shots/*.png", a film, or with --table a table's rows.
 CELL.txt has a cell as it stands in a notebook: %%img2img, %%txt2img, %%edit, %%chain or %%loopback.
 
   --prompt TEXT        what to draw; - reads it from standard input
@@ -84,7 +84,9 @@ def _read(words: Sequence[str]) -> tuple[str, str, str, str | None] | None:
     if "-h" in others or "--help" in others:
         out.say("help", _options_of([task]))
         return None
-    return task, shlex.join(others), _prompt(known.prompt), known.out
+    # Prompts from a file need none around them.
+    prompt = "{prompt}" if known.prompt is None and any(word.split("=")[0] == "--prompts" for word in others) else known.prompt
+    return task, shlex.join(others), _prompt(prompt), known.out
 
 
 def _options_of(words: Sequence[str]) -> str:

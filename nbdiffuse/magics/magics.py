@@ -135,7 +135,7 @@ class DiffusionMagics(Magics):
     def _run(self, task: str, line: str, body: str) -> None:
         asked = parse_cell(task, line, body, self.shell.user_ns)
         if asked.many is not None:
-            self._batch(task, asked, *asked.many)
+            self._batch(task, asked, asked.many)
             return
         made = self._grid(asked) if asked.axes else self._result(asked)
         if asked.out:
@@ -172,12 +172,11 @@ class DiffusionMagics(Magics):
         self._fill_grid(grid, asked)
         return grid
 
-    def _batch(self, task: str, asked: Cell, images: Any, table: Any) -> None:
-        folder = asked.save or default_folder(images, table, task)
+    def _batch(self, task: str, asked: Cell, many: dict[str, Any]) -> None:
+        folder = asked.save or default_folder(many, task)
         _check_folder(folder)
         recipe, executor = self._names.recipe(asked.values), self._names.executor(asked.executor)
-        how = {"executor": executor, "on_error": asked.on_error or "continue"}
-        made = batch(recipe, images, table=table, folder=folder, **how, **self._names.axes(asked.axes))
+        made = batch(recipe, folder=folder, executor=executor, **many, **self._names.axes(asked.axes))
         _say(made.plan_line(), *asked.notices)
         self._fill(made, LiveBatch(made, animated=self._animated), asked.out)
 

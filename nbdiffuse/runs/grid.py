@@ -137,6 +137,8 @@ class Grid:
             while_waiting()
             return
         except (Interrupted, KeyboardInterrupt):
+            if all(self._outcome(group[0]) is not None for group in groups):
+                return
             count = len(self.sweep.distinct())
             line = f"Stopped with {count - self.missing} of {count} distinct images finished. Run it again for the rest."
         raise Interrupted(line)

@@ -1,4 +1,4 @@
-"""What a session's models make of a picture without a run: a depth map, or the mask of a part."""
+"""What a session's models make of a picture without a run: a depth map, the mask of a part, or a caption."""
 
 from __future__ import annotations
 
@@ -81,5 +81,34 @@ class PictureModels(ABC):
             from ..pipelines.segmentation import find
 
             return find(pipelines, picture, wanted)
+
+        return self.with_pipelines(work)
+
+    def caption(self, image: Any, checkpoint: str) -> str:
+        """Say in words what a picture shows.
+
+        Parameters
+        ----------
+        image
+            Whatever `Picture.of` takes.
+        checkpoint
+            A model of transformers that captions, such as "Salesforce/blip-image-captioning-base": a hub id, or a
+            directory with its processor's files.
+
+        Returns
+        -------
+        The caption; the same one every time.
+
+        Raises
+        ------
+        ImageInputError, CheckpointError
+            The picture cannot be read, or the model not be loaded, or it writes no text.
+        """
+        picture = Picture.of(image)
+
+        def work(pipelines: Pipelines) -> str:
+            from ..pipelines.captions import caption
+
+            return caption(pipelines.model(checkpoint), pipelines.directory(checkpoint), picture.image)
 
         return self.with_pipelines(work)

@@ -125,6 +125,9 @@ class SessionRunner:
                 self._snapshot,
             )
             wait(job, meanwhile)
+            if job.stop_flag.is_set():
+                # It came when the last of these had just ended: there may be more to do for whoever calls.
+                raise Interrupted("Stopped.")
         except (Interrupted, KeyboardInterrupt):
             raise
         except NbdiffuseError as error:
