@@ -40,7 +40,7 @@ ROOMS = {
     "pipelines": "loaded_model model_cache lookups new_words adapted_unet ip_adapters assembly previews packed_latents "
     "unfused_loras perturbed_attention pipelines depth segmentation captions scorers",
     "engine": "model_calls embedding_cache conditioning tokenization progress notices adapters call_values engine "
-    "batched_models batching",
+    "batched_models unfinished batching",
     "scripts": "statements listing adapters calls loading weighting writing checking loopbacks sweeps",
     "sessions": "waiting remote executor_errors picture_models session runners history",
     "runs": "notices consistency outcomes grid_display grid_metrics records heatmaps grid chain_step latent_transfer "

@@ -41,7 +41,7 @@ def batch_model_calls(coroutine: Coroutine[Result], pipeline: Any) -> None:
         view = copy.copy(model)
         # Hooks belong to the call that is made, not to the one that asks for it.
         view._forward_hooks, view._forward_pre_hooks = OrderedDict(), OrderedDict()
-        view.forward = functools.partial(_asked, coroutine, model)
+        view.forward = functools.partial(_asked, coroutine, model, name == "controlnet")
         setattr(pipeline, name, view)
     if type(vae) in DECODERS:
         pipeline.vae = _decoding(coroutine, vae)
@@ -54,8 +54,8 @@ def works_by_rows(model: Any) -> bool:
     return isinstance(model, torch.nn.Module) and type(model).__module__.startswith("diffusers.models.transformers.")
 
 
-def _asked(coroutine: Coroutine[Result], model: Any, *args: Any, **kwargs: Any) -> Any:
-    return coroutine.ask(ModelCall(model, model, args, kwargs))
+def _asked(coroutine: Coroutine[Result], model: Any, conditions: bool, *args: Any, **kwargs: Any) -> Any:
+    return coroutine.ask(ModelCall(model, model, args, kwargs, conditions=conditions))
 
 
 def _decoding(coroutine: Coroutine[Result], vae: Any) -> Any:

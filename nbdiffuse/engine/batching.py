@@ -25,11 +25,13 @@ from ..files.snapshots import Snapshot
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..results import Result
-from ..store.store import BATCH
+from ..store.store import BATCH, store_key
+from . import unfinished
 from .batched_models import batch_model_calls
 from .engine import Engine
 from .model_calls import ModelCall, run_batched
 from .progress import Progress
+from .unfinished import Answers
 
 MAX_ROWS = 32
 """Rows of one call of a denoiser; more gain little, and the first finished picture comes later."""
@@ -41,6 +43,8 @@ ACTIVATIONS = 64
 """Tensors of a denoiser's widest kind, (channels of its first block, h, w), that one row takes at the most, roughly."""
 TOKEN_ACTIVATIONS = 24
 """Tensors of a transformer's width, (tokens, width), that one row takes at the most, roughly."""
+SAVED_EVERY = 60.0
+"""Seconds after which what is under way is kept on the disk, in case that the process is killed."""
 Outcome = Result | NbdiffuseError
 
 
@@ -87,6 +91,9 @@ class ContinuousBatch:
         self._interrupted = False
         self._coroutines: dict[int, Coroutine[Result]] = {}
         self._asked: dict[int, ModelCall] = {}
+        self._answers: dict[int, Answers] = {}
+        self._held = 0
+        self._saved, self._saved_once = time.monotonic(), False
         # The first recipe goes ahead until its first call shows what a row takes.
         self._limit = 1
 
@@ -105,6 +112,7 @@ class ContinuousBatch:
                     for indices in self._alike():
                         if not self._stop.is_set():
                             self._answer(indices)
+                    self._keep_now_and_then()
             finally:
                 stopped = bool(self._coroutines) or self._interrupted
                 self._leave()
@@ -116,6 +124,7 @@ class ContinuousBatch:
         while self._begun < len(self._recipes) and not self._stop.is_set() and self._has_room():
             index, self._begun = self._begun, self._begun + 1
             self._coroutines[index] = Coroutine(functools.partial(self._work, index))
+            self._answers[index] = unfinished.load_run(self._key(index)) if unfinished.are_kept() else Answers()
             self._go_on(index, None)
         return bool(self._coroutines)
 
@@ -130,27 +139,61 @@ class ContinuousBatch:
 
     def _work(self, index: int, coroutine: Coroutine[Result]) -> Result:
         progress = functools.partial(self._on_progress, index)
-        prepare = functools.partial(batch_model_calls, coroutine)
+
+        def prepare(pipeline: Any) -> None:
+            self._answers[index].begin()
+            batch_model_calls(coroutine, pipeline)
+
         return self._engine.run(self._recipes[index], progress, self._stop, prepare, lambda: len(self._coroutines) == 1)
 
     def _go_on(self, index: int, answer: Any) -> None:
         coroutine = self._coroutines[index]
         call = coroutine.resume(answer)
-        if call is not None:
-            self._asked[index] = call
+        while call is not None:
             if not call.decodes and self._limit == 1:
                 self._limit = _room(call)
-            return
+            known = self._answers[index].next(call)
+            if known is None:
+                self._asked[index] = call
+                return
+            call = coroutine.resume(known)
+        self._end(index)
+
+    def _end(self, index: int) -> None:
+        """Tell what came of a coroutine that ended."""
+        coroutine, answers = self._coroutines[index], self._answers.pop(index)
+        self._held -= answers.size
         del self._coroutines[index]
         if coroutine.result is not None:
-            batch = {BATCH: f"{coroutine.shared_rows} rows"} if coroutine.shared_rows else {}
-            fingerprint = {**coroutine.result.fingerprint, **batch}
-            self._on_outcome(index, dataclasses.replace(coroutine.result, seconds=coroutine.seconds, fingerprint=fingerprint))
+            rows, seconds = max(coroutine.shared_rows, answers.rows), coroutine.seconds + answers.seconds
+            fingerprint = {**coroutine.result.fingerprint, **({BATCH: f"{rows} rows"} if rows else {})}
+            self._on_outcome(index, dataclasses.replace(coroutine.result, seconds=seconds, fingerprint=fingerprint))
         elif isinstance(coroutine.error, Interrupted):
+            self._keep(index, coroutine, answers)
             # A stop that came before the coroutine's first call, such as while weights were loaded.
             self._interrupted = True
         elif coroutine.error is not None:
             self._on_outcome(index, coroutine.error)
+        if (answers.seconds or self._saved_once) and not isinstance(coroutine.error, Interrupted):
+            unfinished.forget_run(self._key(index))
+
+    def _key(self, index: int) -> str:
+        """Return what a run is kept under: nothing that can change its pixels differs where it is equal."""
+        try:
+            return store_key(self._recipes[index], self._engine.fingerprint(self._recipes[index]))
+        except NbdiffuseError:  # told by the run itself
+            return "none"
+
+    def _keep(self, index: int, coroutine: Coroutine[Result], answers: Answers) -> None:
+        rows, seconds = max(coroutine.shared_rows, answers.rows), coroutine.seconds + answers.seconds
+        unfinished.save_run(self._key(index), answers, seconds, rows)
+
+    def _keep_now_and_then(self) -> None:
+        if time.monotonic() - self._saved >= SAVED_EVERY:
+            self._saved_once = True
+            for index, coroutine in self._coroutines.items():
+                self._keep(index, coroutine, self._answers[index])
+            self._saved = time.monotonic()
 
     def _alike(self) -> list[list[int]]:
         """Group the coroutines that wait for calls of one kind; decoders come first, since they make room."""
@@ -172,6 +215,7 @@ class ContinuousBatch:
             for index, answer in zip(part, answers, strict=True):
                 self._coroutines[index].shared_rows = max(rows, self._coroutines[index].shared_rows)
                 self._coroutines[index].seconds += took * calls[index].rows
+                self._held += self._answers[index].note(calls[index], answer, unfinished.LIMIT - self._held)
                 self._go_on(index, answer)
 
     def _made(self, calls: Sequence[ModelCall]) -> list[Any]:
@@ -190,12 +234,14 @@ class ContinuousBatch:
         return self._made(calls[:half]) + self._made(calls[half:])
 
     def _leave(self) -> None:
-        """End the coroutines that are still under way; nothing of them stays."""
+        """End the coroutines that are still under way; what their models answered is kept on the disk."""
         self._asked.clear()
-        for coroutine in self._coroutines.values():
+        for index, coroutine in self._coroutines.items():
+            self._keep(index, coroutine, self._answers[index])
             while coroutine.resume(Interrupted("Stopped.")) is not None:
                 pass
         self._coroutines.clear()
+        self._answers.clear()
 
 
 def _rows(recipe: Recipe) -> int:

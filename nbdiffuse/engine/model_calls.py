@@ -31,6 +31,8 @@ class ModelCall:
         tensor of shape (rows, ...), or a list of as many tensors as there are rows.
     decodes
         Whether it makes the picture of finished latents.
+    conditions
+        Whether its answer is for the next call of a denoiser, as a ControlNet's is.
     """
 
     model: Any
@@ -38,6 +40,7 @@ class ModelCall:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     decodes: bool = False
+    conditions: bool = False
 
     @property
     def sample(self) -> Any:
