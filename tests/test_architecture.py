@@ -45,7 +45,8 @@ ROOMS = {
     "sessions": "waiting remote executor_errors picture_models session runners history",
     "runs": "notices consistency outcomes grid_display grid_metrics records heatmaps grid chain_step latent_transfer "
     "chain_run loopback editing chain_grid sweep_api consent replay verify program",
-    "batches": "layout sources films tables prompting rows windows manifest outcome plan page sheet captions batch batch_api",
+    "batches": "layout sources films tables prompting following rows windows manifest outcome plan page sheet "
+    "captions batch film_writer flicker film sequence batch_api",
     "cells": "flags variables batches options chains loopbacks reference write from_file",
     "command_line": "report carry_out main",
     "magics": "interrupts history_commands live_display live_batch mask_command tokens_command commands notebook_variables "

@@ -9,14 +9,18 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+from ..errors import ParameterError, breaks_rule
 from ..files.paths import path_of
 from ..prompts import wildcards as lists
 from ..recipes.recipe import Recipe
 from ..sessions.session import get_session
 from .batch import TOGETHER, Batch
 from .captions import Captions
+from .film import FilmBatch
+from .films import is_animation
 from .prompting import Prompting
 from .rows import rows_of
+from .sequence import following
 
 
 def batch(
@@ -28,7 +32,11 @@ def batch(
     wildcards: str | os.PathLike[str] | None = None,
     captioner: str | None = None,
     frames: Any = None,
-    folder: str | Path,
+    carry: float | None = None,
+    seed_every: int | None = None,
+    film: str | os.PathLike[str] | None = None,
+    rate: float | None = None,
+    folder: str | os.PathLike[str] | None = None,
     executor: Executor | None = None,
     on_error: str = "continue",
     together: int = TOGETHER,
@@ -55,9 +63,18 @@ def batch(
         A model of transformers that says what a picture shows, where the prompt has {caption}; a hub id or a directory.
     frames
         Of a film or an animation, as "START:STOP:STEP" from 0, or "all"; an animation is its first frame without it.
+    carry
+        Share of the result before in each frame's initial picture, in [0, 1): what is drawn stays where it was. The
+        frames are then made one after the other.
+    seed_every
+        Frames after which the seed goes up by one, and the noise is another one; the same in each frame when None.
+    film
+        File that the results become, .mp4, .webm, .mov, .mkv, .gif or .webp, at the source's times and with its sound.
+    rate
+        Frames a second of a film that is made from pictures, in (0, 240]; 24 when None.
     folder
-        Where results go, each named after its picture, with an `index.html` that shows them. The same call goes on
-        where it stopped, and draws the seed that it drew before.
+        Where results go, each named after its picture, with an `index.html` that shows them; beside the film when None.
+        The same call goes on where it stopped, and draws the seed that it drew before.
     executor
         Runs the rows instead of this process's session, a task each, see `sweep`.
     on_error
@@ -80,11 +97,27 @@ def batch(
     NbdiffuseError
         What reads films is not installed.
     """
-    target = path_of(folder, "folder")
+    if folder is None and film is None:
+        raise ParameterError("`folder` must be given: results go there. For a film give `film`.")
+    target = path_of(f"{os.path.splitext(os.fspath(film))[0]}-frames" if folder is None else folder, "folder")  # type: ignore[arg-type]
     prompting, said = _prompting(wildcards, captioner, target)
+    in_order = carry is not None or seed_every is not None or film is not None
+    if in_order and frames is None and is_animation(images):
+        frames = "all"
     rows, notices = rows_of(recipe, images, table, axes, prompts, frames, prompting)
-    how: dict[str, Any] = {"executor": executor, "on_error": on_error, "together": together, "noted": prompting.noted}
-    return Batch(recipe, rows, target, notices=(*notices, *said), **how)
+    noted = {
+        **prompting.noted,
+        **{name: value for name, value in (("carry", carry), ("seed_every", seed_every)) if value is not None},
+    }
+    if in_order:
+        rows = following(recipe, rows, target, carry, seed_every)
+    how: dict[str, Any] = {"on_error": on_error, "noted": noted, "notices": (*notices, *said)}
+    how |= {"together": 1 if carry else together, "executor": executor}
+    if film is not None:
+        return FilmBatch(recipe, rows, target, film=path_of(film, "film"), rate=rate, **how)
+    if rate is not None:
+        raise ParameterError(breaks_rule("rate", "given with a film", rate, "Name its file as `film`."))
+    return Batch(recipe, rows, target, **how)
 
 
 def _prompting(wildcards: Any, captioner: str | None, folder: Path) -> tuple[Prompting, tuple[str, ...]]:

@@ -26,7 +26,7 @@ ANIMATIONS = (".gif", ".webp", ".png", ".apng", ".avif")
 """What the files end in that Pillow reads, and that may have several frames."""
 SECONDS = Fraction(1, 10)
 """How long a frame of an animation is shown that does not say it, as browsers do."""
-_Facts = tuple[tuple[Fraction, ...], Fraction, tuple[int, int]]
+_Facts = tuple[tuple[Fraction, ...], Fraction, tuple[int, int], Fraction]
 _SLICE = re.compile(r"(\d*):(\d*)(?::(\d+))?")
 
 
@@ -78,6 +78,8 @@ class Film:
         Numbers of the frames that are meant, from 0, rising.
     size
         Width and height as its header says, in pixels.
+    start
+        When the first frame is shown by the file's own clock, in seconds.
     """
 
     path: Path
@@ -85,6 +87,7 @@ class Film:
     seconds: Fraction
     chosen: tuple[int, ...]
     size: tuple[int, int]
+    start: Fraction = Fraction(0)
     _open: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -169,11 +172,11 @@ def film_of(images: Any, frames: Any = None) -> Film:
     path, part = path_of(images, "images"), _slice(frames)
     if not path.is_file():
         raise ParameterError(breaks_rule("images", "a film that is there", os.fspath(images), "Check the spelling."))
-    times, seconds, size = (_film_times if is_film(path) else _animation_times)(path)
+    times, seconds, size, start = (_film_times if is_film(path) else _animation_times)(path)
     chosen = tuple(range(len(times))[part])
     if not chosen:
         raise ParameterError(breaks_rule("frames", f"some of the film's {len(times)}, from 0", frames))
-    return Film(path, times, seconds, chosen, size)
+    return Film(path, times, seconds, chosen, size, start)
 
 
 def _slice(frames: Any) -> slice:
@@ -206,7 +209,7 @@ def _animation_times(path: Path) -> _Facts:
                 now += Fraction(opened.info.get("duration") or 0).limit_denominator(1000) / 1000 or SECONDS
     except Exception as error:  # whatever a broken file makes Pillow raise
         raise _refused(path, error) from None
-    return tuple(times), now, size
+    return tuple(times), now, size, Fraction(0)
 
 
 def _film_times(path: Path) -> _Facts:
@@ -222,7 +225,7 @@ def _film_times(path: Path) -> _Facts:
         raise _refused(path, error if not isinstance(error, IndexError) else ValueError("it has no pictures")) from None
     if not shown:
         raise _refused(path, ValueError("it has no pictures"))
-    return tuple(time - shown[0] for time in shown), shown[-1] - shown[0] + 1 / rate, size
+    return tuple(time - shown[0] for time in shown), shown[-1] - shown[0] + 1 / rate, size, shown[0]
 
 
 def _frames(path: Path) -> Generator[Image.Image | Callable[[], Image.Image], None, None]:

@@ -16,6 +16,7 @@ from ..prompts import wildcards
 from ..recipes.recipe import Recipe
 from ..sweeps.axes import Axis
 from . import films, tables
+from .following import Following
 from .layout import result_files
 from .prompting import CAPTION, PLACEHOLDER, Prompting, filled
 from .sources import HeldSource, Source, sources_of
@@ -39,6 +40,8 @@ class Row:
         What stands for `{column}` in the prompt.
     prompting
         What else completes the prompt.
+    following
+        What a film's frame has of the one before it.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Row:
     values: Mapping[str, Any] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
     prompting: Prompting = Prompting()
+    following: Following = Following()
 
     def template(self, base: Recipe) -> str:
         """Return the prompt before a caption or wildcards complete it."""
@@ -63,7 +67,7 @@ class Row:
         made = base.replace(**self.values)
         if self.source is not None:
             made = made.replace(image=self.source.read())
-        return self.prompting.complete(made, self.words, self.name)
+        return self.following.applied(self.prompting.complete(made, self.words, self.name))
 
 
 def rows_of(

@@ -7,21 +7,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..batches.films import is_film
+from ..batches.film_writer import WRITTEN
+from ..batches.films import is_animation, is_film
 from ..batches.sources import is_several
 from ..batches.tables import is_table
 from ..errors import ParameterError, breaks_rule
 from ..files.paths import path_of
+from ..metadata.image_files import SUFFIXES as PICTURES
 from .flags import flag
 from .variables import named_value
 
-MAKES_MANY = ("table", "prompts", "wildcards", "captioner", "frames")
+MAKES_MANY = ("table", "prompts", "wildcards", "captioner", "frames", "carry", "seed_every")
 """Options that make a cell one about many pictures."""
-OPTIONS = (*MAKES_MANY, "on_error")
+OPTIONS = (*MAKES_MANY, "rate", "on_error")
 """Options of a cell about many pictures."""
 
 
-def many_in(word: Any, known: Any, variables: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def many_in(word: Any, known: Any, save: str | None, variables: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return what `batch` is to be called with where a cell is about many pictures, or None where it is about one or none.
 
     Parameters
@@ -30,6 +32,8 @@ def many_in(word: Any, known: Any, variables: Mapping[str, Any] | None) -> dict[
         What stands after the magic: a text, a picture, or None.
     known
         Has what each of `OPTIONS` says, or None, as attributes.
+    save
+        What `--save` says: a film's name makes a film, where there are many pictures.
     variables
         The notebook's, by name.
 
@@ -41,15 +45,30 @@ def many_in(word: Any, known: Any, variables: Mapping[str, Any] | None) -> dict[
     given = {name: getattr(known, name) for name in OPTIONS if getattr(known, name) is not None}
     if "table" in given and word is not None:
         raise ParameterError(breaks_rule("--table", "given without a picture", word, "The table's column `image` names them."))
-    values = {name: named_value(flag(name), text, variables) for name, text in given.items()}
+    values = {name: _number(name, named_value(flag(name), text, variables)) for name, text in given.items()}
     found = _named(word, variables)
-    if found is None and not any(name in given for name in MAKES_MANY):
-        if "on_error" in given:
-            raise ParameterError("`--on-error` must go with many pictures, got one. Leave it out.")
+    suffix = Path(save or "").suffix.lower()
+    # A picture in `save` is one where nothing says that there are many.
+    makes_film = suffix in WRITTEN and (suffix not in PICTURES or is_animation(word))
+    if found is None and not makes_film and not any(name in given for name in MAKES_MANY):
+        if alone := next((name for name in ("on_error", "rate") if name in given), None):
+            raise ParameterError(f"`{flag(alone)}` must go with many pictures, got one. Leave it out.")
         return None
     if found is None and word is not None:
-        found = {"images": word if isinstance(word, str) and "frames" in given else [_held(word, variables)]}
-    return {**(found or {}), **values}
+        found = {"images": word if isinstance(word, str) and is_animation(word) else [_held(word, variables)]}
+    film = {"film": save} if suffix in WRITTEN else {}
+    return {**(found or {}), **values, **film}
+
+
+def _number(name: str, value: Any) -> Any:
+    """Return an option's value as the number that it is; what is none is refused by `batch`."""
+    kind = {"carry": float, "rate": float, "seed_every": int}.get(name)
+    if kind is None or not isinstance(value, str):
+        return value
+    try:
+        return kind(value)
+    except ValueError:
+        raise ParameterError(breaks_rule(flag(name), "a whole number" if kind is int else "a number", value)) from None
 
 
 def _named(word: Any, variables: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -72,6 +91,11 @@ def _named(word: Any, variables: Mapping[str, Any] | None) -> dict[str, Any] | N
 def _held(word: Any, variables: Mapping[str, Any] | None) -> Any:
     held = (variables or {}).get(word) if isinstance(word, str) and word.isidentifier() else None
     return word if held is None else held
+
+
+def folder_for(many: Mapping[str, Any], save: str | None, task: str) -> str | None:
+    """Return where a batch's results go: where `--save` says, beside the pictures, or None for beside the film."""
+    return None if "film" in many else save or default_folder(many, task)
 
 
 def default_folder(many: Mapping[str, Any], task: str) -> str:

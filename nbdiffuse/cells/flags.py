@@ -27,12 +27,15 @@ JOINED = {"measure": ","}
 
 CELL_OPTIONS = {
     "out": "variable that receives the result",
-    "save": "file that receives it (.png, .jpg, .webp), recipe inside; a folder for a grid or for many pictures",
+    "save": "file that receives it (.png, .jpg, .webp; .mp4, .gif for a film), recipe inside; a folder for a grid or many pictures",
     "table": "CSV or JSON Lines file, or =name of a pandas table: a result for each row, fields in its columns",
     "prompts": "text file with a prompt in each line, or =name of a list: each picture is made with each; {prompt} is its place",
     "wildcards": "folder of text files: __animals__ in a prompt becomes a line of animals.txt, drawn by the seed",
     "captioner": "model of transformers that says what a picture shows, where the prompt has {caption}",
     "frames": "of a film or an animation, as START:STOP:STEP from 0, or all; a film's frames are all taken without it",
+    "carry": "share of the result before in each frame's initial picture, in [0, 1): what is drawn stays in its place",
+    "seed_every": "frames after which the seed goes up by one; the same noise in each frame without it",
+    "rate": "frames a second of a film that is made from pictures; 24",
     "on_error": "for many pictures: continue with the others when one fails, or stop",
     "executor": "variable that holds a concurrent.futures.Executor, which runs a grid's cells or a batch's rows",
     "yes": "run a grid of more than 1000 cells",

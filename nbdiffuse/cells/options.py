@@ -156,14 +156,15 @@ def parse_cell(
     several = {**pictures, **several}
     single = {name: values[0] for name, values in several.items() if len(values) == 1}
     axes = {name: values for name, values in several.items() if len(values) > 1}
-    many = many_in(single.get("image"), known, variables)
+    save = file_typed(known.save, variables)
+    many = many_in(single.get("image"), known, save, variables)
     for option in ("executor", "measure"):
         if getattr(known, option) is not None and not axes and (not many or option == "measure"):
             raise ParameterError(f"`--{option}` must go with several values of an option, got one of each. Leave it out.")
     if many is not None:
         single.pop("image", None)
         _check_many(known)
-    measure, save = _metrics(known.measure, variables), file_typed(known.save, variables)
+    measure = _metrics(known.measure, variables)
     executor = None if known.executor is None else known.executor.removeprefix("=")
     return Cell(single, axes, known.out, save, tuple(notices), executor, known.yes, measure, known.panel, many)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from ..batches.batch_api import batch
-from ..cells.batches import default_folder
+from ..batches.film_writer import WRITTEN
+from ..cells.batches import folder_for
 from ..cells.chains import parse_chain
 from ..cells.loopbacks import parse_loopback
 from ..cells.options import Cell, parse_cell
@@ -61,7 +63,9 @@ def carried_out(magic: str, line: str, body: str, place: str | None, report: Rep
         return _chain(line, body, place, report)
     if magic == "loopback":
         return _loopback(line, body, place, report)
-    asked = parse_cell(magic, line, body, {})
+    # A film's name decides what the cell is about.
+    named = place is not None and Path(place).suffix.lower() in WRITTEN and "--save" not in shlex.split(line)
+    asked = parse_cell(magic, f"{line} --save {shlex.quote(place)}" if named and place else line, body, {})
     for option, given in (("out", asked.out), ("panel", asked.panel), ("measure", asked.measure), ("executor", asked.executor)):
         if given:
             raise ParameterError(f"`--{option}` must be left out here: it belongs to a notebook.")
@@ -80,18 +84,19 @@ def _value(param: Param, value: Any) -> Any:
 
 def _batch(magic: str, asked: Cell, place: str | None, report: Report) -> bool:
     many = asked.many or {}
-    folder = place or asked.save or default_folder(many, magic)
-    _check_folder(folder)
+    folder = folder_for(many, place or asked.save, magic)
+    if folder is not None:
+        _check_folder(folder)
     how: dict[str, Any] = {**many, **asked.axes}
     made = batch(_recipe(asked.values), folder=folder, **how)
-    report.say("plan", made.plan_line(), count=len(made), folder=str(folder))
+    report.say("plan", made.plan_line(), count=len(made), folder=str(made.folder))
     _say(report, *made.before_run, *asked.notices)
     try:
         made.run(lambda: report.follow(made))
     finally:
         _say(report, *(line for line in made.notices if line not in made.before_run))
-    done = len(made) - made.missing
-    report.say("end", f"{done} of {len(made)} are in {folder}.", done=done, failed=len(made.failed), folder=str(folder))
+    done, where = len(made) - made.missing, str(folder or many.get("film"))
+    report.say("end", f"{done} of {len(made)} are in {where}.", done=done, failed=len(made.failed), folder=where)
     return not made.missing
 
 

@@ -12,7 +12,7 @@ from IPython.display import display
 
 from ..batches.batch import Batch
 from ..batches.batch_api import batch
-from ..cells.batches import default_folder
+from ..cells.batches import folder_for
 from ..cells.chains import CHAIN_HELP, ChainCell, parse_chain
 from ..cells.loopbacks import LOOP_HELP, parse_loopback
 from ..cells.options import Cell, help_text, parse_cell
@@ -173,7 +173,7 @@ class DiffusionMagics(Magics):
         return grid
 
     def _batch(self, task: str, asked: Cell, many: dict[str, Any]) -> None:
-        folder = asked.save or default_folder(many, task)
+        folder = folder_for(many, asked.save, task)
         _check_folder(folder)
         recipe, executor = self._names.recipe(asked.values), self._names.executor(asked.executor)
         made = batch(recipe, folder=folder, executor=executor, **many, **self._names.axes(asked.axes))
