@@ -27,7 +27,7 @@ JOINED = {"measure": ","}
 
 CELL_OPTIONS = {
     "out": "variable that receives the result",
-    "save": "file that receives it (.png, .jpg, .webp; .mp4, .gif for a film), recipe inside; a folder for a grid or many pictures",
+    "save": "file that receives it (.png, .jpg, .webp), recipe inside; a folder for a grid or many pictures; .mp4 for a film",
     "table": "CSV or JSON Lines file, or =name of a pandas table: a result for each row, fields in its columns",
     "prompts": "text file with a prompt in each line, or =name of a list: each picture is made with each; {prompt} is its place",
     "wildcards": "folder of text files: __animals__ in a prompt becomes a line of animals.txt, drawn by the seed",
