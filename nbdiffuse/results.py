@@ -24,7 +24,7 @@ from .recipes.presets import preset_of
 from .recipes.recipe import Recipe
 from .recipes.segmenters import selected_by
 from .recipes.sizes import fitted_pictures, initial_size
-from .recipes.steps import start_noise
+from .recipes.steps import start_noise, start_text
 from .recipes.summary import safety_line, weights_label
 from .store import index
 from .store.lineage import Lineage, given_as, trace
@@ -200,8 +200,8 @@ def picture_label(recipe: Recipe, name: str) -> str:
 
 def result_label(recipe: Recipe) -> str:
     """Label of a result: the values a person compares, then the weights that made it."""
-    strength = f"strength {number_text(recipe.strength)}  " if recipe.strength is not None else ""
+    start = f"{text}  " if (text := start_text(recipe)) else ""
     guidance = "" if recipe.guidance_scale is None else f"guidance {number_text(recipe.guidance_scale)}  "
     kept = recipe.get("image_guidance_scale")
     image = "" if kept is None else f"image guidance {number_text(kept)}  "
-    return f"{strength}{guidance}seed {recipe.seed}\n{image}{weights_label(recipe)}"
+    return f"{start}{guidance}seed {recipe.seed}\n{image}{weights_label(recipe)}"

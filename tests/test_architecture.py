@@ -23,11 +23,11 @@ ROOMS = {
     "mask_selection mask_arithmetic noise latents text contact_sheets sheets gallery metrics",
     "prompts": "weights a1111 compel extras dialects alternatives wildcards tokens unknown_words",
     "families": "aliases parameters number_lists diffusers_classes arguments step_rules family families pipeline_classes "
-    "table hub_ids scheduler_names scheduler_table scheduler_classes noise_schedule schedulers scheduler_settings "
-    "model_calls contents embedding_file single_file description distilled published well_known recognition",
+    "table hub_ids scheduler_names scheduler_table scheduler_classes noise_schedule flow_schedule first_step schedulers "
+    "scheduler_settings model_calls contents embedding_file single_file description distilled published well_known recognition",
     "recipes": "link call_arguments parts reference scheduler_config variation ip_adapter lora textual_inversion fields "
     "recipe_json values_by_name recipe chain format_1 weights_source controlnets segmenters preset presets listing "
-    "other_family defaults scheduler_rules schedule_rules steps portable sizes prompt_embeddings notices summary "
+    "other_family defaults scheduler_rules schedule_rules noise_start steps portable sizes prompt_embeddings notices summary "
     "prompt_loras reference_rules taken_fields controlnet_rules ip_adapter_rules mask_rules resolve",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "models resources infotext a1111_masks a1111_samplers a1111 imported flat png_text exif xmp stealth texts "
@@ -41,7 +41,7 @@ ROOMS = {
     "unfused_loras perturbed_attention pipelines depth segmentation captions scorers",
     "engine": "model_calls embedding_cache conditioning tokenization progress notices adapters call_values engine "
     "batched_models unfinished batching",
-    "scripts": "statements listing adapters calls loading weighting writing checking loopbacks sweeps",
+    "scripts": "statements listing adapters noise calls loading weighting writing checking loopbacks sweeps",
     "sessions": "waiting remote executor_errors picture_models session runners history",
     "runs": "notices consistency outcomes grid_display grid_metrics records heatmaps grid chain_step latent_transfer "
     "chain_run loopback editing chain_grid sweep_api consent replay verify program",

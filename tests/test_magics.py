@@ -19,7 +19,7 @@ DIGEST = "print(hashlib.sha256(wizard.image.tobytes()).hexdigest())"
 def test_a_cell_shows_the_line_the_pictures_and_binds_the_result(kernel: Any) -> None:
     outcome = kernel.run(RUN)
     assert outcome.ok
-    assert outcome.texts()[:2] == ["strength 0.8 × 8 → 6 steps, 7 model calls", "img2img: initial image | result"]
+    assert outcome.texts()[:2] == ["strength 0.8 × 8 → 6 steps from noise 0.97, 7 model calls", "img2img: initial image | result"]
     assert outcome.outputs[-1]["data"]["image/png"]
     seen = kernel.run(
         "print(type(wizard.image).__name__, wizard.image.mode, wizard.image.size, wizard.recipe.seed, wizard.recipe.strength)"
@@ -122,7 +122,10 @@ def test_a_grid_is_measured_in_the_cell_and_what_cannot_be_is_refused_before_it_
     assert kernel.run("print(all(0 < row['ssim'] < 1 for row in grid.records()))").stream.strip() == "True"
     kernel.run("before = len(nbdiffuse.get_session().history)")
     for wrong, line in [
-        (cell.replace("ssim", "ssimm"), "`metric` must be one of ssim, structure, lpips, prompt_score, seam, got 'ssimm'."),
+        (
+            cell.replace("ssim", "ssimm"),
+            "`metric` must be one of ssim, structure, lpips, prompt_score, seam, noise_share, got 'ssimm'.",
+        ),
         (cell.replace("0.5,1.0", "0.5"), "`--measure` must go with several values of an option"),
         ("%%txt2img -n 2 --seed 1..2 --measure structure\na cat", "`structure` needs an initial picture to compare with."),
     ]:

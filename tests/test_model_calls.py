@@ -14,7 +14,8 @@ from PIL import Image
 from nbdiffuse import Recipe, Session, resolve
 from nbdiffuse.families.model_calls import model_calls, steps_allowed
 from nbdiffuse.families.schedulers import SCHEDULERS
-from nbdiffuse.recipes.steps import run_steps, steps_line
+from nbdiffuse.families.step_rules import run_steps
+from nbdiffuse.recipes.steps import steps_line
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 BETAS: dict[str, Any] = {**tiny._BETAS, "steps_offset": 1, "clip_sample": False, "num_train_timesteps": 1000}
@@ -130,9 +131,9 @@ def test_what_the_source_says_of_a_class_is_what_the_class_says_of_itself() -> N
 @pytest.mark.parametrize(
     ("scheduler", "line"),
     [
-        ("HeunDiscrete", "strength 0.5 × 8 → 4 steps, 7 model calls"),
-        ("PNDM", "strength 0.5 × 8 → 4 steps, 5 model calls"),
-        ("DDIM", "strength 0.5 × 8 → 4 steps"),
+        ("HeunDiscrete", "strength 0.5 × 8 → 4 steps from noise 0.73, 7 model calls"),
+        ("PNDM", "strength 0.5 × 8 → 4 steps from noise 0.85, 5 model calls"),
+        ("DDIM", "strength 0.5 × 8 → 4 steps from noise 0.73"),
     ],
 )
 def test_the_line_says_model_calls_where_they_are_not_the_steps(scheduler: str, line: str) -> None:

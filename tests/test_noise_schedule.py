@@ -11,6 +11,7 @@ from PIL import Image
 
 from nbdiffuse import Recipe, resolve
 from nbdiffuse.errors import ParameterError
+from nbdiffuse.families.flow_schedule import flow_sigmas
 from nbdiffuse.families.noise_schedule import noise_share, timesteps_and_sigmas
 from nbdiffuse.families.scheduler_settings import check_settings
 from nbdiffuse.recipes.steps import start_noise
@@ -83,9 +84,11 @@ def test_a_share_of_noise_is_the_same_number_in_both_parametrisations() -> None:
 
 
 def test_what_is_not_known_is_not_told() -> None:
-    assert timesteps_and_sigmas("LCM", BETAS, 4) is None and timesteps_and_sigmas("NoSuch", BETAS, 4) is None
+    assert timesteps_and_sigmas("EDMEuler", BETAS, 4) is None and timesteps_and_sigmas("NoSuch", BETAS, 4) is None
     assert timesteps_and_sigmas("EulerDiscrete", {**BETAS, "beta_schedule": "sigmoid"}, 4) is None
-    assert timesteps_and_sigmas("DPMSolverMultistep", {**BETAS, "use_lu_lambdas": True}, 4) is None
+    assert timesteps_and_sigmas("DPMSolverMultistep", {**BETAS, "use_flow_sigmas": True}, 4) is None
+    assert flow_sigmas("FlowMatchEulerDiscrete", {"invert_sigmas": True}, 4, (64, 64)) is None
+    assert flow_sigmas("FlowMatchLCM", {}, 4, (64, 64)) is None
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -118,5 +121,5 @@ def test_where_a_share_is_not_known_none_is_told() -> None:
     assert start_noise(resolve(Recipe(prompt="a cat"))) == 1
     assert start_noise(resolve(Recipe(prompt="a cat", image=picture, mask_image=Image.new("L", (64, 64)), strength=1.0))) == 1
     assert start_noise(resolve(Recipe(prompt="a cat", image=picture, model="edit"))) is None
-    listed = Recipe(prompt="a cat", image=picture, scheduler="EulerDiscrete", timesteps="900,500,100")
-    assert start_noise(resolve(listed)) is None
+    listed = Recipe(prompt="a cat", image=picture, scheduler="EulerDiscrete", timesteps="900,500,100", strength=0.7)
+    assert start_noise(resolve(listed)) == pytest.approx(0.8507, abs=0.001)

@@ -259,7 +259,7 @@ def test_describing_a_checkpoint_imports_no_heavy_library() -> None:
 def test_of_a_checkpoint_that_is_not_here_no_steps_are_refused_and_no_calls_are_told(picture: Image.Image) -> None:
     hub = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     complete = resolve(Recipe(prompt=PROMPT, image=picture, checkpoint=hub, num_inference_steps=2, strength=0.5))
-    assert complete.scheduler == "PNDM" and steps_line(complete) == "strength 0.5 × 2 → 1 step"
+    assert complete.scheduler == "PNDM" and steps_line(complete).startswith("strength 0.5 × 2 → 1 step")
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_real_steps_are_diffusers_own_rule(steps: int, strength: float) -> None:
 
 def test_the_line_says_what_runs() -> None:
     line = steps_line(resolve(Recipe(prompt="a cat", image=IMAGE, strength=0.62, num_inference_steps=20)))
-    assert line == "strength 0.62 × 20 → 12 steps, 13 model calls"  # PNDM calls its second step twice
+    assert line == "strength 0.62 × 20 → 12 steps from noise 0.92, 13 model calls"  # PNDM calls its second step twice
 
 
 def test_the_two_ways_out_of_zero_steps_work() -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbdiffuse.recipes.steps import equivalent_strengths, run_steps, strengths_by_steps
+from nbdiffuse.families.step_rules import run_steps, strengths_by_steps
+from nbdiffuse.recipes.steps import equivalent_strengths
 
 pytestmark = pytest.mark.quick
 

@@ -133,7 +133,7 @@ def flag(name: str) -> str:
 def fields_of(task: str, words: Sequence[str] = ()) -> dict[str, Param]:
     """Return the declarations that a task takes as options; an edit has a strength where the words of its line name a mask."""
     masked = any(word.split("=")[0] in MASKED for word in words)
-    unwanted = {*NOT_OPTIONS} | ({"strength"} if task == "txt2img" or (task == "edit" and not masked) else set())
+    unwanted = {*NOT_OPTIONS} | ({"strength", "noise"} if task == "txt2img" or (task == "edit" and not masked) else set())
     taken = fields_for(task) if task == "edit" else PARAMS.keys()
     return {name: param for name, param in PARAMS.items() if name in taken and name not in unwanted}
 
@@ -192,7 +192,7 @@ def unknown_option(word: str, magic: str, names: Iterable[str]) -> ParameterErro
     elif (
         magic == "%%edit"
         and "strength" not in options
-        and (elsewhere == "strength" or word.split("=")[0] == PARAMS["strength"].short)
+        and (elsewhere in ("strength", "noise") or word.split("=")[0] == PARAMS["strength"].short)
     ):
         way_out = f"Editing has no strength. Use `{flag('image_guidance_scale')}`: higher values stay closer to the picture."
     elif elsewhere == "image" and magic != "%%txt2img":

@@ -173,10 +173,10 @@ def _theirs(tool: str, parsed: Parsed) -> ParsedFile:
     steps = []
     for number, said in enumerate(passes, start=1):
         values, told = prompt_loras.carried(said)
-        redraws = number > 1 or any(name in said for name in ("strength", *names_of("mask")))
+        redraws = number > 1 or any(name in said for name in ("strength", "noise", *names_of("mask")))
         steps.append(_step(values, told, redraws=redraws, keeps_size=number > 1))
         left += [line if len(passes) == 1 else f"Pass {number}: {line}" for line in told]
-    recipe, starts = steps[-1], any(name in passes[0] for name in ("strength", *names_of("mask")))
+    recipe, starts = steps[-1], any(name in passes[0] for name in ("strength", "noise", *names_of("mask")))
     texts = [(step.weighting or dialects.NONE, step.get(name) or "") for step in steps for name in PROMPTS]
     notices = list(dict.fromkeys(line for dialect, text in texts for line in dialects.hints(dialect, text)))
     if recipe.seed is not None:

@@ -139,7 +139,7 @@ def parse_cell(
     several["prompt"] = several.pop("prompt")
     if task != "img2img":
         # Of a text that was pasted.
-        pasted = {"image", "strength"} - known.fields.keys()
+        pasted = {"image", "strength", "noise"} - known.fields.keys()
         several = {name: values for name, values in several.items() if name not in pasted}
     if task == "edit":
         for model in several.setdefault("model", (EDIT,)):

@@ -17,6 +17,7 @@ from ..images.noise import slerp
 from ..pipelines.pipelines import Pipelines
 from ..recipes.fields import numbered
 from ..recipes.ip_adapter import groups
+from ..recipes.noise_start import called_strength
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import call_fields, checkpoint_text
@@ -50,6 +51,8 @@ def call_values(
     fields = call_fields(recipe, accepted)
     values = {name: [pictures.get(field, recipe.get(field)) for field in held] for name, held in fields.items()}
     arguments = {name: held if len(held) > 1 else called_value(name, held[0]) for name, held in values.items()}
+    if recipe.noise is not None:
+        arguments["strength"] = called_strength(recipe)
     arguments |= preset_of(recipe.model).constants(recipe.width or 0, recipe.height or 0)
     if recipe.ip_adapters:
         shown = [[pictures[numbered("ip_adapter_image", n)] for n in numbers] for _, numbers in groups(recipe.ip_adapters)]

@@ -24,6 +24,7 @@ from ..checkpoints.latent_space import vae_of
 from ..devices.failures import DEAD_LINE, GuardedVae, is_device_dead, is_out_of_memory, not_numbers, out_of_memory_line
 from ..devices.steps import StepHook
 from ..errors import DeviceMemoryError, RunError
+from ..families.first_step import start_at
 from ..families.recognition import recognise_directory
 from ..images.latents import Latents
 from ..images.masks import overlay
@@ -33,6 +34,7 @@ from ..pipelines.packed_latents import unpacked
 from ..pipelines.perturbed_attention import attention_put_back, check_layers
 from ..pipelines.pipelines import Pipelines
 from ..recipes.lora import unfused
+from ..recipes.noise_start import NoiseStart, noise_start
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import check_weights, checkpoint_text, resolve
@@ -134,6 +136,7 @@ class Engine:
         guard = GuardedVae(vae_of(pipeline.components))
         try:
             with (
+                _first_step(pipeline.scheduler, noise_start(recipe)),
                 _hooks(pipeline, watcher, skipped_steps(recipe), unrun_steps(recipe)),
                 guard,
                 # What draws with torch's own generator leaves it as it was.
@@ -259,6 +262,17 @@ def _laid_out(pipeline: Any, recipe: Recipe, latents: torch.Tensor) -> torch.Ten
 def _threads(device: str) -> dict[str, str]:
     """Return how many threads share a sum on the CPU: another number adds in another order."""
     return {"threads": str(torch.get_num_threads())} if device == "cpu" else {}
+
+
+@contextmanager
+def _first_step(scheduler: Any, start: NoiseStart | None) -> Iterator[None]:
+    """Let a run begin with a share of noise between two steps of its schedule."""
+    if start is not None and start.first is not None:
+        start_at(scheduler, **dataclasses.asdict(start.first))
+    try:
+        yield
+    finally:
+        vars(scheduler).pop("set_timesteps", None)
 
 
 @contextmanager

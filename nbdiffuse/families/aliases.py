@@ -17,6 +17,7 @@ _NAMES = {
     "model": "preset",
     "strength": "denoise denoising denoising_strength denoise_strength noise_strength img2img_strength redraw_strength "
     "prompt_strength init_strength skip_strength f",
+    "noise": "noise_share start_noise noise_amount initial_noise",
     "guidance_scale": "cfg cfg_scale cfg_strength guidance guidance_strength scale unconditional_guidance_scale "
     "classifier_free_guidance classifier_free_guidance_scale text_guidance_scale prompt_guidance C",
     "num_inference_steps": "steps step num_steps n_steps inference_steps sampling_steps sample_steps sampler_steps ddim_steps "

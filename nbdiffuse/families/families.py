@@ -93,6 +93,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 broken={"img2img+mask+controlnet": f"diffusers' StableDiffusion3ControlNetInpaintingPipeline {_SEEDLESS}"},
                 controlnet="SD3ControlNetModel",
                 scheduler_needs="",
+                gives_sigmas=False,
                 limits=_T5_LENGTH,
             ),
             _flow(
@@ -182,7 +183,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 # diffusers hands (width, height) to a function of (height, width), and then expects latents of the other shape.
                 square=True,
                 takes_latents=False,
-                # It adds as much noise as the strength says, not as the first step has.
+                adds_noise_itself=True,
                 strength_is_start=False,
                 scheduler_needs="generator",
             ),
@@ -220,6 +221,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 # Its latents are patches that its VAE's batch norm has scaled; its pipeline takes pictures alone.
                 takes_latents=False,
                 packed=True,
+                shift_rule="empirical",
                 least_side=64,
                 most_ratio=8,
                 limits=_T5_LENGTH,

@@ -31,6 +31,7 @@ ONLY_WITH_PICTURE = frozenset(
         "image",
         "image_reference",
         "strength",
+        "noise",
         "image_guidance_scale",
         "denoising_start",
         "resize_mode",
@@ -95,6 +96,12 @@ class Family:
         Whether a step's latents are a row of 2x2 patches, see `pipelines.packed_latents`.
     strength_is_start
         Whether its pipelines use `strength` in `get_timesteps` alone, so that the same number of steps is the same picture.
+    adds_noise_itself
+        Whether its pipelines add as much noise as the strength says, and not as the first step has.
+    shift_rule
+        How its pipelines shift a flow's noise levels by the size of the picture, see `flow_schedule`.
+    gives_sigmas
+        Whether its pipelines give the scheduler evenly spaced noise levels.
     scheduler
         Kind of scheduler that it runs on, see `scheduler_classes`: "noise" or "flow".
     scheduler_needs
@@ -148,6 +155,9 @@ class Family:
     gives_latents: bool | None = None
     packed: bool = False
     strength_is_start: bool = True
+    adds_noise_itself: bool = False
+    shift_rule: str = "linear"
+    gives_sigmas: bool = True
     scheduler: str = "noise"
     scheduler_needs: str = ""
     known_by_parts: bool = False
@@ -193,6 +203,8 @@ class Family:
         inits = init_defaults(pipeline)
         values |= {name: inits[name] for name in ARGUMENTS if name in inits and name not in values}
         values = {name: None if name in OPEN or value is inspect.Parameter.empty else value for name, value in values.items()}
+        if "strength" in values:
+            values["noise"] = None
         if "control_guidance_start" in call:
             values |= WHOLE_RUN
         if "control_mode" in call:

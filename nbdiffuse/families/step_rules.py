@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 
@@ -44,3 +45,45 @@ BY_STRENGTH = frozenset({"floor", "ceil"})
 def distilled_steps(original_inference_steps: int, strength: float) -> int:
     """Return how many of the distillation's own steps a latent consistency model chooses from, in the same floating point."""
     return int(original_inference_steps * strength)
+
+
+def run_steps(num_inference_steps: int, strength: float, rule: str = "floor") -> int:
+    """Return how many steps of a schedule img2img runs; `rule` is a key of `RULES`."""
+    return RULES[rule](num_inference_steps, strength)
+
+
+@lru_cache(maxsize=64)
+def strengths_by_steps(num_inference_steps: int, rule: str = "floor") -> tuple[float, ...]:
+    """Return a strength for each number of steps that img2img can run: from 1 to all of them.
+
+    Parameters
+    ----------
+    num_inference_steps
+        Length of the schedule, in [1, 1000] steps.
+    rule
+        How the family counts them, a key of `RULES`.
+
+    Returns
+    -------
+    tuple of float
+        Rising, in (0, 1]; the k-th, counted from 1, runs k steps, and is the shortest
+        decimal that does.
+
+    Examples
+    --------
+    >>> strengths_by_steps(5)
+    (0.2, 0.4, 0.6, 0.8, 1.0)
+    """
+    return tuple(shortest_strength(num_inference_steps, count, rule) for count in range(1, num_inference_steps + 1))
+
+
+def shortest_strength(steps: int, count: int, rule: str = "floor") -> float:
+    """Return the shortest decimal by which `count` of so many steps are run."""
+    units = (10**digits for digits in range(1, 7))
+    # The product is taken in floating point, where 50 * 0.58 is a little less than 29.
+    tried = (
+        numerator / unit
+        for unit in units
+        for numerator in range(max(1, count * unit // steps - 1), min(unit, (count + 1) * unit // steps + 1) + 1)
+    )
+    return next(strength for strength in tried if run_steps(steps, strength, rule) == count)

@@ -9,7 +9,7 @@ from .parameters import number_text
 HEAD = ("family", "is", "modes", "steps of N at strength s", "sides", "guidance", "takes")
 _STEPS = {"floor": "int(N × s)", "ceil": "ceil(N × s)", "all": "N", "distilled": "N, by s from the distillation's"}
 _SCALES = ("guidance_scale", "true_cfg_scale", "image_guidance_scale")
-_EVERYWHERE = frozenset({"negative_prompt", "num_inference_steps", "resize_mode", "strength", "mask_overlay", *_SCALES})
+_EVERYWHERE = frozenset({"negative_prompt", "num_inference_steps", "resize_mode", "strength", "noise", "mask_overlay", *_SCALES})
 
 
 def rows() -> list[tuple[str, ...]]:

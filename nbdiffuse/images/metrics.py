@@ -71,6 +71,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             Metric("lpips", "distance from the initial picture as people see it", False, libraries=("lpips",), install="lpips"),
             Metric("prompt_score", "how well the picture fits the prompt", needs_initial=False),
             Metric("seam", "how much the border of the mask shows: about 1 where it does not", False, False, needs_mask=True),
+            Metric("noise_share", "share of noise that the run began with", False),
         )
     }
 )

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import ParameterError, breaks_rule
 from ..recipes import prompt_embeddings
 from ..recipes.lora import JOINT, text_of
+from ..recipes.noise_start import called_strength
 from ..recipes.portable import portable_embeddings, portable_loras
 from ..recipes.recipe import PARAMS, Recipe
 from . import a1111_masks, a1111_samplers, models, resources
@@ -26,6 +27,7 @@ _FIELDS = {
     "Variation seed strength": "variation_strength",
     "Seed": "seed",
     "Denoising strength": "strength",
+    "Noise share": "noise",
     "Weighting": "weighting",
 }
 _SAME = {
@@ -113,7 +115,9 @@ def generation_text(recipe: Recipe, version: str, *, model_hash: str | None = No
         "Size": f"{recipe.width}x{recipe.height}" if recipe.width and recipe.height else None,
         "Model hash": model_hash,
         "Model": resources.checkpoint_name(recipe),
-        "Denoising strength": _number(recipe.strength),
+        # Of a share of noise other tools read the strength that is nearest.
+        "Denoising strength": _number(called_strength(recipe)),
+        "Noise share": _number(recipe.noise),
         "Variation seed": recipe.get("variation_seed"),
         "Variation seed strength": _number(recipe.get("variation_strength")),
         # Counted from 1, where diffusers counts the layers that are left out.
@@ -165,6 +169,8 @@ def parse(text: str) -> Parsed:
     ours = _is_ours(said.entries)
     for key, value in said.entries.items():
         left_out += _carry_over(key, value, said.entries, values)
+    if "noise" in values:
+        values.pop("strength", None)
     left_out += (_ours if ours else _model)(said.entries, values)
     left_out += [f"Not carried over: {line.strip()[:100]!r}." for line in said.behind if line.strip()]
     return Parsed(values, carried_lines(left_out))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from ..families.distilled import distilled_lora, only_named
 from ..families.parameters import number_text
+from ..families.step_rules import strengths_by_steps
 from ..prompts import dialects
 from ..prompts.unknown_words import unknown_words
 from .defaults import few_steps_of
+from .noise_start import called_strength, nearest_notice
 from .presets import PRESETS, preset_of
 from .prompt_embeddings import unused
 from .recipe import PROMPTS, Recipe
-from .steps import real_steps, strengths_by_steps
+from .steps import real_steps
 
 
 def before_run(recipe: Recipe) -> tuple[str, ...]:
@@ -19,7 +21,8 @@ def before_run(recipe: Recipe) -> tuple[str, ...]:
     The lines are those that its results carry, so every surface can show them.
     """
     of_prompts = (*_trigger(recipe), *_uncalled(recipe), *_weighting(recipe), *_unknown(recipe), *_half_of_true_cfg(recipe))
-    return (*of_prompts, *_distilled(recipe), *_unused_picture(recipe), *_unseen(recipe), *picture_notices(recipe))
+    of_start = (*_unused_picture(recipe), *_unseen(recipe), *nearest_notice(recipe))
+    return (*of_prompts, *_distilled(recipe), *of_start, *picture_notices(recipe))
 
 
 def picture_notices(recipe: Recipe) -> tuple[str, ...]:
@@ -103,7 +106,7 @@ def _distilled(recipe: Recipe) -> list[str]:
 
 def _unused_picture(recipe: Recipe) -> list[str]:
     """Say that a strength below 1 leaves nothing of the picture: a flow that runs every step starts from noise alone."""
-    preset, steps, strength = preset_of(recipe.model), recipe.num_inference_steps or 0, recipe.strength
+    preset, steps, strength = preset_of(recipe.model), recipe.num_inference_steps or 0, called_strength(recipe)
     redraws = recipe.image is not None and recipe.mask is None and strength is not None and strength < 1
     if not redraws or strength is None or preset.scheduler_kind != "flow" or real_steps(recipe) < steps:
         return []

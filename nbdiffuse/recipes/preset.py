@@ -172,6 +172,16 @@ class Preset:
         """Whether the same number of steps is the same picture, whatever the strength."""
         return self._family.strength_is_start
 
+    @property
+    def adds_noise_itself(self) -> bool:
+        """Whether its pipelines add as much noise as the strength says, and not as the first step has."""
+        return self._family.adds_noise_itself
+
+    @property
+    def flow_spacing(self) -> dict[str, Any]:
+        """How its pipelines space and shift a flow's noise levels, as arguments of `flow_schedule.flow_sigmas`."""
+        return {"shift": self._family.shift_rule, "evenly": self._family.gives_sigmas}
+
     def require_libraries(self) -> None:
         """Raise `ParameterError` where something that its models need is not installed."""
         for library in self._family.libraries:
@@ -256,8 +266,8 @@ class Preset:
         """Return the values for what a recipe leaves open."""
         mode = self.mode(recipe)
         values = self.defaults_for(mode if mode in self.pipelines else self.task(recipe))
-        if recipe.get("denoising_start") is not None:
-            # The call then begins there, and does not look at the strength.
+        if recipe.noise is not None or recipe.get("denoising_start") is not None:
+            # The run then begins there, whatever the strength.
             values.pop("strength", None)
         for number in range(2, len(recipe.controlnets) + 1):
             first_name = [name for name, place in OF_PARTS.items() if place.part == "controlnets" and name in values]

@@ -56,6 +56,8 @@ class Recipe(Link):
         Name of a preset, see `presets.PRESETS`.
     strength
         How far to move away from the initial picture, in [0, 1].
+    noise
+        Share of noise that the run begins with, in [0.01, 1], in place of a strength; see `noise_start.NoiseStart`.
     guidance_scale
         Classifier-free guidance, in [0, 100]; values up to 1 ignore the negative prompt.
     num_inference_steps
@@ -70,17 +72,15 @@ class Recipe(Link):
     width, height
         Size of the result in pixels, multiples of 8 in [64, 4096].
     resize_mode
-        How the initial picture, or without one the ControlNet's, meets that size: "fit" keeps
-        everything and the proportions, so that the result is the largest that lies within `width`
-        and `height`; "crop" fills the size and cuts the rest; "pad" adds borders; "stretch"
-        fills the size without regard to the proportions, as diffusers does by itself.
-        Mask and control pictures lie over the whole initial picture and follow it.
+        How the initial picture, or without one the ControlNet's, meets that size: "fit" keeps everything and the
+        proportions, so that the result is the largest that lies within `width` and `height`; "crop" fills the size and
+        cuts the rest; "pad" adds borders; "stretch" fills the size without regard to the proportions, as diffusers does
+        by itself. Mask and control pictures lie over the whole initial picture and follow it.
     checkpoint
         The weights: a name of the embedded family, a hub id with "@revision" behind it
         where one is meant, or a local directory; what `model` stands for when not given.
     weighting
-        Dialect in which the prompts weigh words: "compel" (`jungle++`), "a1111"
-        (`(jungle:1.3)`), or "none".
+        Dialect in which the prompts weigh words: "compel" (`jungle++`), "a1111" (`(jungle:1.3)`), or "none".
     safety_checker
         "none" runs without the safety checker that the checkpoint brings; where it is
         left out, pictures that the checker flags come out black, and no picture of them is kept.
@@ -102,16 +102,15 @@ class Recipe(Link):
 
     Raises
     ------
-    ParameterError
-        A value breaks its rule, or a name is unknown.
-    ImageInputError
-        A picture cannot be read.
+    ParameterError, ImageInputError
+        A value breaks its rule, a name is unknown, or a picture cannot be read.
     """
 
     prompt: str = declared("", Param(str, "what to draw"))
     image: Any = declared(None, Param(Picture, "initial picture: a file, or the name of a variable"))
     model: str = declared("sd15", Param(str, "preset of the checkpoint", short="-m"))
     strength: float | None = declared(None, Param(float, "how far to move away from the initial picture", 0, 1, 0.05, short="-s"))
+    noise: float | None = declared(None, Param(float, "share of noise to begin with, instead of a strength", 0.01, 1, 0.01))
     guidance_scale: float | None = declared(
         None, Param(float, "how strongly the prompt pulls (CFG)", 0, 100, 0.5, short="-g", usual=(1, 20))
     )
@@ -197,8 +196,9 @@ class Recipe(Link):
         }
 
     def replace(self, **changes: Any) -> Recipe:
-        """Return a copy with some fields changed; unknown names are refused with the nearest one."""
+        """Return a copy with some fields changed, where one of `STARTS` takes the other's place; unknown names are refused."""
         own = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        own |= {other: None for one, other in (STARTS, STARTS[::-1]) if changes.get(one) is not None}
         return Recipe(**{**own, **changes})
 
     def to_dict(self) -> dict[str, Any]:
@@ -283,6 +283,8 @@ class _Params(Mapping[str, Param]):
 
 PROMPTS = ("prompt", "negative_prompt", "prompt_2", "negative_prompt_2")
 """Fields that a text encoder reads."""
+STARTS = ("strength", "noise")
+"""Fields that say where a run begins, of which a recipe has one."""
 REQUIRED = ("prompt", "model")
 CORE: dict[str, Param] = {one.name: one.metadata["param"] for one in dataclasses.fields(Recipe) if "param" in one.metadata}
 """Declaration of every field of the core, by name, in order."""

@@ -24,6 +24,7 @@ from .defaults import default_values
 from .fields import CALLED_AS, first_name, names_of, numbered
 from .ip_adapter_rules import check_ip_adapters, with_scales
 from .mask_rules import check_fitted_mask, check_mask, told_of_mask, with_canvas, with_found_mask, with_selected_mask
+from .noise_start import check_noise
 from .preset import Preset
 from .presets import PRESETS, preset_of
 from .recipe import PARAMS, PROMPTS, Recipe
@@ -86,6 +87,7 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     complete = with_scales(recipe.replace(**values))
     check_scheduler(complete, preset)
     check_schedule(complete)
+    check_noise(complete)
     if recipe.image is not BLANK:
         told = with_size_notices(recipe, complete)
         complete = told_of_mask(with_canvas(told, preset.origin_of(str(recipe.checkpoint)).size_multiple))
@@ -253,6 +255,8 @@ def call_fields(recipe: Recipe, accepted: Iterable[str]) -> dict[str, tuple[str,
         name = "image" if is_picture and name not in accepted else name
         if name in accepted and name not in ("width", "height"):
             fields[name] = (*fields.get(name, ()), field)
+    if recipe.noise is not None and "strength" in accepted:
+        fields["strength"] = ("noise",)
     # Image-to-image takes the size from its picture; inpainting would draw a square whatever it is given.
     sized_by_picture = recipe.image is not None and recipe.mask is None
     sizes = preset_of(recipe.model).size_arguments if sized_by_picture else {"width": "width", "height": "height"}

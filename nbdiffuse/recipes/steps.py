@@ -2,58 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from ..families import model_calls as counts
-from ..families.noise_schedule import noise_share, timesteps_and_sigmas
-from ..families.number_lists import LISTS
+from ..families.noise_schedule import timesteps_and_sigmas
 from ..families.parameters import number_text
 from ..families.scheduler_classes import scheduler_class
-from ..families.step_rules import BY_STRENGTH, RULES
+from ..families.step_rules import run_steps
+from .noise_start import noise_start, share_text, start_share
 from .presets import preset_of
 from .recipe import Recipe
 from .scheduler_rules import config_of
-
-
-def run_steps(num_inference_steps: int, strength: float, rule: str = "floor") -> int:
-    """Return how many steps of a schedule img2img runs; `rule` is a key of `step_rules.RULES`."""
-    return RULES[rule](num_inference_steps, strength)
-
-
-@lru_cache(maxsize=64)
-def strengths_by_steps(num_inference_steps: int, rule: str = "floor") -> tuple[float, ...]:
-    """Return a strength for each number of steps that img2img can run: from 1 to all of them.
-
-    Parameters
-    ----------
-    num_inference_steps
-        Length of the schedule, in [1, 1000] steps.
-    rule
-        How the family counts them, a key of `step_rules.RULES`.
-
-    Returns
-    -------
-    tuple of float
-        Rising, in (0, 1]; the k-th, counted from 1, runs k steps, and is the shortest
-        decimal that does.
-
-    Examples
-    --------
-    >>> strengths_by_steps(5)
-    (0.2, 0.4, 0.6, 0.8, 1.0)
-    """
-    return tuple(_shortest(num_inference_steps, count, rule) for count in range(1, num_inference_steps + 1))
-
-
-def _shortest(steps: int, count: int, rule: str) -> float:
-    units = (10**digits for digits in range(1, 7))
-    # The product is taken in floating point, where 50 * 0.58 is a little less than 29.
-    tried = (
-        numerator / unit
-        for unit in units
-        for numerator in range(max(1, count * unit // steps - 1), min(unit, (count + 1) * unit // steps + 1) + 1)
-    )
-    return next(strength for strength in tried if run_steps(steps, strength, rule) == count)
 
 
 def equivalent_strengths(num_inference_steps: int, strength: float, rule: str = "floor") -> tuple[float, float]:
@@ -70,9 +27,17 @@ def real_steps(recipe: Recipe) -> int:
     """
     steps = recipe.num_inference_steps or 0
     window = _window(recipe)
-    if window is not None:
-        return window[1]
-    return steps if recipe.strength is None else run_steps(steps, recipe.strength, preset_of(recipe.model).step_rule)
+    return steps - _not_run(recipe) if window is None else window[1]
+
+
+def _not_run(recipe: Recipe) -> int:
+    """Return how many steps a complete recipe's strength or share of noise leaves out."""
+    steps, start = recipe.num_inference_steps or 0, noise_start(recipe)
+    if start is not None:
+        return start.skipped
+    # Where the checkpoint is not on this disk yet, the schedule is taken to be even.
+    given = recipe.strength if recipe.noise is None else recipe.noise
+    return 0 if given is None else steps - run_steps(steps, given, preset_of(recipe.model).step_rule)
 
 
 def skipped_steps(recipe: Recipe) -> int:
@@ -87,27 +52,8 @@ def unrun_steps(recipe: Recipe) -> int:
 
 
 def start_noise(recipe: Recipe) -> float | None:
-    """Return the share of noise in the latents that a complete recipe's run begins with, in [0, 1].
-
-    One strength begins at very different shares: 0.3 of 20 steps at 0.64 with PNDM, 0.57 with DDIM, 0.26 with
-    Karras noise levels. Two runs that begin at one share move equally far from the picture.
-
-    Returns
-    -------
-    float or None
-        `noise_schedule.noise_share` of the first step's noise level; 1 without a picture. None where the schedule
-        is not told from its settings: flow matching, latent consistency models, schedules of one's own.
-    """
-    preset = preset_of(recipe.model)
-    if recipe.image is None or (recipe.mask is not None and recipe.strength == 1):
-        return 1.0
-    begins = recipe.strength is not None or recipe.get("denoising_start") is not None
-    listed = any(recipe.get(name) is not None for name in LISTS)
-    if not begins or listed or not preset.strength_is_start or preset.step_rule not in BY_STRENGTH:
-        return None
-    config, skipped = config_of(recipe), skipped_steps(recipe)
-    found = timesteps_and_sigmas(recipe.scheduler or "", config, recipe.num_inference_steps or 1) if config else None
-    return noise_share(found[1][skipped]) if found and skipped < len(found[1]) else None
+    """Return the share of noise that a complete recipe's run begins with, see `noise_start.start_share`."""
+    return start_share(recipe, skipped_steps(recipe))
 
 
 def _window(recipe: Recipe) -> tuple[int, int] | None:
@@ -126,8 +72,8 @@ def _window(recipe: Recipe) -> tuple[int, int] | None:
     skipped = 0
     if start is not None:
         skipped = sum(one >= round(trained - start * trained) for one in timesteps)
-    elif recipe.strength is not None:
-        skipped = steps - run_steps(steps, recipe.strength, preset_of(recipe.model).step_rule)
+    else:
+        skipped = _not_run(recipe)
     left = timesteps[skipped:]
     return skipped, len(left) if end is None or not 0 < end < 1 else sum(one >= round(trained - end * trained) for one in left)
 
@@ -147,22 +93,33 @@ def model_calls(recipe: Recipe) -> int | None:
 
 
 def steps_line(recipe: Recipe) -> str:
-    """Say in one line what will really run, such as "strength 0.62 × 20 → 12 steps, 13 model calls"."""
+    """Say in one line what will really run, such as "strength 0.62 × 20 → 12 steps from noise 0.92, 13 model calls"."""
     count = real_steps(recipe)
     steps = f"{count} step" if count == 1 else f"{count} steps"
+    share = start_noise(recipe) if recipe.image is not None else None
+    steps = steps if share is None else f"{steps} from noise {share_text(share)}"
     calls = model_calls(recipe)
     steps = steps if calls in (None, count) else f"{steps}, {calls} model calls"
     window = _window(recipe)
-    if window is not None and (recipe.strength is None or recipe.get("denoising_end") is not None):
-        first = f"strength {number_text(recipe.strength)}, " if recipe.strength is not None else ""
+    said = [f"{name} {number_text(recipe.get(name))}" for name in ("strength", "noise") if recipe.get(name) is not None]
+    given = next(iter(said), "")
+    if window is not None and (not given or recipe.get("denoising_end") is not None):
         parts = [
             f"from {number_text(start)}" if (start := recipe.get("denoising_start")) is not None else "",
             f"to {number_text(end)}" if (end := recipe.get("denoising_end")) is not None else "",
         ]
-        return f"{first}{' '.join(filter(None, parts))} of {recipe.num_inference_steps} → {steps}"
-    if recipe.strength is None:
-        return steps
-    return f"strength {number_text(recipe.strength)} × {recipe.num_inference_steps} → {steps}"
+        return f"{given + ', ' if given else ''}{' '.join(filter(None, parts))} of {recipe.num_inference_steps} → {steps}"
+    return f"{given} × {recipe.num_inference_steps} → {steps}" if given else steps
+
+
+def start_text(recipe: Recipe) -> str:
+    """Say where a complete recipe's run begins, for a label: "strength 0.6  noise 0.83"; empty without a strength."""
+    if recipe.strength is None and recipe.noise is None:
+        return ""
+    share = start_noise(recipe)
+    parts = [] if recipe.strength is None else [f"strength {number_text(recipe.strength)}"]
+    parts += [] if share is None else [f"noise {share_text(share)}"]
+    return "  ".join(parts)
 
 
 def no_steps(recipe: Recipe) -> str:

@@ -73,14 +73,15 @@ def _check_pag(recipe: Recipe, preset: Preset) -> None:
 
 def _not_taken(name: str, preset: Preset, mode: str = "") -> str:
     line = f"`{name}` is not taken by {preset.name} ({preset.title})"
-    if mode and not (name == "strength" and mode == "edit"):
+    starts = name in ("strength", "noise")
+    if mode and not (starts and mode == "edit"):
         beside = [what for ending, what in _BESIDE.items() if ending in mode]
         way = f"with {' and '.join(beside)}" if beside else "without a mask" if preset.inpaints else f"for {mode}"
         return f"{line} {way}. Leave it out."
     if name in names_of("mask") and not preset.inpaints:
         others = [one.name for one in PRESETS.values() if one.inpaints]
         return f"{line}. Leave it out, or take a model that inpaints: {', '.join(others)}."
-    if name != "strength" or not preset.edits:
+    if not starts or not preset.edits:
         return f"{line}. Leave it out."
     if mode and preset.inpaints:
         line += " without a mask"

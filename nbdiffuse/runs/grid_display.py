@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -14,8 +16,11 @@ from ..files.paths import without_folders
 from ..files.targets import made_folder
 from ..images.gallery import page
 from ..images.sheets import SheetCell, Table, passing_sheet_png, sheet_png
+from ..recipes.noise_start import share_text
 from ..recipes.portable import portable
+from ..recipes.steps import start_noise
 from ..results import Result
+from ..sweeps.axes import Axis
 from ..sweeps.cell import SweepCell
 from ..sweeps.sweep import Sweep
 from ..sweeps.tables import coordinates_text, differences_text, tables_of
@@ -57,7 +62,38 @@ def save(title: str, sweep: Sweep, outcomes: Outcomes, folder: Path, notices: Se
 
 def tables(sweep: Sweep, outcomes: Outcomes, shared: bool = False) -> list[Table]:
     """Lay out the cells of a sweep in tables; what is `shared` leaves this machine, so errors name no folders."""
-    return tables_of(sweep, lambda cell: _spot(sweep, outcomes, cell, shared))
+    return tables_of(_with_shares(sweep), lambda cell: _spot(sweep, outcomes, cell, shared))
+
+
+@dataclass(frozen=True)
+class _LabelledAxis:
+    name: str
+    values: tuple[Any, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    axes: tuple[Any, ...]
+    sweep: Sweep
+
+    def cells(self) -> tuple[SweepCell, ...]:
+        return self.sweep.cells()
+
+
+def _with_shares(sweep: Sweep) -> _Labelled:
+    """Put the share of noise beside each strength of an axis, where all its cells begin with the same."""
+    return _Labelled(tuple(_with_share(sweep, axis) if axis.name == "strength" else axis for axis in sweep.axes), sweep)
+
+
+def _with_share(sweep: Sweep, axis: Axis) -> _LabelledAxis:
+    shares: dict[Any, set[str]] = {}
+    for cell in sweep.cells():
+        share = start_noise(cell.recipe)
+        shares.setdefault(dict(cell.coordinates)["strength"], set()).add("" if share is None else share_text(share))
+    told = [f"noise {min(found)}" if len(found) == 1 and found != {""} else "" for found in map(shares.__getitem__, axis.values)]
+    labels = tuple(f"{label}  {text}".rstrip() for label, text in zip(axis.labels, told, strict=True))
+    return _LabelledAxis(axis.name, axis.values, labels)
 
 
 def _spot(sweep: Sweep, outcomes: Outcomes, cell: SweepCell, shared: bool) -> SheetCell:

@@ -14,6 +14,7 @@ from ..errors import ParameterError, breaks_rule
 from ..images import metrics
 from ..images.metrics import METRICS, Metric, metric_of
 from ..recipes.sizes import fitted_picture
+from ..recipes.steps import start_noise
 from ..results import Result
 from ..sweeps.cell import SweepCell
 from .outcomes import Outcomes
@@ -97,6 +98,8 @@ class GridMetrics:
     def _measured(self, metric: Metric, results: Sequence[Result], scorer: str | None) -> list[float]:
         if metric.name == "prompt_score":
             return self._prompt_scores(results, scorer)
+        if metric.name == "noise_share":
+            return [result.noise_share or 0.0 for result in results]
         if metric.needs_mask:
             return [metrics.seam(result.image, fitted_picture(result.recipe, "mask_image")) for result in results]
         pairs = [_pair(result) for result in results]
@@ -130,6 +133,10 @@ def checked(names: Sequence[str], cells: Sequence[SweepCell], scorer: str | None
             raise ParameterError(f"`{metric.name}` needs an initial picture to compare with. Measure `prompt_score`.")
         if metric.needs_mask and any(cell.recipe.mask is None for cell in cells):
             raise ParameterError(f"`{metric.name}` needs a mask whose border it looks at. Measure `prompt_score`.")
+        if metric.name == "noise_share" and any(start_noise(cell.recipe) is None for cell in cells):
+            raise ParameterError(
+                "`noise_share` is not known where there is no strength, or where the scheduler has another kind of schedule."
+            )
         metric.require()
     return found
 

@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image
 
 from ..errors import FileError, Interrupted, ParameterError, SafetyCheckerError, breaks_rule, did_you_mean
-from ..families.parameters import number_text
 from ..files.atomic import write_atomic
 from ..files.targets import check_file, made_folder
 from ..images.colors import mean_color, toward
@@ -26,7 +25,7 @@ from ..recipes.parts import SHAPING
 from ..recipes.recipe import PARAMS, Recipe
 from ..recipes.resolve import resolve
 from ..recipes.sizes import SHAPE, fitted_pictures
-from ..recipes.steps import real_steps
+from ..recipes.steps import real_steps, start_text
 from ..results import Result, given_cells
 from ..sessions.session import Session, get_session
 from ..sessions.waiting import wait
@@ -106,10 +105,14 @@ class Loopback:
             raise ParameterError(breaks_rule("color_correction", "one of none, lab", color_correction))
         final_strength = None if final_strength is None else PARAMS["strength"].check("final_strength", final_strength)
         complete = resolve(recipe)
+        if complete.noise is not None and final_strength is not None:
+            line = "`final_strength` must be left out where `noise` is given: every pass begins with that share."
+            raise ParameterError(f"{line} Give `strength` in its place.")
         first = complete.strength if complete.strength is not None else 0.0
         given = strengths(first, first if final_strength is None else final_strength, passes, curve)
+        moved = [{} if complete.noise is not None else {"strength": strength} for strength in given]
         seed = complete.seed or 0
-        self.recipes = [resolve(complete.replace(strength=s, seed=seed + number)) for number, s in enumerate(given)]
+        self.recipes = [resolve(complete.replace(seed=seed + number, **more)) for number, more in enumerate(moved)]
         self.color_correction = color_correction
         self.results: list[Result] = []
         self.pictures: list[Image.Image] = []
@@ -226,7 +229,7 @@ class Loopback:
     def cells(self) -> list[Cell]:
         """Return the strip: the initial picture and every pass with its strength, steps and drift."""
         labels = [
-            f"{number}  strength {number_text(recipe.strength or 0)}  {real_steps(recipe)} steps\ndrift {drift:.1f}"
+            f"{number}  {start_text(recipe)}  {real_steps(recipe)} steps\ndrift {drift:.1f}"
             for number, (recipe, drift) in enumerate(zip(self.recipes, self.drift, strict=False), start=1)
         ]
         passes = [Cell(picture, label) for picture, label in zip(self.pictures, labels, strict=True)]

@@ -13,6 +13,7 @@ from ..images.mask_content import GREY, filled
 from ..images.noise import slerp
 from ..images.picture import Picture
 from ..recipes.fields import first_name
+from ..recipes.noise_start import called_strength
 from ..recipes.parts import Mask
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PROMPTS, Recipe
@@ -172,6 +173,8 @@ def arguments(
             lines.append(varied[field] if name == by_place else f"{name}={varied[field]}")
         elif name == "prompt":
             lines.append(literal(value) if name == by_place else f"{name}={literal(value)}")
+        elif field == "noise":
+            lines.append(f"{name}={literal(called_strength(recipe))}{_remark(recipe, name, varied)}")
         elif field == "negative_prompt":
             lines += [f"{name}={literal(value)}"] if value else []
         elif value != defaults.get(name):

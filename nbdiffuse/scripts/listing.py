@@ -27,6 +27,8 @@ class Listing:
     def __init__(self, own_folder: bool) -> None:
         self.own_folder = own_folder
         self.pictures: dict[str, Image.Image] = {}
+        self.starts_between = False
+        """Whether the pipeline that is loaded begins between two steps of its schedule."""
         self._modules: set[str] = set()
         self._names: defaultdict[str, set[str]] = defaultdict(set)
         self._constants: dict[str, str] = {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..images import colors
 from ..images.picture import Picture
-from . import calls, loading, weighting
+from . import calls, loading, noise, weighting
 from .listing import Listing
 from .statements import call, literal
 from .writing import Script, refuse_what_no_program_says, size_remark
@@ -46,13 +46,16 @@ def of_loopback(loop: Loopback, machine: Mapping[str, str], *, own_folder: bool 
     if corrected:
         _add_correction(listing)
     listing.section("Each pass redraws what the one before made.")
-    _add_values(listing, "strengths", [recipe.strength for recipe in loop.recipes])
+    noise.begin(listing, first)
+    alike = first.noise is not None
+    if not alike:
+        _add_values(listing, "strengths", [recipe.strength for recipe in loop.recipes])
     seed = first.seed or 0
     listing.add(f"image = {calls.VARIABLES['image']}")
     sources = {**calls.picture_sources(first), "image": "image"}
     called = calls.put_content(listing, first, sources)
-    listing.add("for number, strength in enumerate(strengths):")
-    lines = calls.arguments(first, called, {"strength": "strength"}, embeddings)
+    listing.add(f"for number in range({len(loop.recipes)}):" if alike else "for number, strength in enumerate(strengths):")
+    lines = calls.arguments(first, called, {} if alike else {"strength": "strength"}, embeddings)
     calls.run(listing, first, lines, f"{seed} + number", indent="    ", overlay=calls.overlay_of(first, sources))
     if corrected:
         listing.add(f"    image = toward(image, {calls.VARIABLES['image']})")

@@ -12,7 +12,7 @@ from ..errors import ParameterError, breaks_rule
 
 WIDTH = 88
 """Columns of a line, ruff's own default."""
-_STANDARD = ("itertools", "importlib.util", "pathlib", "typing")
+_STANDARD = ("functools", "itertools", "importlib.util", "pathlib", "typing")
 
 
 def literal(value: Any) -> str:

@@ -12,7 +12,7 @@ from ..recipes.fields import first_name, names_of
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
 from ..sweeps.cell import SweepCell
 from ..sweeps.sweep import Sweep
-from . import adapters, calls, loading, weighting
+from . import adapters, calls, loading, noise, weighting
 from .listing import Listing
 from .statements import WIDTH, call, exploded, literal
 from .writing import OF_MASKS, SIZES, WEIGHTS, Script, Step, refuse_what_no_program_says, size_remark
@@ -126,6 +126,9 @@ def _blocks(sweep: Sweep) -> list[Block]:
         fixed.add("seed")
     if any(cell.recipe.variation is not None for cell in sweep.cells()):
         fixed.add("seed")
+    if any(cell.recipe.noise is not None for cell in sweep.cells()):
+        # Each begins elsewhere in its schedule.
+        fixed |= {"strength", "noise", "num_inference_steps"}
     looped = tuple(name for name in names if name not in fixed)
     held: dict[tuple[Any, ...], list[SweepCell]] = {}
     for cell in sweep.cells():
@@ -142,6 +145,7 @@ def _write_calls(listing: Listing, block: Block, name: str, embeddings: Mapping[
     masks = adapters.put_masks(listing, block.recipe, sources)
     lines = [*calls.arguments(block.recipe, calls.put_content(listing, block.recipe, sources), varied, embeddings), *masks]
     overlay = calls.overlay_of(block.recipe, sources)
+    noise.begin(listing, block.recipe)
     calls.define_slerp(listing, block.recipe)
     if not block.looped:
         drawn = calls.turned_noise(listing, block.recipe)

@@ -25,7 +25,7 @@ from ..recipes.presets import mode_of, preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import call_fields
 from ..recipes.sizes import initial_size, keeps_own_size
-from . import adapters, calls, loading, weighting
+from . import adapters, calls, loading, noise, weighting
 from .listing import Listing
 from .statements import literal
 
@@ -204,6 +204,7 @@ def _write_step(listing: Listing, step: Step, later: bool, to_latents: bool) -> 
         listing.section()
     masks = adapters.put_masks(listing, recipe, sources)
     lines = [*calls.arguments(recipe, calls.put_content(listing, recipe, sources), embeddings=embeddings), *masks]
+    noise.begin(listing, recipe)
     drawn = calls.turned_noise(listing, recipe)
     if to_latents:
         calls.run(listing, recipe, [*lines, 'output_type="latent"'], literal(recipe.seed), "latents", drawn=drawn)

@@ -184,8 +184,8 @@ def _said(one: HistoryEntry) -> str:
     said = one.said
     prompt = " ".join(str(said.get("prompt", "")).split())
     prompt = prompt if len(prompt) <= 60 else prompt[:59] + "…"
-    strength = f", strength {number_text(said['strength'])}" if isinstance(said.get("strength"), float) else ""
-    return visible(f"{said.get('model', '')}  {prompt or '(no prompt)'}{strength}, seed {said.get('seed')}")
+    start = "".join(f", {name} {number_text(said[name])}" for name in ("strength", "noise") if isinstance(said.get(name), float))
+    return visible(f"{said.get('model', '')}  {prompt or '(no prompt)'}{start}, seed {said.get('seed')}")
 
 
 def result_of(kept: Kept, provenance: Provenance, when: float, picture_index: PictureIndex) -> Result:

@@ -91,7 +91,7 @@ def _ours(name: str, content: bytes, provenance: Provenance) -> DroppedFile:
     told += [f"Its {field} is not in memory: give it again." for field in missing]
     if "image" in missing:
         # What needs an initial picture waits in the recipe until there is one.
-        recipe = recipe.replace(**dict.fromkeys(("strength", "resize_mode", "mask")))
+        recipe = recipe.replace(**dict.fromkeys(("strength", "noise", "resize_mode", "mask")))
         recipe = recipe.replace(controlnets=[net for net in recipe.controlnets if net.image is not None])
     can_be_set = settable(recipe)
     recipe = recipe.replace(**{field: None for field in recipe.values() if field not in can_be_set})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -13,10 +13,12 @@ from ...images.latents import Latents
 from ...images.picture import Picture
 from ...recipes.defaults import default_values, scheduler_of
 from ...recipes.fields import first_name
+from ...recipes.noise_start import called_strength
 from ...recipes.presets import names_offered, preset_of
 from ...recipes.recipe import PARAMS, PROMPTS, Recipe
 from ...recipes.resolve import BLANK, resolve
 from ...recipes.scheduler_rules import SETTINGS, settings_in_force
+from ...recipes.steps import start_noise
 from ...recipes.taken_fields import settable
 from ...recipes.weights_source import source
 from ..runtime.callback_thread import CallbackThread
@@ -34,6 +36,7 @@ FIRST = (
     "negative_prompt",
     "model",
     "strength",
+    "noise",
     "guidance_scale",
     "image_guidance_scale",
     "num_inference_steps",
@@ -198,6 +201,7 @@ class Controls:
         defaults = {**default_values(asked, preset), **settings_in_force(asked, preset)}
         visible = [name for name in settable(asked) if name not in self._given]
         values = {name: defaults.get(name) if asked.get(name) is None else asked.get(name) for name in visible}
+        values |= self._starts(visible)
         for name, value in values.items():
             control = self._control(name)
             if first_name(name) in CHOSEN:
@@ -220,6 +224,15 @@ class Controls:
         first = sorted((name for name in visible if first_name(name) in FIRST), key=lambda name: FIRST.index(first_name(name)))
         self._place(self._first, first)
         self._place(self._further, [name for name in visible if name not in first])
+
+    def _starts(self, visible: Sequence[str]) -> dict[str, Any]:
+        """Return strength and share of noise of the same beginning, as far as both are in sight and known."""
+        complete = self.outlook if isinstance(self.outlook, Recipe) else None
+        if complete is None:
+            return {}
+        share = start_noise(complete)
+        found = {"strength": called_strength(complete), "noise": complete.noise or (share and round(share, 3))}
+        return {name: value for name, value in found.items() if name in visible and value is not None}
 
     def _choices(self, name: str) -> tuple[str, ...]:
         preset = preset_of(self.asked.model)

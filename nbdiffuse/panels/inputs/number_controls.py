@@ -9,10 +9,10 @@ from typing import Any
 import ipywidgets as widgets
 
 from ...families.parameters import Param
-from ...families.step_rules import BY_STRENGTH
+from ...families.step_rules import BY_STRENGTH, run_steps, strengths_by_steps
 from ...recipes.fields import first_name
 from ...recipes.recipe import PARAMS
-from ...recipes.steps import equivalent_strengths, run_steps, strengths_by_steps
+from ...recipes.steps import equivalent_strengths
 from ..output.html_lines import note
 from ..runtime.callback_thread import CallbackThread
 from ..runtime.events import on_user_change
