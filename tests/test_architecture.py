@@ -42,7 +42,7 @@ ROOMS = {
     "engine": "model_calls embedding_cache conditioning tokenization progress notices adapters call_values engine "
     "batched_models unfinished batching",
     "scripts": "statements listing adapters noise calls loading weighting writing checking loopbacks sweeps",
-    "sessions": "waiting remote executor_errors picture_models session runners history",
+    "sessions": "waiting remote named_executors executor_errors picture_models session runners history",
     "runs": "notices consistency outcomes grid_display grid_metrics records heatmaps grid chain_step latent_transfer "
     "chain_run loopback editing chain_grid sweep_api consent replay verify program",
     "batches": "layout sources films tables prompting following rows windows manifest outcome plan page sheet "

@@ -214,7 +214,7 @@ def test_a_cell_takes_an_executor_by_name(recipe: Recipe, threads: Any) -> None:
     run: Callable[..., Any] = shell.run_cell_magic
     run("img2img", "start --seed 1..2 -n 4 --strength 0.5 --executor pool --out grid", "a house")
     assert shell.user_ns["grid"].missing == 0
-    with pytest.raises(ParameterError, match="--executor` must be the name of a variable that holds an executor, got 'poll'"):
+    with pytest.raises(ParameterError, match="a variable that holds an executor, or one of dask, devices, got 'poll'"):
         run("img2img", "start --seed 1..2 --executor poll", "a house")
     with pytest.raises(ParameterError, match=r"must be a concurrent.futures.Executor"):
         run("img2img", "start --seed 1..2 --executor start", "a house")

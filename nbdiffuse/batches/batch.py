@@ -74,7 +74,7 @@ class Batch:
         rows: Sequence[Row],
         folder: Path,
         session: Session | None = None,
-        executor: Executor | None = None,
+        executor: Executor | str | None = None,
         on_error: str = "continue",
         notices: Sequence[str] = (),
         together: int = TOGETHER,

@@ -37,7 +37,7 @@ def batch(
     film: str | os.PathLike[str] | None = None,
     rate: float | None = None,
     folder: str | os.PathLike[str] | None = None,
-    executor: Executor | None = None,
+    executor: Executor | str | None = None,
     on_error: str = "continue",
     together: int = TOGETHER,
     **axes: Any,
@@ -76,7 +76,7 @@ def batch(
         Where results go, each named after its picture, with an `index.html` that shows them; beside the film when None.
         The same call goes on where it stopped, and draws the seed that it drew before.
     executor
-        Runs the rows instead of this process's session, a task each, see `sweep`.
+        Runs the rows instead of this process's session, a task each: an executor or a word such as "dask", see `sweep`.
     on_error
         "continue" with the other rows when one fails, or "stop".
     together

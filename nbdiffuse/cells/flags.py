@@ -37,7 +37,7 @@ CELL_OPTIONS = {
     "seed_every": "frames after which the seed goes up by one; the same noise in each frame without it",
     "rate": "frames a second of a film that is made from pictures; 24",
     "on_error": "for many pictures: continue with the others when one fails, or stop",
-    "executor": "variable that holds a concurrent.futures.Executor, which runs a grid's cells or a batch's rows",
+    "executor": "runs a grid's cells or a batch's rows: dask, devices, or a variable that holds a concurrent.futures.Executor",
     "yes": "run a grid of more than 1000 cells",
     "measure": f"metrics that are shown beside a grid's pictures: {', '.join(METRICS)}",
     "panel": "move the panel to these values, or open one",

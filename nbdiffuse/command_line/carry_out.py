@@ -26,6 +26,7 @@ from ..recipes.summary import notices
 from ..runs.chain_run import ChainRun
 from ..runs.loopback import FORMATS, Loopback
 from ..runs.sweep_api import sweep
+from ..sessions.named_executors import WORDS
 from ..sessions.session import get_session
 from ..store.store import Store
 from .report import Report
@@ -66,9 +67,11 @@ def carried_out(magic: str, line: str, body: str, place: str | None, report: Rep
     # A film's name decides what the cell is about.
     named = place is not None and Path(place).suffix.lower() in WRITTEN and "--save" not in shlex.split(line)
     asked = parse_cell(magic, f"{line} --save {shlex.quote(place)}" if named and place else line, body, {})
-    for option, given in (("out", asked.out), ("panel", asked.panel), ("measure", asked.measure), ("executor", asked.executor)):
+    for option, given in (("out", asked.out), ("panel", asked.panel), ("measure", asked.measure)):
         if given:
             raise ParameterError(f"`--{option}` must be left out here: it belongs to a notebook.")
+    if asked.executor not in (None, *WORDS):
+        raise ParameterError(breaks_rule("--executor", f"one of {', '.join(WORDS)}", asked.executor))
     if asked.many is not None:
         return _batch(magic, asked, place, report)
     return _grid(asked, place, report) if asked.axes else _single(magic, asked, place, report)
@@ -87,7 +90,7 @@ def _batch(magic: str, asked: Cell, place: str | None, report: Report) -> bool:
     folder = folder_for(many, place or asked.save, magic)
     if folder is not None:
         _check_folder(folder)
-    how: dict[str, Any] = {**many, **asked.axes}
+    how: dict[str, Any] = {"executor": asked.executor, **many, **asked.axes}
     made = batch(_recipe(asked.values), folder=folder, **how)
     report.say("plan", made.plan_line(), count=len(made), folder=str(made.folder))
     _say(report, *made.before_run, *asked.notices)
@@ -104,7 +107,7 @@ def _grid(asked: Cell, place: str | None, report: Report) -> bool:
     folder = place or asked.save or "grid"
     _check_folder(folder)
     axes: dict[str, Any] = {name: [_value(PARAMS[name], one) for one in values] for name, values in asked.axes.items()}
-    grid = sweep(_recipe(asked.values), yes=asked.yes, **axes)
+    grid = sweep(_recipe(asked.values), executor=asked.executor, yes=asked.yes, **axes)
     report.say("plan", grid.plan_line(), count=len(grid), folder=folder)
     _say(report, *grid.before_run, *asked.notices)
     grid.run()

@@ -9,6 +9,7 @@ from ..cells.variables import find_picture
 from ..errors import ParameterError, breaks_rule
 from ..images.picture import Picture
 from ..recipes.recipe import PARAMS, Recipe
+from ..sessions.named_executors import WORDS
 from ..sweeps.chain_sweep import field_of
 
 
@@ -40,9 +41,12 @@ class NotebookVariables:
         }
 
     def executor(self, name: str | None) -> Any:
-        """Return what a variable holds, to run cells on; None for none."""
+        """Return what a variable holds, to run cells on, or a word of its own such as "dask"; None for none."""
         if name is None:
             return None
+        if name not in self._variables and name in WORDS:
+            return name
         if name not in self._variables:
-            raise ParameterError(breaks_rule("--executor", "the name of a variable that holds an executor", name))
+            rule = f"the name of a variable that holds an executor, or one of {', '.join(WORDS)}"
+            raise ParameterError(breaks_rule("--executor", rule, name))
         return self._variables[name]

@@ -53,7 +53,7 @@ class Grid:
         the session or the executor when not given.
     executor
         A `concurrent.futures.Executor` that runs the cells, a task each, instead of the
-        session; see `remote`.
+        session, or a word, see `named_executors`; see `remote`.
 
     Raises
     ------
@@ -67,7 +67,7 @@ class Grid:
         session: Session | None = None,
         store: Store | None = None,
         fingerprints: Fingerprints | None = None,
-        executor: Executor | None = None,
+        executor: Executor | str | None = None,
     ) -> None:
         self.sweep = sweep
         runner = None if executor is None else ExecutorRunner(executor)

@@ -19,14 +19,14 @@ from .grid import Grid
 
 @overload
 def sweep(
-    link: Recipe, store: Store | None = None, /, *, executor: Executor | None = None, yes: bool = False, **axes: Any
+    link: Recipe, store: Store | None = None, /, *, executor: Executor | str | None = None, yes: bool = False, **axes: Any
 ) -> Grid: ...
 @overload
 def sweep(
-    link: Chain, store: Store | None = None, /, *, executor: Executor | None = None, yes: bool = False, **axes: Any
+    link: Chain, store: Store | None = None, /, *, executor: Executor | str | None = None, yes: bool = False, **axes: Any
 ) -> ChainGrid: ...
 def sweep(
-    link: Recipe | Chain, store: Store | None = None, /, *, executor: Executor | None = None, yes: bool = False, **axes: Any
+    link: Recipe | Chain, store: Store | None = None, /, *, executor: Executor | str | None = None, yes: bool = False, **axes: Any
 ) -> Grid | ChainGrid:
     """Vary a recipe or a chain along axes; nothing runs before it is asked for.
 
@@ -39,7 +39,8 @@ def sweep(
         Where finished images are looked for and kept; `Store()` when not given.
     executor
         Where a recipe's cells run: any `concurrent.futures.Executor`, such as Dask's
-        `Client.get_executor()` or `Devices`; in this process's session when not given.
+        `Client.get_executor()` or `Devices`; or a word, "dask" for worker processes on this
+        machine, "devices" for its GPUs; in this process's session when not given.
     yes
         Whether more than 1000 cells are meant.
     **axes

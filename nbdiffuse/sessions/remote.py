@@ -55,7 +55,7 @@ class Devices(ThreadPoolExecutor):
     """
 
     def __init__(self, *names: str) -> None:
-        names = names or _gpus()
+        names = names or gpus()
         if not names:
             raise ParameterError("`Devices` must be given at least one name where there is no GPU, such as Devices('cpu').")
         free: SimpleQueue[str] = SimpleQueue()
@@ -70,7 +70,8 @@ _locks: dict[str | None, threading.Lock] = {}
 _making = threading.Lock()
 
 
-def _gpus() -> tuple[str, ...]:
+def gpus() -> tuple[str, ...]:
+    """Return this machine's GPUs by torch's names, such as "cuda:0"."""
     import torch
 
     return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))

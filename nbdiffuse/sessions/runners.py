@@ -15,6 +15,7 @@ from ..recipes.recipe import Recipe
 from ..results import Result
 from . import remote
 from .executor_errors import run_error
+from .named_executors import named_executor
 from .session import Session
 from .waiting import wait
 
@@ -159,7 +160,7 @@ class ExecutorRunner:
     Parameters
     ----------
     executor
-        Such as Dask's `Client.get_executor()`, or `remote.Devices`.
+        Such as Dask's `Client.get_executor()`, or `remote.Devices`; or a word, see `named_executors`.
 
     Raises
     ------
@@ -170,6 +171,8 @@ class ExecutorRunner:
     ahead = 64
 
     def __init__(self, executor: Any) -> None:
+        if isinstance(executor, str):
+            executor = named_executor(executor)
         if not isinstance(executor, Executor):
             way_out = "A Dask client gives one: client.get_executor()."
             raise ParameterError(breaks_rule("executor", "a concurrent.futures.Executor", executor, way_out))
