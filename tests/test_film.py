@@ -154,6 +154,11 @@ def test_a_cell_and_a_command_make_films(kernel: Any, tmp_path: Path, monkeypatc
     # A picture in `--save` is one where nothing says that there are many, and .webp is a picture's, too.
     assert kernel.run(f"%%img2img {clip} {size} --frames 1:3 --save {tmp_path / 'b.webp'}\na cat in the snow").ok
     assert len(frames(tmp_path / "b.webp")) == 2
+    # A loopback's animation is its passes, and one picture is no film.
+    looped = kernel.run(f"%%loopback {clip} --passes 2 {size} --save {tmp_path / 'loop.gif'} --out loop\na cat")
+    assert looped.ok and kernel.run("print(type(loop).__name__)").stream.strip() == "Loopback", looped.outputs
+    refused = kernel.run(f"%%img2img start {size} --save {tmp_path / 'one.gif'}\na cat")
+    assert not refused.ok and "must be a file name that ends in" in refused.reply["evalue"]
     refused = kernel.run(f"%%img2img start {size} --rate 3\na cat")
     assert not refused.ok and "`--rate` must go with many pictures" in refused.reply["evalue"]
     monkeypatch.chdir(tmp_path)

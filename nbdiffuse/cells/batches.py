@@ -13,7 +13,6 @@ from ..batches.sources import is_several
 from ..batches.tables import is_table
 from ..errors import ParameterError, breaks_rule
 from ..files.paths import path_of
-from ..metadata.image_files import SUFFIXES as PICTURES
 from .flags import flag
 from .variables import named_value
 
@@ -48,8 +47,8 @@ def many_in(word: Any, known: Any, save: str | None, variables: Mapping[str, Any
     values = {name: _number(name, named_value(flag(name), text, variables)) for name, text in given.items()}
     found = _named(word, variables)
     suffix = Path(save or "").suffix.lower()
-    # A picture in `save` is one where nothing says that there are many.
-    makes_film = suffix in WRITTEN and (suffix not in PICTURES or is_animation(word))
+    # An animation is one picture, its first, where nothing says that it is a film.
+    makes_film = suffix in WRITTEN and is_animation(word)
     if found is None and not makes_film and not any(name in given for name in MAKES_MANY):
         if alone := next((name for name in ("on_error", "rate") if name in given), None):
             raise ParameterError(f"`{flag(alone)}` must go with many pictures, got one. Leave it out.")

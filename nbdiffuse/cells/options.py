@@ -157,7 +157,8 @@ def parse_cell(
     single = {name: values[0] for name, values in several.items() if len(values) == 1}
     axes = {name: values for name, values in several.items() if len(values) > 1}
     save = file_typed(known.save, variables)
-    many = many_in(single.get("image"), known, save, variables)
+    # A magic that hands its line on saves what it makes itself.
+    many = many_in(single.get("image"), known, None if others else save, variables)
     for option in ("executor", "measure"):
         if getattr(known, option) is not None and not axes and (not many or option == "measure"):
             raise ParameterError(f"`--{option}` must go with several values of an option, got one of each. Leave it out.")
