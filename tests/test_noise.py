@@ -95,6 +95,17 @@ def test_it_is_measured_for_every_scheduler_of_every_family(
     assert len({scheduler for _, scheduler in pairs if scheduler}) >= 12 and {family for family, _ in pairs} == set(FAMILIES)
 
 
+@pytest.mark.slow
+def test_schedulers_move_alike_from_one_share_and_not_from_one_strength(session: Session) -> None:
+    import statistics
+
+    from benchmarks.noise import QUIET, likenesses
+
+    by_strength, by_noise = likenesses(session, "penguin", 0.3)
+    quiet = len(QUIET) + 3  # with Karras noise levels
+    assert statistics.pstdev(by_noise[:quiet]) <= statistics.pstdev(by_strength[:quiet]) / 3
+
+
 @pytest.mark.parametrize("family", ["sd", "flux-dev", "qwenimage", "z-image", "chroma", "kandinsky3"])
 def test_where_the_share_is_that_of_a_step_the_pixels_are_those_of_the_raw_call(
     family: str, own: Session, family_checkpoints: Path
