@@ -14,11 +14,13 @@ from PIL import Image
 from .errors import SafetyCheckerError
 from .families.parameters import number_text
 from .images.contact_sheets import Cell, contact_sheet, noted, png_bytes
+from .images.fidelity import Fidelity
 from .images.latents import Latents
 from .images.picture import Picture
 from .metadata import image_files
 from .metadata.provenance import Provenance
 from .recipes.chain import Chain
+from .recipes.comparison import compared
 from .recipes.notices import before_run
 from .recipes.presets import preset_of
 from .recipes.recipe import Recipe
@@ -144,6 +146,28 @@ class Result:
         A tree that draws itself in a notebook.
         """
         return trace(self.image, self.provenance, index.PictureIndex(folders=() if folder is None else (folder,)))
+
+    def compare(self, mask: Any = None) -> Fidelity:
+        """Measure what the run changed of its initial picture: how much was kept, moved, drifted in colour, and shows the same.
+
+        Parameters
+        ----------
+        mask
+            Where it may change: a picture whose white part is meant, or a selection as `mask_image` takes them, such as
+            "auto:subject"; the recipe's own mask when not given.
+
+        Returns
+        -------
+        The numbers; in a notebook it shows both pictures, a map of what changed, and what the numbers mean.
+
+        Raises
+        ------
+        ParameterError, ImageInputError
+            There is no initial picture, or the mask cannot be had.
+        NbdiffuseError
+            scikit-image is not installed.
+        """
+        return compared(self.recipe, self.initial, self.image, mask)
 
     def cells(self) -> list[Cell]:
         """Return what a contact sheet shows of this result."""

@@ -20,7 +20,8 @@ ROOMS = {
     "library_logging": "",
     "files": "paths by_name atomic folders targets downloads hashes snapshots",
     "images": "arrays stripping layers conversion reader fitting outpainting colors picture mask_shapes mask_content masks "
-    "mask_selection mask_arithmetic noise latents text contact_sheets sheets gallery metrics",
+    "mask_selection mask_arithmetic noise latents text contact_sheets sheets gallery picture_rows alignment registration "
+    "fidelity metrics",
     "prompts": "weights a1111 compel extras dialects alternatives wildcards tokens unknown_words",
     "families": "aliases parameters number_lists diffusers_classes arguments step_rules family families pipeline_classes "
     "table hub_ids scheduler_names scheduler_table scheduler_classes noise_schedule flow_schedule first_step schedulers "
@@ -28,7 +29,7 @@ ROOMS = {
     "recipes": "link call_arguments parts reference scheduler_config variation ip_adapter lora textual_inversion fields "
     "recipe_json values_by_name recipe chain format_1 weights_source controlnets segmenters preset presets listing "
     "other_family defaults scheduler_rules schedule_rules noise_start steps portable sizes prompt_embeddings notices summary "
-    "prompt_loras reference_rules taken_fields controlnet_rules ip_adapter_rules mask_rules resolve",
+    "prompt_loras reference_rules taken_fields controlnet_rules ip_adapter_rules mask_rules comparison resolve",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "models resources infotext a1111_masks a1111_samplers a1111 imported flat png_text exif xmp stealth texts "
     "fingerprints provenance image_files comfy_graph comfy_pass comfyui fooocus invokeai tools",

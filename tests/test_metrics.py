@@ -117,7 +117,7 @@ def test_what_cannot_be_measured_is_one_clear_line(grid: Grid, scene: Any, monke
     for number in (None, "much", float("nan")):
         with pytest.raises(ParameterError, match="`by` must be a function that returns numbers, got"):
             grid.best(lambda result, number=number: number)  # type: ignore[misc]
-    with pytest.raises(ParameterError, match="`scorer` must go with prompt_score, got ssim"):
+    with pytest.raises(ParameterError, match="`scorer` must go with prompt_score or identity, got ssim"):
         grid.heatmap("ssim", scorer="clip")
     drawn = Grid(Sweep.of(Recipe(prompt="a robot", num_inference_steps=2), seed=[1, 2]))
     with pytest.raises(ParameterError, match=r"`structure` needs an initial picture to compare with. Measure `prompt_score`"):

@@ -173,7 +173,10 @@ class Engine:
             initial=pictures.get("image"),
             seconds=time.perf_counter() - started,
             fingerprint=self.fingerprint(recipe),
-            notices=(*adapters.notices(self.pipelines, recipe), *notices(pipeline, recipe, guard, flagged)),
+            notices=(
+                *adapters.notices(self.pipelines, recipe),
+                *notices(pipeline, recipe, guard, flagged, pictures.get("image"), images),
+            ),
             latents=None if any(flagged) else self._latents(recipe, watcher.latents, unpack, images[0]),
             nsfw_content_detected=flagged,
         )

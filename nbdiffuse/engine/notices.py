@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Sequence
 from typing import Any
+
+from PIL import Image
 
 from ..devices.failures import GuardedVae
 from ..families.description import describe
 from ..families.schedulers import unhonoured
+from ..images.fidelity import sized
+from ..images.metrics import METRICS
+from ..images.registration import register
 from ..recipes.notices import before_run
+from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.summary import safety_line
 from . import conditioning
 
 
-def notices(pipeline: Any, recipe: Recipe, guard: GuardedVae, flagged: tuple[bool, ...]) -> tuple[str, ...]:
+def notices(
+    pipeline: Any,
+    recipe: Recipe,
+    guard: GuardedVae,
+    flagged: tuple[bool, ...],
+    initial: Image.Image | None,
+    images: Sequence[Image.Image],
+) -> tuple[str, ...]:
     """Return what a person should know of a finished run.
 
     Parameters
@@ -26,12 +41,24 @@ def notices(pipeline: Any, recipe: Recipe, guard: GuardedVae, flagged: tuple[boo
         How its VAE had to be helped.
     flagged
         For each picture whether the safety checker flagged it.
+    initial, images
+        What the pipeline was given, if anything, and what it made; RGB.
     """
     prompts = (conditioning.notices if recipe.weighs else _unseen_words)(pipeline, recipe)
     black = (safety_line(recipe),) if any(flagged) else ()
     helped = (("The initial picture", guard.encoder_rung), ("The picture", guard.rung))
     rungs = tuple(f"{what} was {rung}." for what, rung in helped if rung)
-    return before_run(recipe) + _unhonoured(recipe) + prompts + rungs + black
+    elsewhere = () if any(flagged) else _moved(recipe, initial, images)
+    return before_run(recipe) + _unhonoured(recipe) + prompts + rungs + black + elsewhere
+
+
+def _moved(recipe: Recipe, initial: Image.Image | None, images: Sequence[Image.Image]) -> tuple[str, ...]:
+    """Say that an edit moved, zoomed or turned the picture, where what measures that is installed; elsewhere strength redraws."""
+    measured = all(importlib.util.find_spec(name) for name in METRICS["shift"].libraries)
+    if initial is None or not measured or preset_of(recipe.model).mode(recipe) != "edit":
+        return ()
+    places = [register(sized(initial, image), image) for image in images]
+    return tuple(dict.fromkeys(f"The picture was {place}." for place in places if place.worth_a_notice))
 
 
 def _unhonoured(recipe: Recipe) -> tuple[str, ...]:

@@ -70,6 +70,10 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             Metric("structure", "edges kept from the initial picture", libraries=_DRAWN, install=_EXTRA),
             Metric("lpips", "distance from the initial picture as people see it", False, libraries=("lpips",), install="lpips"),
             Metric("prompt_score", "how well the picture fits the prompt", needs_initial=False),
+            Metric("kept", "share of the picture, or of what lies outside the mask, that is as it was"),
+            Metric("shift", "pixels by which the picture was moved, zoomed or turned", False, libraries=_DRAWN, install=_EXTRA),
+            Metric("drift", "how far the colours of what stayed are off (ΔE)", False, libraries=_DRAWN, install=_EXTRA),
+            Metric("identity", "how far it still shows the same, by a CLIP"),
             Metric("seam", "how much the border of the mask shows: about 1 where it does not", False, False, needs_mask=True),
             Metric("noise_share", "share of noise that the run began with", False),
         )

@@ -81,6 +81,42 @@ def prompt_scores(word: str, pairs: Sequence[tuple[str, Image.Image]], device: t
 
 
 @torch.no_grad()
+def identities(word: str, pairs: Sequence[tuple[Image.Image, Image.Image]], device: torch.device) -> list[float]:
+    """Say how far pictures show the same as others, whatever their pixels.
+
+    Parameters
+    ----------
+    word, device
+        As for `prompt_scores`.
+    pairs
+        RGB pictures of any size.
+
+    Returns
+    -------
+    For each pair the cosine of CLIP's embeddings of both, in [-1, 1]; 1 for equal pictures. Values of one CLIP can be
+    compared with one another only.
+
+    Raises
+    ------
+    ParameterError, CheckpointError
+        As for `prompt_scores`.
+
+    Source: Ruiz et al., DreamBooth, 2023, "CLIP-I".
+    """
+    resting, _, processor = _clip(word, states_of((here(word) or Path(word),)))
+    scores: list[float] = []
+    with _on(device, resting) as model:
+        for start in range(0, len(pairs), AT_ONCE):
+            part = pairs[start : start + AT_ONCE]
+            # A call of its own for each side: what is beside a picture in a call changes its last digits.
+            sides = ([pair[side] for pair in part] for side in (0, 1))
+            seen = [processor(images=side, return_tensors="pt").pixel_values.to(device) for side in sides]
+            first, second = (model.visual_projection(model.vision_model(pixels).pooler_output) for pixels in seen)
+            scores += torch.nn.functional.cosine_similarity(first, second).clamp(-1, 1).tolist()
+    return scores
+
+
+@torch.no_grad()
 def lpips_distances(pairs: Sequence[tuple[Image.Image, Image.Image]], device: torch.device) -> list[float]:
     """Say how far pictures are from others as people see it.
 

@@ -26,7 +26,7 @@ from ..sweeps.difference import difference
 from ..sweeps.sweep import Sweep
 from .consistency import changed_files
 from .grid_display import passing_sheet, save, sheet
-from .grid_metrics import GridMetrics, checked
+from .grid_metrics import BY_CLIP, GridMetrics, checked
 from .heatmaps import Heatmap
 from .notices import counted
 from .outcomes import FailedCell, Fingerprints, Outcomes
@@ -206,10 +206,11 @@ class Grid:
         Parameters
         ----------
         *metrics
-            Of "ssim" and "structure" (which need the extra `metrics`), "lpips" (where
-            that package is installed), "prompt_score", and "seam" (where there is a mask).
+            Of `metrics.METRICS`: "ssim", "structure", "shift" and "drift" (which need the extra
+            `metrics`), "lpips" (where that package is installed), "prompt_score", "kept",
+            "identity", and "seam" (where there is a mask).
         scorer
-            CLIP for "prompt_score": an embedded name, a hub id or a directory; by default
+            CLIP for "prompt_score" and "identity": an embedded name, a hub id or a directory; by default
             one that knows what the checkpoint draws.
 
         Raises
@@ -221,7 +222,7 @@ class Grid:
         """
         self.check(*metrics, scorer=scorer)
         for name in metrics:
-            self._measures.of(name, self._finished(), scorer if name == "prompt_score" else None)
+            self._measures.of(name, self._finished(), scorer if name in BY_CLIP else None)
         return self
 
     def check(self, *metrics: str, scorer: str | None = None) -> None:

@@ -6,13 +6,14 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from ..errors import ParameterError, breaks_rule
-from ..images import metrics
+from ..images import fidelity, metrics
 from ..images.metrics import METRICS, Metric, metric_of
+from ..recipes.comparison import own_mask
 from ..recipes.sizes import fitted_picture
 from ..recipes.steps import start_noise
 from ..results import Result
@@ -21,6 +22,10 @@ from .outcomes import Outcomes
 
 if TYPE_CHECKING:
     from ..pipelines.pipelines import Pipelines
+
+
+BY_CLIP = frozenset({"prompt_score", "identity"})
+"""Metrics that a scorer judges."""
 
 
 class GridMetrics:
@@ -46,7 +51,7 @@ class GridMetrics:
         cells
             Those that are not finished are left out.
         scorer
-            For "prompt_score" another CLIP than the usual one, see `scorers.prompt_scores`.
+            For "prompt_score" and "identity" another CLIP than the usual one, see `scorers.prompt_scores`.
 
         Returns
         -------
@@ -100,6 +105,11 @@ class GridMetrics:
             return self._prompt_scores(results, scorer)
         if metric.name == "noise_share":
             return [result.noise_share or 0.0 for result in results]
+        if metric.name == "identity":
+            return self._identities(results, scorer)
+        if metric.name in fidelity.MEASURES:
+            measure = fidelity.MEASURES[metric.name]
+            return [measure(*_pair(result), own_mask(result.recipe)) for result in results]
         if metric.needs_mask:
             return [metrics.seam(result.image, fitted_picture(result.recipe, "mask_image")) for result in results]
         pairs = [_pair(result) for result in results]
@@ -109,6 +119,26 @@ class GridMetrics:
         return [compare(initial, image) for initial, image in pairs]
 
     def _prompt_scores(self, results: Sequence[Result], scorer: str | None) -> list[float]:
+        def score(word: str, some: Sequence[Result], device: Any) -> list[float]:
+            from ..pipelines import scorers
+
+            return scorers.prompt_scores(word, [(result.recipe.prompt, result.image) for result in some], device)
+
+        return self._by_clip(score, results, scorer)
+
+    def _identities(self, results: Sequence[Result], scorer: str | None) -> list[float]:
+        def score(word: str, some: Sequence[Result], device: Any) -> list[float]:
+            from ..pipelines import scorers
+
+            return scorers.identities(word, list(map(_pair, some)), device)
+
+        return self._by_clip(score, results, scorer)
+
+    def _by_clip(
+        self, score: Callable[[str, Sequence[Result], Any], list[float]], results: Sequence[Result], scorer: str | None
+    ) -> list[float]:
+        """Judge results by one CLIP, or each by the one that knows what its checkpoint draws."""
+
         def work(pipelines: Pipelines) -> list[float]:
             from ..pipelines import scorers
 
@@ -116,8 +146,7 @@ class GridMetrics:
             values: dict[int, float] = {}
             for word in dict.fromkeys(words):
                 places = [place for place, each in enumerate(words) if each == word]
-                pairs = [(results[place].recipe.prompt, results[place].image) for place in places]
-                values.update(zip(places, scorers.prompt_scores(word, pairs, pipelines.device), strict=True))
+                values.update(zip(places, score(word, [results[place] for place in places], pipelines.device), strict=True))
             return [values[place] for place in range(len(results))]
 
         return self._outcomes.session.with_pipelines(work)
@@ -126,8 +155,8 @@ class GridMetrics:
 def checked(names: Sequence[str], cells: Sequence[SweepCell], scorer: str | None = None) -> list[Metric]:
     """Return metrics by name, or say before anything runs why they cannot be measured; errors as for `GridMetrics.of`."""
     found = list(map(metric_of, names))
-    if scorer is not None and "prompt_score" not in names:
-        raise ParameterError(f"`scorer` must go with prompt_score, got {', '.join(names)}. Leave it out.")
+    if scorer is not None and not BY_CLIP & set(names):
+        raise ParameterError(f"`scorer` must go with prompt_score or identity, got {', '.join(names)}. Leave it out.")
     for metric in found:
         if metric.needs_initial and any(cell.recipe.image is None for cell in cells):
             raise ParameterError(f"`{metric.name}` needs an initial picture to compare with. Measure `prompt_score`.")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from PIL import Image
 
 from ..images.mask_selection import checked, modelled, select
 from ..images.picture import Picture
@@ -110,5 +112,21 @@ class PictureModels(ABC):
             from ..pipelines.captions import caption
 
             return caption(pipelines.model(checkpoint), pipelines.directory(checkpoint), picture.image)
+
+        return self.with_pipelines(work)
+
+    def identities(self, pairs: Sequence[tuple[Image.Image, Image.Image]], checkpoint: str) -> list[float]:
+        """Say how far pictures show the same as others, by the CLIP that knows what a checkpoint draws; see `scorers.identities`.
+
+        Raises
+        ------
+        CheckpointError
+            The CLIP cannot be loaded.
+        """
+
+        def work(pipelines: Pipelines) -> list[float]:
+            from ..pipelines import scorers
+
+            return scorers.identities(scorers.scorer_for(checkpoint), pairs, pipelines.device)
 
         return self.with_pipelines(work)

@@ -14,6 +14,7 @@ from ..devices.worker import Job, Worker
 from ..errors import NbdiffuseError
 from ..files.snapshots import Snapshot
 from ..recipes import prompt_embeddings, prompt_loras
+from ..recipes.comparison import identify_with
 from ..recipes.controlnets import estimate_with
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import resolve
@@ -255,3 +256,4 @@ def get_session() -> Session:
 
 estimate_with(lambda image: get_session().depth_map(image))
 segment_with(lambda image, selection: get_session().select_mask(image, selection.text))
+identify_with(lambda pairs, checkpoint: get_session().identities(pairs, checkpoint))
