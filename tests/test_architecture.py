@@ -21,12 +21,13 @@ ROOMS = {
     "files": "paths by_name atomic folders targets downloads hashes snapshots",
     "images": "arrays stripping layers conversion reader fitting outpainting colors picture mask_shapes mask_content masks "
     "mask_selection mask_arithmetic noise latents text contact_sheets sheets gallery picture_rows alignment registration "
-    "fidelity metrics",
+    "fidelity faithful metrics",
     "prompts": "weights a1111 compel extras dialects alternatives wildcards tokens unknown_words",
     "families": "aliases parameters number_lists diffusers_classes arguments step_rules family families pipeline_classes "
     "table hub_ids scheduler_names scheduler_table scheduler_classes noise_schedule flow_schedule first_step schedulers "
     "scheduler_settings model_calls contents embedding_file single_file description distilled published well_known recognition",
-    "recipes": "link call_arguments parts reference scheduler_config variation ip_adapter lora textual_inversion fields "
+    "recipes": "link call_arguments parts reference corrections scheduler_config variation ip_adapter lora textual_inversion "
+    "fields "
     "recipe_json values_by_name recipe chain format_1 weights_source controlnets segmenters preset presets listing "
     "other_family defaults scheduler_rules schedule_rules noise_start steps portable sizes prompt_embeddings notices summary "
     "prompt_loras reference_rules taken_fields controlnet_rules ip_adapter_rules mask_rules comparison resolve",
@@ -40,7 +41,7 @@ ROOMS = {
     "ip_adapter_files locate lora_layers lora_products lora_fusion adapters low_rank loading latent_space",
     "pipelines": "loaded_model model_cache lookups new_words adapted_unet ip_adapters assembly previews packed_latents "
     "unfused_loras perturbed_attention pipelines depth segmentation captions scorers",
-    "engine": "model_calls embedding_cache conditioning tokenization progress notices adapters call_values engine "
+    "engine": "model_calls embedding_cache conditioning tokenization progress notices faithful adapters call_values engine "
     "batched_models unfinished batching",
     "scripts": "statements listing adapters noise calls loading weighting writing checking loopbacks sweeps",
     "sessions": "waiting remote named_executors executor_errors picture_models session runners history",

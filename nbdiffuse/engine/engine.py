@@ -33,6 +33,7 @@ from ..pipelines.assembly import name_text_model
 from ..pipelines.packed_latents import unpacked
 from ..pipelines.perturbed_attention import attention_put_back, check_layers
 from ..pipelines.pipelines import Pipelines
+from ..recipes.corrections import corrects
 from ..recipes.lora import unfused
 from ..recipes.noise_start import NoiseStart, noise_start
 from ..recipes.presets import preset_of
@@ -46,6 +47,7 @@ from ..version import __version__
 from . import adapters
 from .call_values import call_values
 from .embedding_cache import EmbeddingCache
+from .faithful import made_faithful
 from .notices import notices
 from .progress import Progress, StepWatcher
 
@@ -165,6 +167,10 @@ class Engine:
             raise not_numbers("The decoded pixels are not numbers", self.pipelines.dtype)
         images = tuple(VaeImageProcessor.numpy_to_pil(made) if kind == "np" else made)
         flagged = tuple(map(bool, getattr(output, "nsfw_content_detected", None) or ()))
+        if corrects(recipe.corrections) and not any(flagged):
+            images, changed = made_faithful(recipe, images, pictures)
+        else:
+            changed = ()
         if recipe.mask is not None and recipe.mask.is_laid_over and not any(flagged):
             images = tuple(overlay(image, pictures["image"], pictures["mask_image"]) for image in images)
         return Result(
@@ -176,6 +182,7 @@ class Engine:
             notices=(
                 *adapters.notices(self.pipelines, recipe),
                 *notices(pipeline, recipe, guard, flagged, pictures.get("image"), images),
+                *changed,
             ),
             latents=None if any(flagged) else self._latents(recipe, watcher.latents, unpack, images[0]),
             nsfw_content_detected=flagged,
@@ -252,6 +259,7 @@ class Engine:
             "scheduler": f"{recipe.scheduler}Scheduler",
             **self.pipelines.optimizations.fingerprint(),
             **adapters.fingerprints(self.pipelines, recipe),
+            **({name: version(name) for name in ("scikit-image", "scipy")} if corrects(recipe.corrections) else {}),
             **({"compel": version("compel")} if recipe.weighs else {}),
         }
 

@@ -35,6 +35,8 @@ ONLY_WITH_PICTURE = frozenset(
         "image_guidance_scale",
         "denoising_start",
         "resize_mode",
+        "align",
+        "keep_color",
         "mask_image",
         "mask_overlay",
         "mask_crop",

@@ -188,9 +188,14 @@ def stayed(initial: Image.Image, image: Image.Image, mask: Image.Image | None = 
     outside = np.ones(image.size[::-1], bool) if mask is None else ~may_change(mask, image.size)
     if mask is not None and outside.mean() > _FEW:
         return outside
-    first, second = (detail(picture, image.size) for picture in (initial, image))
-    alike = agreement_map(first, second, STILL, max(4.0, max(image.size) / 32)) > _ALIKE
+    alike = recognised(initial, image)
     return alike if alike.mean() > _FEW else np.ones_like(alike)
+
+
+def recognised(initial: Image.Image, image: Image.Image) -> Array:
+    """Tell for each pixel of two RGB pictures of one size whether the details around it are the same: bool, (height, width)."""
+    first, second = (detail(picture, image.size) for picture in (initial, image))
+    return agreement_map(first, second, STILL, max(4.0, max(image.size) / 32)) > _ALIKE
 
 
 def may_change(mask: Image.Image, size: tuple[int, int]) -> Array:

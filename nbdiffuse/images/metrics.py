@@ -56,11 +56,12 @@ class Metric:
         """Raise `NbdiffuseError` where a library is missing that this metric needs."""
         missing = [name for name in self.libraries if importlib.util.find_spec(name) is None]
         if missing:
-            line = f"`{self.name}` needs {_SPOKEN.get(missing[0], missing[0])}, which is not installed."
+            line = f"`{self.name}` needs {SPOKEN.get(missing[0], missing[0])}, which is not installed."
             raise NbdiffuseError(f"{line} Run `pip install {self.install}`, or measure `prompt_score`.")
 
 
-_SPOKEN = {"skimage": "scikit-image"}
+SPOKEN = {"skimage": "scikit-image"}
+"""What people call a module."""
 _DRAWN, _EXTRA = ("skimage", "scipy"), '"nbdiffuse[metrics]"'
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -13,8 +14,9 @@ from ..images import fidelity
 from ..images.fidelity import Fidelity
 from ..images.mask_selection import checked, is_selection, modelled, select
 from ..images.masks import as_mask
-from ..images.metrics import METRICS
+from ..images.metrics import METRICS, SPOKEN
 from ..images.picture import Picture
+from .corrections import corrects
 from .recipe import Recipe
 from .segmenters import segmented
 from .sizes import fitted_picture
@@ -53,6 +55,15 @@ def compared(recipe: Recipe, initial: Image.Image | None, image: Image.Image, ma
     except NbdiffuseError as error:
         return dataclasses.replace(measured, notices=(f"`identity` was not measured: {error}",))
     return dataclasses.replace(measured, identity=same)
+
+
+def require_libraries(recipe: Recipe) -> None:
+    """Raise `NbdiffuseError` where a recipe changes its picture afterwards and what measures that is not installed."""
+    missing = [name for name in METRICS["shift"].libraries if importlib.util.find_spec(name) is None]
+    if corrects(recipe.corrections) and missing:
+        field = "align" if recipe.get("align") else "keep_color"
+        way_out = f"Run `pip install {METRICS['shift'].install}`, or leave it out."
+        raise NbdiffuseError(f"`{field}` needs {SPOKEN.get(missing[0], missing[0])}, which is not installed. {way_out}")
 
 
 def own_mask(recipe: Recipe) -> Image.Image | None:

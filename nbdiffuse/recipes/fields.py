@@ -15,6 +15,7 @@ from types import MappingProxyType
 from ..errors import ParameterError, did_you_mean
 from ..families.arguments import ARGUMENTS, argument
 from ..families.parameters import Param
+from .corrections import Corrections
 from .ip_adapter import IPAdapter
 from .lora import Lora
 from .parts import ControlNet, Mask, Part, declarations
@@ -33,10 +34,11 @@ PARTS: Mapping[str, type[Part]] = MappingProxyType(
         "embeddings": TextualInversion,
         "scheduler_config": SchedulerConfig,
         "variation": Variation,
+        "corrections": Corrections,
     }
 )
 """The kinds of part, by the recipe's field that holds them."""
-SINGLE = frozenset({"mask", "scheduler_config", "variation"})
+SINGLE = frozenset({"mask", "scheduler_config", "variation", "corrections"})
 """Of these a recipe has one or none; of the others any number."""
 MOST_PARTS = 100
 FORMAT_1 = MappingProxyType(

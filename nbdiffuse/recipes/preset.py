@@ -15,6 +15,7 @@ from ..families.scheduler_classes import scheduler_class
 from ..families.scheduler_names import sampler_of
 from ..families.schedulers import FLOW_SCHEDULERS
 from ..families.schedulers import SCHEDULERS as SCHEDULERS
+from .corrections import corrects
 from .fields import OF_PARTS, numbered
 from .recipe import Recipe
 from .weights_source import WeightsSource
@@ -96,8 +97,8 @@ class Preset:
         return self.takes_latents if said is None else said
 
     def keeps_latents(self, recipe: Recipe) -> bool:
-        """Tell whether the result of a recipe has latents; inpainting changes the picture after its last step."""
-        return self.gives_latents and recipe.mask is None
+        """Tell whether the result of a recipe has latents; inpainting and corrections change the picture after its last step."""
+        return self.gives_latents and recipe.mask is None and not corrects(recipe.corrections)
 
     @property
     def packed(self) -> bool:

@@ -20,6 +20,7 @@ from ..images.latents import Latents
 from ..images.picture import Picture
 from ..prompts import dialects
 from .call_arguments import Arguments, checked_arguments
+from .corrections import Corrections
 from .fields import OF_PARTS, PARTS, SINGLE, Place, place_of
 from .ip_adapter import IPAdapter
 from .link import Link
@@ -88,10 +89,9 @@ class Recipe(Link):
         A `Mask`: inpainting; None for none.
     references, controlnets, ip_adapters, loras, embeddings
         Any number of `Reference` (or pictures), `ControlNet`, `IPAdapter`, `Lora` and `TextualInversion`.
-    scheduler_config
-        A `SchedulerConfig`: what is set of the scheduler, such as `use_karras_sigmas`.
-    variation
-        A `Variation`: another seed, whose noise that of `seed` is turned towards.
+    scheduler_config, variation, corrections
+        A `SchedulerConfig`: what is set of the scheduler; a `Variation`: another seed, whose noise that of `seed`
+        is turned towards; and `Corrections`: what is done to the finished picture.
     arguments
         Further arguments of the family's call by diffusers' name, such as
         `{"aesthetic_score": 6.5}`; which there are says `families.arguments`.
@@ -136,6 +136,7 @@ class Recipe(Link):
     embeddings: tuple[TextualInversion, ...] = ()
     scheduler_config: SchedulerConfig | None = None
     variation: Variation | None = None
+    corrections: Corrections | None = None
     arguments: Mapping[str, Any] = field(default_factory=Arguments)
 
     def __init__(self, *unnamed: Any, **given: Any) -> None:

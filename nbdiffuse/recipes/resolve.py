@@ -16,7 +16,7 @@ from ..families.recognition import Recognised, recognise
 from ..images.latents import Latents
 from ..images.picture import Picture
 from ..prompts import dialects
-from . import lora, other_family, prompt_embeddings, prompt_loras
+from . import comparison, lora, other_family, prompt_embeddings, prompt_loras
 from .chain import Chain
 from .controlnet_rules import check_controlnets
 from .controlnets import AUTO, depth_of
@@ -95,6 +95,7 @@ def resolve(recipe: Recipe, estimate: bool = True) -> Recipe:
     check_shapes(complete, preset)
     _check_choices(complete, preset)
     _check_weighting(complete)
+    comparison.require_libraries(complete)
     if complete.loras:
         lora.require_library()
     return estimated(complete) if estimate else complete

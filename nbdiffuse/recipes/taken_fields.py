@@ -103,7 +103,7 @@ def fields_for(task: str) -> frozenset[str]:
 
 def _taken(preset: Preset) -> set[str]:
     of_kind = FLOW if preset.scheduler_kind == "flow" else set(names_of("scheduler_config")) - FLOW_ONLY
-    taken = {*ALWAYS, *preset.fields, "scheduler", *of_kind}
+    taken = {*ALWAYS, *preset.fields, *names_of("corrections"), "scheduler", *of_kind}
     if preset.varies_noise:
         taken |= set(names_of("variation"))
     if any("controlnet" in mode for mode in preset.pipelines):
