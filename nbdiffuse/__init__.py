@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .runs.grid import Grid
     from .runs.program import program
     from .runs.replay import replay
+    from .runs.suggest import suggest
     from .runs.sweep_api import sweep
     from .runs.verify import verify
     from .sessions.history import history
@@ -68,6 +69,7 @@ _HOMES = {
     "replay": "runs.replay",
     "resolve": "recipes.resolve",
     "run": "runs.chain_run",
+    "suggest": "runs.suggest",
     "sweep": "runs.sweep_api",
     "verify": "runs.verify",
 }
@@ -107,6 +109,7 @@ __all__ = [
     "replay",
     "resolve",
     "run",
+    "suggest",
     "sweep",
     "verify",
 ]

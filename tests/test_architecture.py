@@ -20,8 +20,8 @@ ROOMS = {
     "library_logging": "",
     "files": "paths by_name atomic folders targets downloads hashes snapshots",
     "images": "arrays stripping layers conversion reader fitting outpainting colors picture mask_shapes mask_content masks "
-    "mask_selection mask_arithmetic noise latents text contact_sheets sheets gallery picture_rows alignment registration "
-    "fidelity faithful metrics",
+    "mask_selection mask_arithmetic noise latents text contact_sheets sheets gallery picture_rows scatter alignment "
+    "registration fidelity faithful metrics",
     "prompts": "weights a1111 compel extras dialects alternatives wildcards tokens unknown_words",
     "families": "aliases parameters number_lists diffusers_classes arguments step_rules family families pipeline_classes "
     "table hub_ids scheduler_names scheduler_table scheduler_classes noise_schedule flow_schedule first_step schedulers "
@@ -45,8 +45,9 @@ ROOMS = {
     "batched_models unfinished batching",
     "scripts": "statements listing adapters noise calls loading weighting writing checking loopbacks sweeps",
     "sessions": "waiting remote named_executors executor_errors picture_models session runners history",
-    "runs": "notices consistency outcomes grid_display grid_metrics records heatmaps grid chain_step latent_transfer "
-    "chain_run loopback editing chain_grid sweep_api consent replay verify program",
+    "runs": "notices consistency outcomes grid_display grid_metrics records heatmaps frontier measured_grid grid chain_step "
+    "latent_transfer "
+    "chain_run loopback editing chain_grid sweep_api suggest consent replay verify program",
     "batches": "layout sources films tables prompting following rows windows manifest outcome plan page sheet "
     "captions batch film_writer flicker film sequence batch_api",
     "cells": "flags variables batches options chains loopbacks reference write from_file",

@@ -112,7 +112,11 @@ def test_a_move_counts_as_change_and_is_told_apart() -> None:
     before, after = seen(4, 256), seen(4, 256, right=12)
     found = fidelity.compare(before, after)
     assert found.kept < 0.95 and found.shift == pytest.approx(12, abs=0.25) and found.drift < 2
-    assert fidelity.shift(before, after) == found.shift and "moved 12 px right" in repr(found)
+    assert (
+        fidelity.shift(before, after) == found.shift
+        and "moved 12 px right" in str(found)
+        and repr(found) == "comparison: kept, outside, shift, drift"
+    )
     assert fidelity.compare(before.resize((128, 128)), after).shift == pytest.approx(12, abs=0.5)
 
 

@@ -106,6 +106,10 @@ class Fidelity:
         return (*rows, *same)
 
     def __repr__(self) -> str:
+        # No numbers: notebooks then compare equal on every checkpoint; `print` has them.
+        return f"comparison: {', '.join(name for name, _, _ in self.numbers)}"
+
+    def __str__(self) -> str:
         lines = [f"{name:<9}{value:>8}  {says}" for name, value, says in self.numbers]
         return "\n".join([*lines, *self.notices])
 

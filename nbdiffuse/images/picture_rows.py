@@ -17,7 +17,9 @@ _CELL = "text-align:left;vertical-align:top;padding:.25em .7em;background:none;b
 _RULED = f"{_CELL};border-bottom:1px solid rgba(128,128,128,.3)"
 
 
-def rows_html(pictures: Sequence[tuple[str, str, Image.Image]], numbers: Sequence[tuple[str, str, str]], foot: str = "") -> str:
+def rows_html(
+    pictures: Sequence[tuple[str, str, Image.Image]], numbers: Sequence[tuple[str, str, str]], foot: str = "", side: int = SIDE
+) -> str:
     """Compose HTML without scripts.
 
     Parameters
@@ -28,9 +30,11 @@ def rows_html(pictures: Sequence[tuple[str, str, Image.Image]], numbers: Sequenc
         Name, value and meaning of each.
     foot
         What stands below them, in lines.
+    side
+        Longer side of each picture, in pixels.
     """
     titles = "".join(f"<th scope='col' style='{_CELL}'>{_text(title)}</th>" for title, _, _ in pictures)
-    shown = "".join(f"<td style='{_CELL}'>{_picture(image, told)}</td>" for _, told, image in pictures)
+    shown = "".join(f"<td style='{_CELL}'>{_picture(image, told, side)}</td>" for _, told, image in pictures)
     rows = "".join(
         f"<tr><th scope='row' style='{_RULED}'>{_text(name)}</th><td style='{_RULED}'>{_text(value)}</td>"
         f"<td style='{_RULED};opacity:.75'>{_text(says)}</td></tr>"
@@ -44,10 +48,10 @@ def rows_html(pictures: Sequence[tuple[str, str, Image.Image]], numbers: Sequenc
     )
 
 
-def _picture(image: Image.Image, told: str) -> str:
-    small = enlarged(image, SIDE)
+def _picture(image: Image.Image, told: str, side: int) -> str:
+    small = enlarged(image, side)
     # Twice as many pixels as the page shows, for sharp screens; never more than the picture has.
-    data = base64.b64encode(png_bytes(enlarged(image, min(2 * SIDE, max(image.size))))).decode()
+    data = base64.b64encode(png_bytes(enlarged(image, min(2 * side, max(image.size))))).decode()
     size = f'width="{small.width}" height="{small.height}"'
     return f'<img alt="{_text(told)}" style="{_FRAME}" {size} src="data:image/png;base64,{data}">'
 

@@ -86,12 +86,11 @@ class Recipe(Link):
         "none" runs without the safety checker that the checkpoint brings; where it is
         left out, pictures that the checker flags come out black, and no picture of them is kept.
     mask
-        A `Mask`: inpainting; None for none.
+        A `Mask`: inpainting.
     references, controlnets, ip_adapters, loras, embeddings
         Any number of `Reference` (or pictures), `ControlNet`, `IPAdapter`, `Lora` and `TextualInversion`.
     scheduler_config, variation, corrections
-        A `SchedulerConfig`: what is set of the scheduler; a `Variation`: another seed, whose noise that of `seed`
-        is turned towards; and `Corrections`: what is done to the finished picture.
+        What is set of the scheduler, how the noise of `seed` is turned, and what is done to the finished picture.
     arguments
         Further arguments of the family's call by diffusers' name, such as
         `{"aesthetic_score": 6.5}`; which there are says `families.arguments`.

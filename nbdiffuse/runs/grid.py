@@ -11,10 +11,9 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from ..errors import Interrupted, ParameterError
+from ..errors import Interrupted
 from ..files.targets import made_folder
 from ..images.contact_sheets import noted
-from ..images.metrics import metric_of
 from ..recipes.notices import before_run
 from ..recipes.steps import real_steps
 from ..results import Result
@@ -26,14 +25,13 @@ from ..sweeps.difference import difference
 from ..sweeps.sweep import Sweep
 from .consistency import changed_files
 from .grid_display import passing_sheet, save, sheet
-from .grid_metrics import BY_CLIP, GridMetrics, checked
-from .heatmaps import Heatmap
+from .grid_metrics import GridMetrics
+from .measured_grid import MeasuredGrid
 from .notices import counted
 from .outcomes import FailedCell, Fingerprints, Outcomes
-from .records import frame, records
 
 
-class Grid:
+class Grid(MeasuredGrid):
     """A sweep whose cells are run when they are asked for, each distinct one once.
 
     Iterating runs a few cells ahead and yields them in order; `run` runs them all;
@@ -199,71 +197,6 @@ class Grid:
         # The first run of a session is slower than what follows.
         pace = statistics.median(result.seconds / max(1, real_steps(result.recipe)) for result in past) if past else None
         return self.sweep.plan_line(pace)
-
-    def measure(self, *metrics: str, scorer: str | None = None) -> Grid:
-        """Measure the finished cells and return this grid; `records` and `to_frame` then have the values.
-
-        Parameters
-        ----------
-        *metrics
-            Of `metrics.METRICS`: "ssim", "structure", "shift" and "drift" (which need the extra
-            `metrics`), "lpips" (where that package is installed), "prompt_score", "kept",
-            "identity", and "seam" (where there is a mask).
-        scorer
-            CLIP for "prompt_score" and "identity": an embedded name, a hub id or a directory; by default
-            one that knows what the checkpoint draws.
-
-        Raises
-        ------
-        ParameterError
-            There is no such metric, or no initial picture to compare with.
-        NbdiffuseError, CheckpointError
-            A library or a model that judges is missing; the line says how to get it.
-        """
-        self.check(*metrics, scorer=scorer)
-        for name in metrics:
-            self._measures.of(name, self._finished(), scorer if name in BY_CLIP else None)
-        return self
-
-    def check(self, *metrics: str, scorer: str | None = None) -> None:
-        """Say, before anything runs, why metrics cannot be measured; parameters and errors as for `measure`."""
-        checked(metrics, self.sweep.cells(), scorer)
-
-    def best(self, by: str | Callable[[Result], float], scorer: str | None = None) -> Result:
-        """Return the best finished cell; of several equal ones, the first.
-
-        Parameters
-        ----------
-        by
-            A metric, see `measure`, or a function of a result whose largest value wins.
-        scorer
-            See `measure`.
-
-        Raises
-        ------
-        ParameterError
-            No cell is finished, `by` is neither, or its value is no number.
-        """
-        cell = self._measures.best(by, self._finished(), scorer)
-        return dataclasses.replace(self._measures.finished([cell])[cell.picture_key], recipe=cell.recipe)
-
-    def heatmap(self, metric: str, scorer: str | None = None) -> Heatmap:
-        """Measure the finished cells and show the values beside the pictures; parameters and errors as for `measure`."""
-        return Heatmap(self.sweep, self._outcomes, metric_of(metric), self._measures.of(metric, self._finished(), scorer))
-
-    def _finished(self) -> list[SweepCell]:
-        finished = [cell for cell in self.sweep.cells() if isinstance(self._outcome(cell), Result)]
-        if not finished:
-            raise ParameterError("No cell of the grid is finished, so there is nothing to measure. Run it first: `grid.run()`.")
-        return finished
-
-    def records(self) -> list[dict[str, Any]]:
-        """Return a row for each cell, see `records.records`."""
-        return records(self.sweep, self._outcomes, self._measures)
-
-    def to_frame(self) -> Any:
-        """Return `records` as a `pandas.DataFrame`; errors as for `records.frame`."""
-        return frame(self.records())
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the finished pictures in full size and a page that works without a kernel.
