@@ -20,7 +20,7 @@ ROOMS = {
     "library_logging": "",
     "files": "paths by_name atomic folders targets downloads hashes snapshots",
     "images": "arrays stripping layers conversion reader fitting outpainting colors picture mask_shapes mask_content masks "
-    "mask_selection mask_arithmetic noise latents text contact_sheets sheets gallery picture_rows scatter alignment "
+    "mask_selection mask_arithmetic edges noise latents text contact_sheets sheets gallery picture_rows scatter alignment "
     "registration fidelity faithful metrics",
     "prompts": "weights a1111 compel extras dialects alternatives wildcards tokens unknown_words",
     "families": "aliases parameters number_lists diffusers_classes arguments step_rules family families pipeline_classes "
@@ -43,7 +43,7 @@ ROOMS = {
     "unfused_loras perturbed_attention pipelines depth segmentation captions scorers",
     "engine": "model_calls embedding_cache conditioning tokenization progress notices faithful adapters call_values engine "
     "batched_models unfinished batching",
-    "scripts": "statements listing adapters noise calls loading weighting writing checking loopbacks sweeps",
+    "scripts": "statements listing embedded_folders adapters noise calls loading weighting writing checking loopbacks sweeps",
     "sessions": "waiting remote named_executors executor_errors picture_models session runners history",
     "runs": "notices consistency outcomes grid_display grid_metrics records heatmaps frontier measured_grid grid chain_step "
     "latent_transfer "

@@ -33,12 +33,12 @@ def estimates(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every picture whose depth is estimated from now on."""
     asked: list[Any] = []
 
-    def estimate(image: Any) -> Any:
+    def preprocess(image: Any, name: str) -> Any:
         asked.append(image)
-        return get_session().depth_map(image)
+        return get_session().control_picture(image, name)
 
-    monkeypatch.setattr(controlnets, "_estimator", estimate)
-    controlnets._depth_of.cache_clear()
+    monkeypatch.setattr(controlnets, "_preprocess", preprocess)
+    controlnets._preprocessed.cache_clear()
     return asked
 
 
@@ -47,6 +47,27 @@ def test_python_estimates_what_the_initial_picture_shows(recipe: Recipe, scene: 
     made = run(recipe)
     assert made.recipe.controlnets[0].image == depth and made.recipe.controlnets[0].image.label == "estimated depth"
     assert made.image.tobytes() == run(recipe.replace(control_image=depth)).image.tobytes()
+
+
+def test_another_preprocessor_is_named_behind_it(recipe: Recipe, session: Session, scene: Any) -> None:
+    edges = session.control_picture(scene.image, "canny")
+    assert set(np.unique(np.asarray(edges.image))) == {0, 255} and edges.size == scene.image.size
+    assert parse_cell("img2img", "start --control-image auto:canny", "a cat").values["control_image"] == "auto:canny"
+    made = run(recipe.replace(control_image="auto:canny"))
+    assert made.recipe.controlnets[0].image == edges and edges.label == "edges"
+    assert made.image.tobytes() == run(recipe.replace(control_image=edges)).image.tobytes()
+    assert made.image.tobytes() != run(recipe).image.tobytes()
+
+
+def test_edges_of_a_square_are_its_outline(session: Session) -> None:
+    picture = Image.new("RGB", (64, 48), "black")
+    picture.paste("white", (16, 12, 48, 36))
+    found = np.asarray(session.control_picture(picture, "canny").image)[..., 0] > 0
+    rows, columns = np.nonzero(found)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) in {(12, 35, 16, 47), (11, 36, 15, 48)} or found.sum() < 130
+    assert not found[18:30, 22:42].any() and found.sum() > 90
+    with pytest.raises(ParameterError, match="`preprocessor` must be one of depth, canny, got 'depht'"):
+        session.control_picture(picture, "depht")
 
 
 def test_the_second_controlnet_takes_it_too(recipe: Recipe, session: Session, scene: Any) -> None:
@@ -75,7 +96,14 @@ def test_one_picture_is_estimated_once(recipe: Recipe, estimates: list[Any]) -> 
         ({"weighting": "compel", "prompt": "a (cat"}, "prompt"),
         ({"model": "kandinsky22"}, "is not taken by kandinsky22"),
         ({"image": None}, "`control_image` must be a picture where there is no initial one, got 'auto'"),
-        ({"controlnet": "some/canny"}, "`control_image` must be a picture for some/canny: `auto` makes depth maps"),
+        (
+            {"controlnet": "some/canny"},
+            "`control_image` must be a picture for some/canny, or say what makes one: `auto:depth`",
+        ),
+        (
+            {"control_image": "auto:cany"},
+            "or `auto:` with one of depth, canny, got 'auto:cany'",
+        ),
         ({"controlnet": None}, "`controlnet` must be given with `control_image`"),
     ],
     ids=str,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import embedded
 from ..errors import CheckpointError
 from ..families.hub_ids import HUB_WORD
 from ..files.paths import here
@@ -65,7 +66,7 @@ def locate_file(word: str, kind: AdapterKind) -> AdapterFile:
     Parameters
     ----------
     word
-        A file, a folder with one, "ORG/NAME/FILE", or a hub repository that holds one.
+        A name of this package's, a file, a folder with one, "ORG/NAME/FILE", or a hub repository that holds one.
     kind
         Of which kind it is.
 
@@ -74,6 +75,8 @@ def locate_file(word: str, kind: AdapterKind) -> AdapterFile:
     CheckpointError
         There is none, or several and none has the usual name; or it cannot be fetched.
     """
+    if word in embedded.adapter_names():
+        return AdapterFile(embedded.adapter_file(word))
     path = here(word) or Path(word)
     asked = None if path.exists() else HUB_WORD.fullmatch(word)
     if path.is_dir():

@@ -9,13 +9,25 @@ from pathlib import Path
 from ..errors import CheckpointError, did_you_mean
 from . import shared_weights, world
 
-__all__ = ["changed", "identity", "names", "path", "shared_weights_of", "world"]
+__all__ = ["adapter_file", "adapter_names", "changed", "holds", "identity", "names", "path", "shared_weights_of", "world"]
 
 
 def names() -> list[str]:
     """Return the names of the checkpoints in this package."""
     kinds = ("model_index.json", "config.json")  # a pipeline, or one model
     return sorted(entry.name for entry in shared_weights.CHECKPOINTS.iterdir() if any((entry / kind).exists() for kind in kinds))
+
+
+@cache
+def adapter_names() -> list[str]:
+    """Return the names of the adapters in this package, LoRA and IP-Adapters, which its checkpoints are changed by."""
+    folders = {entry.parent.name for entry in shared_weights.CHECKPOINTS.glob("*/*.safetensors")}
+    return sorted(folders.difference(names()))
+
+
+def holds(word: str) -> bool:
+    """Whether a word is the name of a checkpoint or an adapter in this package."""
+    return word in names() or word in adapter_names()
 
 
 def path(name: str) -> Path:
@@ -58,6 +70,26 @@ def changed(name: str) -> dict[str, tuple[str, str]]:
     return {component: (holder, shared_weights.CHANGED[holder][component]) for component, holder in held.items()}
 
 
+def adapter_file(name: str) -> Path:
+    """Return the file of an embedded adapter, after it was checked against the manifest.
+
+    Parameters
+    ----------
+    name
+        Such as "lcm-lora"; see `adapter_names`.
+
+    Raises
+    ------
+    CheckpointError
+        There is no such adapter in this package, or one of its files differs from the one that was shipped.
+    """
+    if name not in adapter_names():
+        raise CheckpointError(f"No embedded adapter is called {name!r}. {did_you_mean(name, adapter_names())}")
+    _check(name, shared_weights.CHECKPOINTS / name)
+    (file,) = (shared_weights.CHECKPOINTS / name).glob("*.safetensors")
+    return file
+
+
 @cache
 def identity(name: str) -> str:
     """Check every file of an embedded checkpoint against the manifest and return what identifies it.
@@ -71,11 +103,15 @@ def identity(name: str) -> str:
     CheckpointError
         A file is missing or differs from the one that was shipped.
     """
-    directory = path(name)
+    _check(name, path(name))
+    return shared_weights.digest(name)
+
+
+def _check(name: str, directory: Path) -> None:
+    """Raise `CheckpointError` where a file in a directory is not the one that was shipped."""
     for file, (shipped, digest) in shared_weights.files(name).items():
         target = directory / file
         if not target.is_file() or hashlib.sha256(target.read_bytes()).hexdigest() != digest:
             state = "differs from the file that was shipped" if target.is_file() else "is missing"
             way_out = "Install nbdiffuse again" if target == shipped else f"Remove {directory} and run this again"
             raise CheckpointError(f"{name}/{file} in {directory.parent} {state}. {way_out}.")
-    return shared_weights.digest(name)

@@ -73,6 +73,8 @@ Source: the examples of LCMScheduler and TCDScheduler in diffusers' documentatio
 """
 _LORAS: tuple[tuple[str, dict[str, Any]], ...] = (
     (r"lcm-lora-(sdv1-5|sdxl|ssd-1b)", {"steps": 4, "guidance": 1.0, "scheduler": "LCM"}),
+    # The one in this package; its figures are in the report of the embedded checkpoints.
+    (r"lcm-lora", {"steps": 4, "guidance": 1.5, "scheduler": "LCM", "source": "its report"}),
     (r"sdxl_lightning_(?P<steps>[248])step_lora", {"scheduler": "EulerDiscrete", "timestep_spacing": "trailing"}),
     (r"Hyper-(SD15|SDXL)-(?P<steps>[248])steps?-lora", {"scheduler": "DDIM", "timestep_spacing": "trailing"}),
     (r"Hyper-(SD15|SDXL)-(?P<steps>8|12)steps-CFG-lora", {"guidance": None, "scheduler": "DDIM", "timestep_spacing": "trailing"}),

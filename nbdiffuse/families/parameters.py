@@ -40,7 +40,8 @@ class Param:
     mask
         Whether a picture says where another is redrawn, so that it is read by `masks.as_mask`.
     word
-        What may stand in the place of a picture, such as "auto" for one that is estimated.
+        What may stand in the place of a picture, such as "auto" for one that is made; more may stand behind a colon,
+        as in "auto:canny".
     checked
         Gets the field's name and a text that has a form of its own; returns it as it is kept, or raises `ParameterError`.
     own_size
@@ -105,7 +106,8 @@ class Param:
 
     def is_word(self, value: object) -> bool:
         """Tell whether something stands in the place of a picture, and names none."""
-        return isinstance(value, str) and (value == self.word or (self.mask and is_selection(value)))
+        named = isinstance(value, str) and self.word is not None and value.partition(":")[0] == self.word
+        return named or (isinstance(value, str) and self.mask and is_selection(value))
 
     def _checked_word(self, name: str, value: str) -> str:
         return checked(name, value) if self.mask else value

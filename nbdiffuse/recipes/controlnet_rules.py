@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ..errors import ParameterError, did_you_mean
+from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..files.paths import here
-from .controlnets import AUTO, CONTROLNETS, controlnet_of
+from ..images import edges
+from .controlnets import AUTO, CONTROLNETS, PREPROCESSORS, controlnet_of, is_auto, preprocessor_of
 from .fields import names_of, numbered
 from .parts import ControlNet
 from .preset import Preset
@@ -38,10 +39,10 @@ def _check_one_control(recipe: Recipe, net: ControlNet, number: int, preset: Pre
         reason = f"made for {preset.name}" if known else "the name of a ControlNet, a hub id or a directory"
         raise ParameterError(f"`{checkpoint}` must be {reason}, got {net.checkpoint!r}. {advice}")
     if net.image is None:
-        way_out = "Give a picture, or `auto` to make one." if controlnet_of(net.checkpoint).estimator else "Give a picture."
+        way_out = "Give a picture, or `auto` to make one." if controlnet_of(net.checkpoint).preprocessor else "Give a picture."
         raise ParameterError(f"`{image}` must be given with `{checkpoint}`. {way_out}")
-    if net.image == AUTO:
-        _check_estimation(recipe, net.checkpoint, image)
+    if is_auto(net.image):
+        _check_auto(recipe, net.checkpoint, image, net.image)
 
 
 def _offered(preset: Preset) -> str:
@@ -50,11 +51,18 @@ def _offered(preset: Preset) -> str:
     return f"Give the hub id or directory of one made for {preset.name}."
 
 
-def _check_estimation(recipe: Recipe, net: str, field: str) -> None:
+def _check_auto(recipe: Recipe, net: str, field: str, word: str) -> None:
     if recipe.image is None:
-        raise ParameterError(f"`{field}` must be a picture where there is no initial one, got {AUTO!r}.")
-    if not controlnet_of(net).estimator:
-        raise ParameterError(f"`{field}` must be a picture for {net}: `{AUTO}` makes depth maps, for `depth`.")
+        raise ParameterError(f"`{field}` must be a picture where there is no initial one, got {word!r}.")
+    name = preprocessor_of(word, net)
+    if not name:
+        line = f"`{field}` must be a picture for {net}, or say what makes one"
+        raise ParameterError(f"{line}: {', '.join(f'`{AUTO}:{one}`' for one in PREPROCESSORS)}.")
+    if name not in PREPROCESSORS:
+        rule = f"a picture, or `{AUTO}:` with one of {', '.join(PREPROCESSORS)}"
+        raise ParameterError(breaks_rule(field, rule, word, did_you_mean(name, PREPROCESSORS)))
+    if name == "canny":
+        edges.require_library()
 
 
 def _may_be_a_checkpoint(word: str) -> bool:

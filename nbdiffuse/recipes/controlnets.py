@@ -27,14 +27,14 @@ class ControlNetPreset:
         What recipes call it.
     embedded, hub
         Its weights in this package and on the hub.
-    estimator
-        Checkpoint, in this package and on the hub, that makes its control image from any picture.
+    preprocessor
+        What makes its control image from any picture: a key of `PREPROCESSORS`.
     """
 
     name: str
     embedded: WeightsSource
     hub: WeightsSource
-    estimator: Mapping[str, str]
+    preprocessor: str = ""
 
     def checkpoint(self, base: str, preset: Preset) -> str:
         """Return the weights that go with a base checkpoint."""
@@ -47,17 +47,23 @@ CONTROLNETS: Mapping[str, ControlNetPreset] = MappingProxyType(
             name="depth",
             embedded=WeightsSource(checkpoint="controlnet-depth", native_size=128),
             hub=WeightsSource(checkpoint="lllyasviel/control_v11f1p_sd15_depth", native_size=512, licence="OpenRAIL"),
-            estimator={"embedded": "depth-estimator", "hub": "depth-anything/Depth-Anything-V2-Small-hf"},
-        )
+            preprocessor="depth",
+        ),
     }
 )
 """Every ControlNet, by name."""
+PREPROCESSORS: Mapping[str, str] = MappingProxyType({"depth": "estimated depth", "canny": "edges"})
+"""What makes a control picture from any picture, by name; each with what people call the result."""
+DEPTH_ESTIMATORS: Mapping[str, str] = MappingProxyType(
+    {"embedded": "depth-estimator", "hub": "depth-anything/Depth-Anything-V2-Small-hf"}
+)
+"""Checkpoints that estimate depth, in this package and on the hub."""
 
 
 def controlnet_of(word: str) -> ControlNetPreset:
     """Return what a recipe's `controlnet` stands for: one of `CONTROLNETS`, or any other by its hub id or directory."""
     origin = WeightsSource(checkpoint=word, native_size=512)
-    return CONTROLNETS.get(word) or ControlNetPreset(name=word, embedded=origin, hub=origin, estimator={})
+    return CONTROLNETS.get(word) or ControlNetPreset(name=word, embedded=origin, hub=origin)
 
 
 def extra_name(number: int) -> str:
@@ -66,24 +72,35 @@ def extra_name(number: int) -> str:
 
 
 AUTO = "auto"
-"""In place of a control picture: it is estimated from the initial one."""
+"""In place of a control picture: it is made from the initial one, by the ControlNet's own preprocessor or by another one that
+is named behind it, such as "auto:canny"."""
 
-_estimator: Callable[[Picture], Picture] | None = None
-
-
-def estimate_with(estimator: Callable[[Picture], Picture]) -> None:
-    """Set the function that estimates depth maps; the room where it is defined may not be imported here."""
-    global _estimator
-    _estimator = estimator
+_preprocess: Callable[[Picture, str], Picture] | None = None
 
 
-def depth_of(image: Picture) -> Picture:
-    """Return the depth map that stands for "auto"; the same picture is estimated once."""
-    return _depth_of(image, source())
+def preprocess_with(function: Callable[[Picture, str], Picture]) -> None:
+    """Set the function that makes control pictures; the room where it is defined may not be imported here."""
+    global _preprocess
+    _preprocess = function
+
+
+def is_auto(image: object) -> bool:
+    """Whether a control picture is still to be made."""
+    return isinstance(image, str)
+
+
+def preprocessor_of(word: str, net: str) -> str:
+    """Return the name of what makes a ControlNet's picture for a word such as "auto"; "" where the word leaves it open."""
+    return word.partition(":")[2].strip() or controlnet_of(net).preprocessor
+
+
+def preprocessed(image: Picture, name: str) -> Picture:
+    """Return the control picture that a preprocessor makes; of the same picture it is made once."""
+    return _preprocessed(image, name, source())
 
 
 @lru_cache(maxsize=16)
-def _depth_of(image: Picture, weights: str) -> Picture:
-    if _estimator is None:
+def _preprocessed(image: Picture, name: str, weights: str) -> Picture:
+    if _preprocess is None:
         raise ParameterError(f"`control_image` must be a picture where no session is at hand, got {AUTO!r}.")
-    return _estimator(image)
+    return _preprocess(image, name)

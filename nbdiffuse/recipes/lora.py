@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import ClassVar
 
+from .. import embedded
 from ..errors import ParameterError, breaks_rule
 from ..families.parameters import Param, number_text
 from ..files.paths import here
@@ -36,7 +37,7 @@ class Lora(Part):
     Parameters
     ----------
     file
-        A .safetensors file, a folder with one, one in a hub repository such as "id/style.safetensors",
+        A name of this package's, a .safetensors file, a folder with one, one in a hub repository such as "id/style.safetensors",
         or a hub repository that holds one.
     scale
         How much of it is added, in [-4, 4]; diffusers' `lora_scale`.
@@ -144,7 +145,12 @@ def _is_folder(file: str) -> bool:
 
 def _is_whole(text: str) -> bool:
     file, _ = _split(text)
-    return file.lower().endswith(".safetensors") or bool(_QUOTED.fullmatch(text)) or _is_repository(file)
+    return (
+        file.lower().endswith(".safetensors")
+        or file in embedded.adapter_names()
+        or bool(_QUOTED.fullmatch(text))
+        or _is_repository(file)
+    )
 
 
 def _split(text: str) -> tuple[str, tuple[str, ...]]:
@@ -165,7 +171,8 @@ def _split(text: str) -> tuple[str, tuple[str, ...]]:
 def _read_one(text: str) -> Lora:
     file, said = (text, ()) if _on_disk(text) else _split(text)
     is_hub = bool(_HUB_ID.fullmatch(file)) and Path(file).suffix.lower() not in PICKLES
-    if not file.lower().endswith(".safetensors") and not is_hub and not _is_folder(file):
+    known = is_hub or file in embedded.adapter_names()
+    if not file.lower().endswith(".safetensors") and not known and not _is_folder(file):
         raise ParameterError(breaks_rule("lora", "a .safetensors file", text, _way_out(file)))
     of_text = [one.removeprefix(_IN_TEXT_ENCODERS) for one in said if one.startswith(_IN_TEXT_ENCODERS)]
     plain = [one for one in said if not one.startswith(_IN_TEXT_ENCODERS) and one != _UNFUSED]

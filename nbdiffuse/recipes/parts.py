@@ -118,7 +118,8 @@ class ControlNet(Part):
         Its name, see `controlnets.CONTROLNETS`; or any other one by its hub id or directory.
     image
         What it follows, such as a depth map; any mode and size. "auto" has one
-        estimated from the initial picture, when all else is checked.
+        made from the initial picture, when all else is checked: by its own preprocessor,
+        or by one that is named, such as "auto:canny".
     scale
         Its weight, in [0, 2]; diffusers' `controlnet_conditioning_scale`.
     start, end

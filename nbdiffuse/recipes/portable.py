@@ -63,14 +63,14 @@ def portable_word(word: str, local: bool | None = None) -> str:
     str
         The word as it is where it is an embedded name or a hub id, else the last part of the path.
     """
-    if word in embedded.names() or word in CONTROLNETS:
+    if embedded.holds(word) or word in CONTROLNETS:
         return word
     on_disk = _is_on_disk(word) if local is None else local
     if not on_disk and hub_repository(word):
         return word
     name = UNNAMED if _HOME.fullmatch(word) else last_part(word) or UNNAMED
     # A folder that is called like an embedded checkpoint is another one.
-    return f"./{name}" if name in embedded.names() or name in CONTROLNETS else name
+    return f"./{name}" if embedded.holds(name) or name in CONTROLNETS else name
 
 
 def _is_on_disk(word: str) -> bool:

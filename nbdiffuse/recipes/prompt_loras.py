@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .. import embedded
 from ..errors import ParameterError
 from ..files.by_name import file_named
 from ..prompts.extras import Network, networks, without
@@ -111,7 +112,7 @@ def _add(network: Network, given: list[lora.Lora]) -> str:
                 return f"`lora` gives the same file with the weight {one.weight:g}{other}"
             given[index] = replace(one, **said)
             return ""
-    file = find(network.name)
+    file = find(network.name) or (wanted if wanted in embedded.adapter_names() else None)
     if file is None:
         return f"no file {(wanted + SUFFIX)[:80]!r} is here; {_PLACE}"
     given.append(lora.Lora(file=file, **said))

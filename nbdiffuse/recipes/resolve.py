@@ -19,7 +19,7 @@ from ..prompts import dialects
 from . import comparison, lora, other_family, prompt_embeddings, prompt_loras
 from .chain import Chain
 from .controlnet_rules import check_controlnets
-from .controlnets import AUTO, depth_of
+from .controlnets import is_auto, preprocessed, preprocessor_of
 from .defaults import default_values
 from .fields import CALLED_AS, first_name, names_of, numbered
 from .ip_adapter_rules import check_ip_adapters, with_scales
@@ -105,9 +105,9 @@ def estimated(complete: Recipe) -> Recipe:
     """Return a complete recipe with what models make of its initial picture: its mask, and control pictures."""
     complete = with_found_mask(complete)
     image = complete.image.view if isinstance(complete.image, Latents) else complete.image
-    images = [numbered("control_image", number) for number in range(1, len(complete.controlnets) + 1)]
-    fields = [name for name in images if complete.get(name) == AUTO]
-    return complete.replace(**{name: depth_of(image) for name in fields}) if fields else complete
+    nets = [(number, net) for number, net in enumerate(complete.controlnets, start=1) if is_auto(net.image)]
+    made = {numbered("control_image", n): preprocessed(image, preprocessor_of(net.image, str(net.checkpoint))) for n, net in nets}
+    return complete.replace(**made) if made else complete
 
 
 def open_fields(recipe: Recipe) -> tuple[str, ...]:
@@ -224,7 +224,7 @@ def resolve_chain(chain: Chain) -> Chain:
         # A later step's picture is not there yet.
         trial = step if number == 1 else step.replace(image=BLANK)
         try:
-            # The depth of a later step's picture can be estimated once that is there.
+            # The control picture of a later step's picture can be made once that is there.
             complete = resolve(trial, estimate=number == 1)
         except ParameterError as error:
             raise ParameterError(f"Step {number}: {error}") from None

@@ -73,7 +73,7 @@ def words_of(recipe: Recipe) -> dict[str, str]:
 
 def _needs(recipe: Recipe, given: set[object]) -> list[str]:
     """Say what a recipe needs that is neither in this package nor whole in the hub's cache."""
-    found = {word: whole for word, whole in words_of(recipe).items() if word not in embedded.names() and word not in given}
+    found = {word: whole for word, whole in words_of(recipe).items() if not embedded.holds(word) and word not in given}
     local = [f"the local path {word!r}" for word in found if here(word) is not None or hub_repository(word) is None]
     remote = [word for word in found if here(word) is None and hub_repository(word) is not None]
     # A LoRA's file is looked up with its checkpoint: where one of them is missing, both are named.

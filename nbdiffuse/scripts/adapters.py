@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from .. import embedded
 from ..errors import ParameterError, breaks_rule
 from ..families.description import directory_of
 from ..families.hub_ids import cached, parse_hub_id
@@ -16,8 +18,12 @@ from ..recipes.lora import Lora, unfused
 from ..recipes.portable import is_hub_id
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
+from .embedded_folders import embedded_folder
 from .listing import Listing
 from .statements import call, literal
+
+if TYPE_CHECKING:
+    from ..checkpoints.ip_adapter_files import IPAdapterFile
 
 
 def load(listing: Listing, recipe: Recipe) -> None:
@@ -30,13 +36,13 @@ def load(listing: Listing, recipe: Recipe) -> None:
     """
     for one in (one for one in recipe.loras if one.fused is not False):
         _refuse_what_diffusers_drops(one.file)
-        listing.add(f"pipeline.load_lora_weights({', '.join(file_arguments(one.file))})")
+        listing.add(f"pipeline.load_lora_weights({', '.join(file_arguments(listing, one.file))})")
         listing.add(*_fuse(one, recipe))
         listing.add("pipeline.unload_lora_weights()  # they are in the weights now")
     beside = unfused(recipe.loras)
     for number, one in beside:
         _refuse_what_diffusers_drops(one.file)
-        given = [*file_arguments(one.file), f'adapter_name="lora_{number}"']
+        given = [*file_arguments(listing, one.file), f'adapter_name="lora_{number}"']
         listing.add(f"pipeline.load_lora_weights({', '.join(given)})")
     if beside:
         names, weights = [f"lora_{number}" for number, _ in beside], [_scales(one, recipe) for _, one in beside]
@@ -78,18 +84,32 @@ def _load_ip_adapters(listing: Listing, recipe: Recipe) -> None:
     used = to_load(recipe.ip_adapters)
     found = [locate_ip_adapter(str(one.checkpoint), one.image_encoder, base, str(recipe.checkpoint)) for one in used]
     listing.use("transformers", "CLIPVisionModelWithProjection")
-    encoder = here(found[0].encoder)
-    where = literal(found[0].encoder if encoder is None else encoder.resolve())
+    held = [_folder(listing, str(one.checkpoint), file.path) for one, file in zip(used, found, strict=True)]
+    where = _encoder(found[0].encoder, held, found)
     listing.assign("image_encoder", "CLIPVisionModelWithProjection.from_pretrained", [where, "dtype=pipeline.dtype"])
     listing.add("pipeline.register_modules(image_encoder=image_encoder)")
-    folders, names = [str(one.path.parent.resolve()) for one in found], [one.path.name for one in found]
+    names = [one.path.name for one in found]
     if len(found) == 1:
-        given = [literal(folders[0]), 'subfolder=""', f"weight_name={literal(names[0])}"]
+        given = [held[0], 'subfolder=""', f"weight_name={literal(names[0])}"]
     else:
-        given = [literal(folders), f"subfolder={literal([''] * len(found))}", f"weight_name={literal(names)}"]
+        given = [f"[{', '.join(held)}]", f"subfolder={literal([''] * len(found))}", f"weight_name={literal(names)}"]
     listing.add(*call("pipeline.load_ip_adapter", given))
     scales = [one.scales for one in used]
     listing.add(*call("pipeline.set_ip_adapter_scale", [literal(scales[0] if len(scales) == 1 else scales)]))
+
+
+def _folder(listing: Listing, word: str, file: Path) -> str:
+    """Return the folder of an IP-Adapter's file as source."""
+    return f"str({embedded_folder(listing, word)})" if word in embedded.adapter_names() else literal(str(file.parent.resolve()))
+
+
+def _encoder(word: str, folders: Sequence[str], files: Sequence[IPAdapterFile]) -> str:
+    """Return where the CLIP is that IP-Adapters look with, as source; one beside an embedded adapter is named by its folder."""
+    path = here(word)
+    for folder, file in zip(folders, files, strict=True):
+        if path is not None and path.parent == file.path.parent and folder.startswith("str("):
+            return f"{folder.removeprefix('str(').removesuffix(')')} / {literal(path.name)}"
+    return literal(word if path is None else path.resolve())
 
 
 def put_masks(listing: Listing, recipe: Recipe, sources: Mapping[str, str]) -> list[str]:
@@ -116,8 +136,10 @@ def shown_pictures(recipe: Recipe, sources: Mapping[str, str]) -> str:
     return shown[0] if len(held) == 1 and len(held[0]) == 1 else f"[{', '.join(shown)}]"
 
 
-def file_arguments(file: str) -> list[str]:
-    """Return the first arguments of diffusers' loaders of adapters for a file, a folder, or one of the hub."""
+def file_arguments(listing: Listing, file: str) -> list[str]:
+    """Return the first arguments of diffusers' loaders of adapters for a file, a folder, or one of the hub or this package."""
+    if file in embedded.adapter_names():
+        return [embedded_folder(listing, file), f"weight_name={literal(embedded.adapter_file(file).name)}"]
     path = here(file)
     if path is not None and path.is_file():
         return [literal(path.parent.resolve()), f"weight_name={literal(path.name)}"]
@@ -130,7 +152,7 @@ def file_arguments(file: str) -> list[str]:
 
 def file_of(file: str) -> Path | None:
     """Return the file on this disk that an adapter's word names, or None."""
-    path = here(file)
+    path = embedded.adapter_file(file) if file in embedded.adapter_names() else here(file)
     if path is not None and path.is_file():
         return path
     repo, revision, name = parse_hub_id(file) or (file, None, None)
@@ -174,4 +196,4 @@ def _load_words(listing: Listing, file: str, token: str | None) -> None:
                 listing.add(*call("pipeline.load_textual_inversion", [f'vectors["{key}"]', f"token={literal(token)}", *where]))
             return
     named = [f"token={literal(token)}"] if token else []
-    listing.add(*call("pipeline.load_textual_inversion", [*file_arguments(file), *named]))
+    listing.add(*call("pipeline.load_textual_inversion", [*file_arguments(listing, file), *named]))

@@ -23,6 +23,7 @@ from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.scheduler_rules import settings_of
 from . import adapters
+from .embedded_folders import embedded_folder
 from .listing import Listing
 from .statements import identifier, literal
 
@@ -117,13 +118,7 @@ def _schedule(listing: Listing, recipe: Recipe) -> None:
 def _located(listing: Listing, word: str, identity: str) -> list[str]:
     """Return the first arguments of `from_pretrained`; a commit that is known is pinned."""
     if word in embedded.names():
-        listing.use("importlib.util", "find_spec")
-        listing.use("pathlib", "Path")
-        listing.constant(
-            'checkpoints = Path(find_spec("nbdiffuse").origin).parent / "embedded/checkpoints"',
-            "Small checkpoints that come with nbdiffuse, which is looked up here and not imported.",
-        )
-        return [f"checkpoints / {literal(word)}"]
+        return [embedded_folder(listing, word)]
     path = here(word)
     if path is not None and path.is_dir():
         return [literal(path)]

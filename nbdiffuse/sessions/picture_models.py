@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL import Image
 
+from ..errors import ParameterError, breaks_rule, did_you_mean
+from ..images.edges import canny
 from ..images.mask_selection import checked, modelled, select
 from ..images.picture import Picture
-from ..recipes.controlnets import CONTROLNETS
+from ..recipes.controlnets import DEPTH_ESTIMATORS, PREPROCESSORS
 from ..recipes.segmenters import with_checkpoint
 from ..recipes.weights_source import source
 
@@ -45,15 +47,44 @@ class PictureModels(ABC):
             The picture cannot be read, or the estimator not be loaded.
         """
         picture = Picture.of(image)
-        word = CONTROLNETS["depth"].estimator[source()]
+        word = DEPTH_ESTIMATORS[source()]
 
         def work(pipelines: Pipelines) -> Picture:
             from ..pipelines.depth import estimate
 
             estimated = estimate(pipelines.model(word), pipelines.directory(word), picture.image)
-            return Picture.of(estimated, label="estimated depth")
+            return Picture.of(estimated, label=PREPROCESSORS["depth"])
 
         return self.with_pipelines(work)
+
+    def control_picture(self, image: Any, preprocessor: str) -> Picture:
+        """Make what a ControlNet follows from any picture, as `control_image="auto"` does.
+
+        Parameters
+        ----------
+        image
+            Whatever `Picture.of` takes.
+        preprocessor
+            A key of `recipes.controlnets.PREPROCESSORS`: "depth" or "canny".
+
+        Returns
+        -------
+        The control picture, of the picture's size.
+
+        Raises
+        ------
+        ImageInputError, CheckpointError, NbdiffuseError
+            The picture cannot be read, the model not be loaded, or a library is missing.
+        ParameterError
+            There is no such preprocessor.
+        """
+        if preprocessor not in PREPROCESSORS:
+            way_out = did_you_mean(preprocessor, PREPROCESSORS)
+            raise ParameterError(breaks_rule("preprocessor", f"one of {', '.join(PREPROCESSORS)}", preprocessor, way_out))
+        if preprocessor == "depth":
+            return self.depth_map(image)
+        picture = Picture.of(image)
+        return Picture.of(canny(picture.image), label=PREPROCESSORS[preprocessor])
 
     def select_mask(self, image: Any, selection: str) -> Picture:
         """Select a part of a picture as `mask_image` does, to look at it or to combine it, see `mask_arithmetic`.

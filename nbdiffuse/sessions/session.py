@@ -15,7 +15,7 @@ from ..errors import NbdiffuseError
 from ..files.snapshots import Snapshot
 from ..recipes import prompt_embeddings, prompt_loras
 from ..recipes.comparison import identify_with
-from ..recipes.controlnets import estimate_with
+from ..recipes.controlnets import preprocess_with
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import resolve
 from ..recipes.segmenters import segment_with
@@ -254,6 +254,6 @@ def get_session() -> Session:
     return Session()
 
 
-estimate_with(lambda image: get_session().depth_map(image))
+preprocess_with(lambda image, name: get_session().control_picture(image, name))
 segment_with(lambda image, selection: get_session().select_mask(image, selection.text))
 identify_with(lambda pairs, checkpoint: get_session().identities(pairs, checkpoint))

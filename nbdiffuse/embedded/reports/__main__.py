@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...library_logging import silence_libraries
-from .. import names, path
+from .. import holds, path
 from ..world import STYLES
-from . import base, edits, family, holes, segments, styles, upscalers
+from . import adapters, base, edits, family, holes, segments, styles, upscalers
 from .figures import Figure
 from .sheets import contact_sheet
 
@@ -27,6 +27,7 @@ REPORTS: dict[str, Callable[[int], list[Figure]]] = {
     "segmenter": lambda count: segments.segment_figures(count // 2),
     "edit": lambda count: edits.edit_figures(count // 2),
     "inpaint": lambda count: holes.hole_figures(count // 2),
+    "lcm-lora": lambda count: adapters.few_step_figures(count // 2),
     "sdxl": lambda count: family.followed_figures("sdxl", count, 5.0) + family.growth_figures("sdxl", count // 4),
 }
 
@@ -42,7 +43,7 @@ def main() -> None:
     if arguments.sheet:
         contact_sheet(arguments.sheet, arguments.members)
     lines = ["| figure | measured | goal | met |", "| --- | --- | --- | --- |"]
-    for member in arguments.members or [name for name in REPORTS if name in names()]:
+    for member in arguments.members or [name for name in REPORTS if holds(name)]:
         lines += [figure.row() for figure in REPORTS[member](arguments.count)]
     sys.stdout.write("\n".join(lines) + "\n")
 

@@ -68,7 +68,7 @@ def _part_of(more: dict[str, Any], start: int, count: int) -> dict[str, Any]:
 
 
 def text_to_image(
-    pipeline: Any, texts: list[str], guidance_scale: float, negative: str | None = None, **more: Any
+    pipeline: Any, texts: list[str], guidance_scale: float, negative: str | None = None, steps: int = STEPS, **more: Any
 ) -> list[Image.Image]:
     """Draw one picture for each prompt, in batches, seed i for prompt i."""
     images: list[Image.Image] = []
@@ -78,7 +78,7 @@ def text_to_image(
             part,
             negative_prompt=[negative] * len(part) if negative else None,
             guidance_scale=guidance_scale,
-            num_inference_steps=STEPS,
+            num_inference_steps=steps,
             generator=generators(len(part), start),
             **_part_of(more, start, len(part)),
         ).images

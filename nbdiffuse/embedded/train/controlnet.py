@@ -1,8 +1,8 @@
-"""Train `controlnet-depth`: keep the layout of a depth map while the prompt changes everything else.
+"""Train `controlnet-depth` and `controlnet-canny`: keep a layout while the prompt changes everything else.
 
 The base stays as it is and hears no prompt; the ControlNet hears captions of any
-scene, so that it learns the layout from the depth map alone and leaves the words to
-the base.
+scene, so that it learns the layout from its picture alone and leaves the words to
+the base. The one for edges begins from the one for depth, which knows what a layout is.
 
 Source: Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models",
 2023; diffusers `ControlNetModel.from_unet`.
@@ -32,13 +32,14 @@ def new_controlnet(unet: nn.Module) -> ControlNetModel:
 def train(
     modules: nn.ModuleDict,
     pool: LatentPool,
-    depths: Tensor,
+    controls: Tensor,
     tokenizer: CLIPTokenizer,
     state_file: Path,
     steps: int,
     seed: int = 0,
+    start: ControlNetModel | None = None,
 ) -> ControlNetModel:
-    """Train a ControlNet for depth maps on a base that does not change.
+    """Train a ControlNet on a base that does not change.
 
     Parameters
     ----------
@@ -46,15 +47,17 @@ def train(
         `text_encoder` and `unet` of the base, as they ship.
     pool
         Scenes and latents.
-    depths
-        Depth maps of the pool's scenes, uint8, shape (n, side, side).
+    controls
+        What it follows of each of the pool's scenes, such as depth maps, uint8, shape (n, side, side).
     tokenizer, state_file, steps, seed
         As for `base.train`.
+    start
+        The one that it begins from; one that adds nothing where None.
     """
     device = training_device()
     base = modules.to(device).eval().requires_grad_(False)
     torch.manual_seed(seed)
-    controlnet = new_controlnet(base["unet"]).to(device).requires_grad_(True)
+    controlnet = (start or new_controlnet(base["unet"])).to(device).requires_grad_(True)
     for model in (base["unet"], controlnet):
         prepare(model, device)
     with torch.no_grad():
@@ -63,7 +66,7 @@ def train(
     def loss_of(model: nn.Module, generator: torch.Generator, step: int) -> Tensor:
         chosen, latents = pool.draw(BATCH, generator)
         noisy, noise, timesteps = noised(latents, generator)
-        control = depths[chosen].float().div(255)[:, None].expand(-1, 3, -1, -1)
+        control = controls[chosen].float().div(255)[:, None].expand(-1, 3, -1, -1)
         captions = captions_of(pool, chosen, generator)
         captions = captions[1:] + captions[:1]
         with torch.no_grad():

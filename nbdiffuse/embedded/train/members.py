@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import AutoPipelineForImage2Image, StableDiffusionLatentUpscalePipeline, UNet2DConditionModel
+from diffusers import AutoPipelineForImage2Image, ControlNetModel, StableDiffusionLatentUpscalePipeline, UNet2DConditionModel
 from torch import nn
 
 from .. import path, recogniser
@@ -21,9 +21,11 @@ from . import (
     controlnet,
     decoder,
     depth,
+    edges,
     edit,
     export,
     inpaint,
+    ip_adapter,
     judge,
     kandinsky,
     lcm,
@@ -56,6 +58,8 @@ EDITED = 2_200
 """Scenes that the edits are taught with, twelve pictures of each."""
 SEGMENTED = 1_800
 """Scenes whose parts the segmenter is shown."""
+LOOKED_AT = 3_600
+"""Pictures whose palettes the IP-Adapter is shown."""
 WAYS = 600
 """Ways of the teacher from noise to a picture, for the LoRA of few steps."""
 REDRAWN = {"sd15": 1600, "comic": 320, "pixel-art": 400, "elden-ring": 200}
@@ -110,6 +114,16 @@ def _controlnet(training: Training) -> None:
     state = training.file("controlnet-depth")
     model = controlnet.train(training.base(), pool, depths, training.tokenizer(), state, training.steps, training.seed)
     training.ship_model("controlnet-depth", model)
+
+
+def _controlnet_canny(training: Training) -> None:
+    pool = edit.kept_pool(training.vae(), range(training.seed, training.seed + EDITED), training.file("edit-pool"))
+    pictures, found = edges.kept_edges(pool, training.file("edges"))
+    start = ControlNetModel.from_pretrained(path("controlnet-depth"))
+    state = training.file("controlnet-canny")
+    tokenizer, steps, seed = training.tokenizer(), training.steps, training.seed
+    model = controlnet.train(training.base(), pictures, found, tokenizer, state, steps, seed, start)
+    training.ship_model("controlnet-canny", model)
 
 
 def _x2_upscaler(training: Training) -> None:
@@ -203,6 +217,16 @@ def _lcm_lora(training: Training) -> None:
     export.write_manifest(CHECKPOINTS)
 
 
+def _ip_adapter(training: Training) -> None:
+    base, tokenizer, seed = training.base(), training.tokenizer(), training.seed
+    pool = edit.kept_pool(training.vae(), range(seed, seed + EDITED), training.file("edit-pool"))
+    encoder = training.vision_encoder()
+    looked = ip_adapter.seen(encoder, range(seed + EDITED, seed + EDITED + LOOKED_AT))
+    unet = ip_adapter.train(base, pool, looked, tokenizer, training.file("ip-adapter"), training.steps, seed)
+    ip_adapter.export(unet, encoder, CHECKPOINTS / "ip-adapter")
+    export.write_manifest(CHECKPOINTS)
+
+
 def _clip(training: Training) -> None:
     model = clip.train(training.tokenizer(), training.file("clip"), training.steps, training.seed)
     training.keep("clip", model)
@@ -258,5 +282,7 @@ MEMBERS: dict[str, Member] = {
     "edit": Member(_edit, 6000),
     "inpaint": Member(_inpaint, 3000),
     "lcm-lora": Member(_lcm_lora, 1500),
+    "ip-adapter": Member(_ip_adapter, 1500),
+    "controlnet-canny": Member(_controlnet_canny, 1200),
 }
 """Every member, in an order in which each finds what it begins from."""

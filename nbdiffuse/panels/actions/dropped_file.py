@@ -85,7 +85,7 @@ def _ours(name: str, content: bytes, provenance: Provenance) -> DroppedFile:
     missing = [field for field, picture in provenance.recipe.pictures.items() if not _is_here(picture)]
     recipe = provenance.recipe.replace(**dict.fromkeys(missing))
     told = [f"The settings are those of {name}; its picture stands below.", *provenance.left_out]
-    foreign = [word for word in words_of(provenance.recipe) if word not in embedded.names()]
+    foreign = [word for word in words_of(provenance.recipe) if not embedded.holds(word)]
     if foreign:
         told.append(f"Run takes its weights, {' and '.join(foreign)}, from the hub or from this disk.")
     told += [f"Its {field} is not in memory: give it again." for field in missing]

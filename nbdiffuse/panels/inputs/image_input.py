@@ -12,6 +12,7 @@ from ...cells.variables import find_picture, names_of_pictures
 from ...families.parameters import Param
 from ...images.mask_selection import modelled
 from ...images.picture import Picture
+from ...recipes.controlnets import AUTO
 from ...results import Result
 from ..output.thumbnails import encoded
 from ..runtime.callback_thread import CallbackThread
@@ -67,9 +68,9 @@ class PictureControl:
         self._clear = widgets.Button(description="Clear", tooltip="take the picture away")
         buttons = [self._last, self._clear]
         if name == "control_image":
-            depth = widgets.Button(description="Estimate depth", tooltip="estimate the depth of the initial image")
-            buttons.insert(0, depth)
-            on_click(depth, thread, lambda: context.estimate(name, "auto"))
+            made = widgets.Button(description="Make it", tooltip="make it from the initial picture: its depth, or its edges")
+            buttons.insert(0, made)
+            on_click(made, thread, lambda: context.estimate(name, AUTO))
         title = widgets.Label(label_of(name))
         self._row = widgets.HBox([self._named, *buttons]).add_class("nbd-buttons")
         self.widget = widgets.VBox([title, self._well.widget, self._row]).add_class("nbd-picture")
@@ -102,7 +103,7 @@ class PictureControl:
 
     def _typed(self) -> None:
         word = self._named.value.strip()
-        if (word == self._param.word and self._name == "control_image") or (self._param.mask and modelled(word)):
+        if self._param.is_word(word) and (self._name == "control_image" or modelled(word)):
             self._context.estimate(self._name, word)
             return
         if self._param.is_word(word):

@@ -12,6 +12,8 @@ from typing import Any
 import ipywidgets as widgets
 
 from ...errors import CheckpointError, Interrupted, NbdiffuseError, ParameterError, RunError, again
+from ...recipes.controlnets import PREPROCESSORS, preprocessor_of
+from ...recipes.fields import numbered, place_of
 from ...recipes.recipe import PARAMS, PROMPTS
 from ...results import Result
 from ...sessions.session import Session, get_session
@@ -235,17 +237,21 @@ class BasePanel(ABC):
         threading.Thread(target=self.guarded(keep), name="nbdiffuse-keep").start()
 
     def _estimate(self, controls: Controls, name: str, word: str) -> None:
-        """Have a model make the picture of a field from the initial one: a depth map, or a mask as its selection says."""
-        what, picture = ("mask" if PARAMS[name].mask else "depth"), controls.initial
+        """Have the picture of a field made from the initial one: what a ControlNet follows, or a mask as its selection says."""
+        is_mask, picture = PARAMS[name].mask, controls.initial
         if picture is None:
-            raise ParameterError(f"`image` must be given first: the {what} is made from it.")
-        if what == "mask":
+            raise ParameterError(f"`image` must be given first: the {'mask' if is_mask else 'control picture'} is made from it.")
+        if is_mask:
             PARAMS[name].check(name, word)
-        self._output.say(f"looking for {word}" if what == "mask" else "estimating the depth")
+        place = place_of(name, PARAMS)
+        net = controls.asked.get(numbered("controlnet", place.number)) if place is not None and not is_mask else None
+        preprocessor = preprocessor_of(word, net or "depth") or "depth"
+        self._output.say(f"looking for {word}" if is_mask else f"making the {PREPROCESSORS.get(preprocessor, preprocessor)}")
 
         def estimate() -> None:
             try:
-                made = self._session.select_mask(picture, word) if what == "mask" else self._session.depth_map(picture)
+                see = self._session.select_mask if is_mask else self._session.control_picture
+                made = see(picture, word if is_mask else preprocessor)
             except NbdiffuseError as error:
                 failure = error
                 self._thread.post(lambda: self._fail(failure))
