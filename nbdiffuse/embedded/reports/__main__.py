@@ -28,6 +28,7 @@ REPORTS: dict[str, Callable[[int], list[Figure]]] = {
     "edit": lambda count: edits.edit_figures(count // 2),
     "inpaint": lambda count: holes.hole_figures(count // 2),
     "lcm-lora": lambda count: adapters.few_step_figures(count // 2),
+    "ip-adapter": lambda count: adapters.palette_figures(count // 2),
     "sdxl": lambda count: family.followed_figures("sdxl", count, 5.0) + family.growth_figures("sdxl", count // 4),
 }
 
