@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import LCMScheduler, StableDiffusionImg2ImgPipeline
+from diffusers import LCMScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from transformers import CLIPVisionModelWithProjection
 
 import nbdiffuse
 from nbdiffuse import Recipe, embedded, resolve
 from nbdiffuse.cells.options import parse_cell
 from nbdiffuse.cells.write import cell_text
-from nbdiffuse.embedded import shared_weights
+from nbdiffuse.embedded import recogniser, shared_weights
+from nbdiffuse.embedded.world.edits import graded
 from nbdiffuse.errors import CheckpointError, ParameterError
 from nbdiffuse.recipes import lora
 from nbdiffuse.recipes.portable import portable
@@ -83,6 +85,47 @@ def test_a_cell_a_prompt_a_file_and_a_stranger_know_it_by_its_name(recipe: Recip
         pass
     with pytest.raises(ParameterError, match=r"`lora` must be a \.safetensors file"):
         recipe.replace(lora="lcm-lore")
+
+
+@pytest.fixture
+def looking(scene: Any) -> Recipe:
+    picture = graded(scene.image, "warm vivid")
+    return Recipe(prompt="a cat in the snow", model="sd15", ip_adapter="ip-adapter", ip_adapter_image=picture, seed=3)
+
+
+def test_the_ip_adapter_takes_the_palette_of_a_picture(looking: Recipe, scene: Any) -> None:
+    drawn = looking.replace(num_inference_steps=25, ip_adapter_scale=0.8)
+    cold = drawn.replace(ip_adapter_image=graded(scene.image, "cold vivid"))
+    pictures = [nbdiffuse.run(one).image for one in (drawn, cold)]
+    named = recogniser.load().recognise(pictures)
+    assert [one["palette"] for one in named] == ["warm vivid", "cold vivid"]
+    assert {one["subject"] for one in named} == {"cat"}
+
+
+def test_the_ip_adapter_is_what_the_raw_call_makes_of_it(looking: Recipe) -> None:
+    result = nbdiffuse.run(looking.replace(num_inference_steps=3, ip_adapter_scale=0.7))
+    file = embedded.adapter_file("ip-adapter")
+    encoder = CLIPVisionModelWithProjection.from_pretrained(file.parent / "image_encoder")
+    raw = StableDiffusionPipeline.from_pretrained(embedded.path("sd15"), image_encoder=encoder)
+    raw.load_ip_adapter(str(file.parent), subfolder="", weight_name=file.name)
+    raw.set_ip_adapter_scale(0.7)
+    picture = raw(
+        "a cat in the snow",
+        ip_adapter_image=looking.ip_adapters[0].image.image,
+        num_inference_steps=3,
+        width=128,
+        height=128,
+        generator=torch.Generator("cpu").manual_seed(3),
+    ).images[0]
+    assert result.image.tobytes() == picture.tobytes()
+
+
+def test_the_program_has_the_ip_adapter(looking: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = nbdiffuse.run(looking.replace(num_inference_steps=3))
+    script = script_of(result)
+    assert 'checkpoints / "ip-adapter"' in script.text and str(embedded.adapter_file("ip-adapter").parent) not in script.text
+    assert check(script, list(result.images)).line == SAME
 
 
 def test_the_program_gives_the_same_pixels(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
