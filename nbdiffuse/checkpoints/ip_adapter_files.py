@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from .. import embedded
 from ..errors import CheckpointError
 from ..families.contents import seems_to_be
 from ..families.hub_ids import parse_hub_id
@@ -80,13 +81,14 @@ def locate_ip_adapter(word: str, encoder: str | None, directory: Path, name: str
     text = next(shape[1] for key, shape in held.items() if key.endswith("to_k_ip.weight"))
     refuse_text_width(IP_ADAPTER.name, found.path, int(text), directory, name)
     width, setting = _width(found.path, held)
-    given = encoder or next(_beside(word, found.path, setting, width), None)
+    own = str(embedded.image_encoder()) if word in embedded.adapter_names() else None
+    given = encoder or own or next(_beside(word, found.path, setting, width), None)
     if given is None:
         line = f"No image encoder whose `{setting}` is {width} is beside the IP-Adapter {found.path.name}"
         raise CheckpointError(f"{line}. Name one: `--ip-adapter-image-encoder DIRECTORY`.")
-    own = _config(here(given) or Path(given)).get(setting)
-    if own not in (None, width):
-        line = f"The IP-Adapter {found.path.name} looks with a CLIP whose `{setting}` is {width}, and that of {given} is {own}"
+    looks = _config(here(given) or Path(given)).get(setting)
+    if looks not in (None, width):
+        line = f"The IP-Adapter {found.path.name} looks with a CLIP whose `{setting}` is {width}, and that of {given} is {looks}"
         raise CheckpointError(f"{line}. Name its own: `--ip-adapter-image-encoder DIRECTORY`.")
     return IPAdapterFile(found.path, sha256_of(found.path), given, found.notices)
 

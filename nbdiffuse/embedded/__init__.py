@@ -9,7 +9,10 @@ from pathlib import Path
 from ..errors import CheckpointError, did_you_mean
 from . import shared_weights, world
 
-__all__ = ["adapter_file", "adapter_names", "changed", "holds", "identity", "names", "path", "shared_weights_of", "world"]
+__all__ = [
+    "adapter_file", "adapter_names", "changed", "holds", "identity", "image_encoder",
+    "names", "path", "shared_weights_of", "world",
+]  # fmt: skip
 
 
 def names() -> list[str]:
@@ -88,6 +91,11 @@ def adapter_file(name: str) -> Path:
     _check(name, shared_weights.CHECKPOINTS / name)
     (file,) = (shared_weights.CHECKPOINTS / name).glob("*.safetensors")
     return file
+
+
+def image_encoder() -> Path:
+    """Return the directory of the CLIP that the embedded IP-Adapter looks with: it ships with `kandinsky22`."""
+    return path("kandinsky22") / "prior_image_encoder"
 
 
 @cache

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .. import embedded
 from ..errors import ParameterError, breaks_rule
@@ -21,9 +20,6 @@ from ..recipes.recipe import Recipe
 from .embedded_folders import embedded_folder
 from .listing import Listing
 from .statements import call, literal
-
-if TYPE_CHECKING:
-    from ..checkpoints.ip_adapter_files import IPAdapterFile
 
 
 def load(listing: Listing, recipe: Recipe) -> None:
@@ -85,7 +81,7 @@ def _load_ip_adapters(listing: Listing, recipe: Recipe) -> None:
     found = [locate_ip_adapter(str(one.checkpoint), one.image_encoder, base, str(recipe.checkpoint)) for one in used]
     listing.use("transformers", "CLIPVisionModelWithProjection")
     held = [_folder(listing, str(one.checkpoint), file.path) for one, file in zip(used, found, strict=True)]
-    where = _encoder(found[0].encoder, held, found)
+    where = _encoder(listing, found[0].encoder)
     listing.assign("image_encoder", "CLIPVisionModelWithProjection.from_pretrained", [where, "dtype=pipeline.dtype"])
     listing.add("pipeline.register_modules(image_encoder=image_encoder)")
     names = [one.path.name for one in found]
@@ -103,12 +99,11 @@ def _folder(listing: Listing, word: str, file: Path) -> str:
     return f"str({embedded_folder(listing, word)})" if word in embedded.adapter_names() else literal(str(file.parent.resolve()))
 
 
-def _encoder(word: str, folders: Sequence[str], files: Sequence[IPAdapterFile]) -> str:
-    """Return where the CLIP is that IP-Adapters look with, as source; one beside an embedded adapter is named by its folder."""
-    path = here(word)
-    for folder, file in zip(folders, files, strict=True):
-        if path is not None and path.parent == file.path.parent and folder.startswith("str("):
-            return f"{folder.removeprefix('str(').removesuffix(')')} / {literal(path.name)}"
+def _encoder(listing: Listing, word: str) -> str:
+    """Return where the CLIP is that IP-Adapters look with, as source."""
+    path, embedded_one = here(word), embedded.image_encoder()
+    if path == embedded_one:
+        return f"{embedded_folder(listing, embedded_one.parent.name)} / {literal(path.name)}"
     return literal(word if path is None else path.resolve())
 
 

@@ -10,7 +10,7 @@ from diffusers import AutoPipelineForText2Image, LCMScheduler
 from PIL import Image
 from transformers import CLIPVisionModelWithProjection
 
-from .. import adapter_file, path, recogniser
+from .. import adapter_file, image_encoder, path, recogniser
 from ..world import PALETTES, Scene, captions, sample
 from ..world.edits import graded, redrawn
 from .figures import STEPS, UNSEEN, Figure, accuracy, generators, prompts, quiet, sharpness_against, text_to_image
@@ -65,7 +65,7 @@ _OWNER = {"palette": "picture", "subject": "prompt", "place": "prompt"}
 def looked_at(wanted: list[Scene], scale: float) -> list[Image.Image]:
     """Draw scenes' subjects and places beside other pictures in their palettes, seed i for scene i of its picture."""
     adapter = adapter_file("ip-adapter")
-    encoder = CLIPVisionModelWithProjection.from_pretrained(adapter.parent / "image_encoder")
+    encoder = CLIPVisionModelWithProjection.from_pretrained(image_encoder())
     pipeline = quiet(AutoPipelineForText2Image.from_pretrained(path("sd15"), image_encoder=encoder))
     pipeline.load_ip_adapter(str(adapter.parent), subfolder="", weight_name=adapter.name)
     pipeline.set_ip_adapter_scale(scale)

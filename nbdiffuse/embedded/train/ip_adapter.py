@@ -29,7 +29,6 @@ from ..world.palettes import PALETTES as PALETTE_WORDS
 from .base import noised, prepare, token_ids
 from .clip import SIDE, WIDTH
 from .edit import EditPool
-from .export import export_model
 from .loop import Plan, fit, training_device
 
 logger = logging.getLogger(__name__)
@@ -194,8 +193,7 @@ def _example(pool: EditPool, pictures: Seen, rng: Random) -> Example:
     return Example(latents, said, told, pictures.draw(palette, rng))
 
 
-def export(unet: Any, encoder: CLIPVisionModelWithProjection, folder: Path) -> None:
-    """Write the adapter in float16 and the encoder that it looks with, in the folders that adapters are published in."""
+def export(unet: Any, folder: Path) -> None:
+    """Write the adapter in float16; what it looks with ships with `kandinsky22`."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.detach().half().contiguous() for name, tensor in state_of(unet).items()}, folder / WEIGHTS)
-    export_model(encoder, folder / "image_encoder")

@@ -223,7 +223,7 @@ def _ip_adapter(training: Training) -> None:
     encoder = training.vision_encoder()
     looked = ip_adapter.seen(encoder, range(seed + EDITED, seed + EDITED + LOOKED_AT))
     unet = ip_adapter.train(base, pool, looked, tokenizer, training.file("ip-adapter"), training.steps, seed)
-    ip_adapter.export(unet, encoder, CHECKPOINTS / "ip-adapter")
+    ip_adapter.export(unet, CHECKPOINTS / "ip-adapter")
     export.write_manifest(CHECKPOINTS)
 
 
