@@ -64,6 +64,8 @@ class Checkpoint:
         Checkpoints whose components complete this one, by the prefix that they get.
     lora
         Files of LoRA that are added to the weights, each with its weight, and with that in the text encoders.
+    part
+        Component that `file` holds alone, such as "vae"; "" for a whole checkpoint.
     watched
         Files and directories of this disk that it was read from and that may change. What
         this package and the hub published does not.
@@ -77,6 +79,7 @@ class Checkpoint:
     file: Path | None = None
     connected: Mapping[str, Checkpoint] = field(default_factory=dict)
     lora: tuple[tuple[Path, float, float], ...] = ()
+    part: str = ""
     watched: tuple[Path, ...] = ()
 
     @property

@@ -27,9 +27,17 @@ def words(pipelines: Pipelines, recipe: Recipe) -> str:
     return " ".join([*(f"{one.token}={one.identity}" for one in found), *beside])
 
 
+def scopes(pipelines: Pipelines, recipe: Recipe) -> tuple[str, str]:
+    """Return what encoded pictures and prompts depend on besides their input, and what those of prompts do further."""
+    word = checkpoint_text(recipe)
+    vae = f" {pipelines.own_vae(word, recipe.vae).identity}" if recipe.vae else ""
+    return pipelines.scope(word) + vae, words(pipelines, recipe)
+
+
 def fingerprints(pipelines: Pipelines, recipe: Recipe) -> dict[str, str]:
     """Return what identifies the files of a complete recipe: one entry for its checkpoint and each thing beside it."""
     found = {"checkpoint": pipelines.identity(checkpoint_text(recipe))}
+    found |= {"vae": pipelines.own_vae(checkpoint_text(recipe), recipe.vae).identity} if recipe.vae else {}
     found |= {name: pipelines.identity(word) for name, word in extras(recipe, preset_of(recipe.model)).items()}
     for number, lora in unfused(recipe.loras):
         found[numbered_entry("lora", number)] = pipelines.lora(checkpoint_text(recipe), lora).identity
@@ -46,6 +54,7 @@ def notices(pipelines: Pipelines, recipe: Recipe) -> tuple[str, ...]:
     """Return what a person should know of the files that a recipe runs on, such as one that was taken for another."""
     asked = (checkpoint_text(recipe), *extras(recipe, preset_of(recipe.model)).values())
     lines = [line for word in asked for line in pipelines.notices(word)]
+    lines += pipelines.own_vae(asked[0], recipe.vae).notices if recipe.vae else ()
     lines += [line for one in recipe.embeddings for line in pipelines.embedding(one).notices]
     lines += [line for _, one in unfused(recipe.loras) for line in pipelines.lora(asked[0], one).notices]
     lines += [line for one in to_load(recipe.ip_adapters) for line in pipelines.ip_adapter(asked[0], one).notices]

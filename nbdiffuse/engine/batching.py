@@ -252,6 +252,7 @@ def _rows(recipe: Recipe) -> int:
 def _weights(recipe: Recipe) -> tuple[Any, ...]:
     return (
         recipe.checkpoint,
+        recipe.vae,
         recipe.loras,
         tuple(net.checkpoint for net in recipe.controlnets),
         preset_of(recipe.model).pipeline(recipe),

@@ -104,7 +104,7 @@ def _generator(recipe: Recipe) -> torch.Generator:
 
 
 def _accepted_latents(pipelines: Pipelines, recipe: Recipe, latents: Latents) -> torch.Tensor:
-    if latents.space != pipelines.space(checkpoint_text(recipe)):
+    if latents.space != pipelines.space(checkpoint_text(recipe), recipe.vae):
         rule = f"`image` must be latents of the VAE that {recipe.model} has, got another's."
         raise ParameterError(f"{rule} Give the decoded picture: `result.image`.")
     return torch.from_numpy(latents.array.copy())[None].to(pipelines.device, pipelines.dtype)

@@ -144,7 +144,7 @@ class Engine:
                 # What draws with torch's own generator leaves it as it was.
                 torch.random.fork_rng(enabled=preset_of(recipe.model).unseeded(recipe)),
                 attention_put_back(pipeline),
-                self.embedding_cache.reuse(pipeline, self.pipelines.scope(word), adapters.words(self.pipelines, recipe)),
+                self.embedding_cache.reuse(pipeline, *adapters.scopes(self.pipelines, recipe)),
             ):
                 # A pipeline that crops around a mask gives PIL images and nothing else.
                 kind = "np" if recipe.mask is None or recipe.mask.crop is None else "pil"
@@ -207,7 +207,7 @@ class Engine:
             brought = recipe.embeddings, recipe.ip_adapters
             beside = [one for _, one in unfused(recipe.loras)]
             made = self.pipelines.acquire(
-                word, pipeline, str(recipe.scheduler), extras, settings, *brought, preset.options(recipe), beside
+                word, pipeline, str(recipe.scheduler), extras, settings, *brought, preset.options(recipe), beside, recipe.vae
             )
             for name, value in preset.missing_config(recipe).items():
                 made.transformer.register_to_config(**{name: value})
@@ -241,7 +241,7 @@ class Engine:
             return None
         first = unpack(latents)[0].detach().to("cpu")
         array = (first if first.dtype == torch.float16 else first.float()).numpy()
-        return Latents(array, self.pipelines.space(checkpoint_text(recipe)), Picture.of(view, label="step before"))
+        return Latents(array, self.pipelines.space(checkpoint_text(recipe), recipe.vae), Picture.of(view, label="step before"))
 
     def fingerprint(self, recipe: Recipe) -> dict[str, str]:
         """Return what else can change the pixels of a complete recipe, without loading its weights."""

@@ -31,6 +31,7 @@ _NAMES = {
     "checkpoint": "ckpt ckpt_name ckpt_path checkpoint_name checkpoint_path model_name model_id model_path model_file "
     "pretrained_model pretrained_model_name_or_path model_name_or_path base_model repo repo_id hub_id weights sd_model "
     "sd_model_name sd_model_checkpoint unet unet_name diffusion_model",
+    "vae": "vae_name vae_model vae_file vae_path vae_checkpoint sd_vae autoencoder",
     "mask_image": "mask mask_img mask_path mask_file inpaint_mask inpainting_mask inpaint init_mask M",
     "mask_crop": "padding_mask_crop inpaint_full_res inpaint_full_res_padding only_masked only_masked_padding mask_padding "
     "masked_area_padding crop_padding",
@@ -93,7 +94,6 @@ _ADVICE = {
     ),
     "image_strength": "Here it is {strength}; some tools count it the other way: 1 redraws everything, 0 keeps the picture.",
     "help h usage": "{list}",
-    "vae vae_name vae_path vae_model sd_vae": f"{_NO_OPTION} The checkpoint's own VAE is used.",
     "clip_layer clip_stop_at_last_layers stop_at_clip_layer skip_layers": (
         "Here it is {clip_skip}, which counts from 0: 1 is AUTOMATIC1111's 2, and ComfyUI's -2."
     ),

@@ -216,6 +216,8 @@ class Family:
         if "+mask" in mode:
             values["mask_overlay"] = "exact"
             values |= {"mask_crop": None} if "padding_mask_crop" in call else {}
+        if "vae" in inits:
+            values["vae"] = None
         if "safety_checker" in inits:
             values["safety_checker"] = None
         if "prompt_embeds" in call:

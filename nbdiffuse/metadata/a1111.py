@@ -13,7 +13,7 @@ from ..errors import ParameterError, breaks_rule
 from ..recipes import prompt_embeddings
 from ..recipes.lora import JOINT, text_of
 from ..recipes.noise_start import called_strength
-from ..recipes.portable import portable_embeddings, portable_loras
+from ..recipes.portable import portable_embeddings, portable_loras, portable_word
 from ..recipes.recipe import PARAMS, Recipe
 from . import a1111_masks, a1111_samplers, models, resources
 from .infotext import are_parameters, pairs, taken_apart
@@ -38,7 +38,7 @@ _SAME = {
 """Entries that say what nbdiffuse does anyway, or that name the program."""
 _SAID_ELSEWHERE = {"Version", "Model", "Model hash", "Pipeline"}
 """Keys that name a program and its checkpoint."""
-_OF_OURS = {"Preset", "Checkpoint", "LoRA", "Lora hashes", "Embeddings", "TI hashes"}
+_OF_OURS = {"Preset", "Checkpoint", "VAE", "LoRA", "Lora hashes", "Embeddings", "TI hashes"}
 """Keys that say in our own text what the others of it say to other tools."""
 _NUMBERS = {int: r"[+-]?\d{1,4000}", float: r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"}
 _NEGATIVE = "Negative prompt:"
@@ -238,6 +238,8 @@ def _ours(entries: dict[str, str], values: dict[str, Any]) -> list[str]:
     if named:
         values["prompt"] = values["prompt"].removesuffix(named).rstrip()
         values["lora"] = text_of(portable_loras(loras, local=False))
+    if entries.get("VAE"):
+        values["vae"] = portable_word(entries["VAE"], local=not resources.is_on_hub(entries["VAE"]))
     inversions = resources.embeddings_of(entries.get("Embeddings", ""))
     if inversions:
         values["embedding"] = JOINT.join(map(str, portable_embeddings(inversions, local=False)))

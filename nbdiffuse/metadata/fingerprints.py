@@ -57,7 +57,8 @@ _RULES: Mapping[str, tuple[str, Any]] = MappingProxyType(
         ),
         "scheduler": ("a scheduler class", lambda value: _SCHEDULER.fullmatch(value) is not None),
         **dict.fromkeys(
-            ("checkpoint", "controlnet", "embedding", "ip_adapter", "lora"), ("hashes or hub ids with commits", _is_identity)
+            ("checkpoint", "vae", "controlnet", "embedding", "ip_adapter", "lora"),
+            ("hashes or hub ids with commits", _is_identity),
         ),
         "attention": ("one of sdpa, xformers, plain", ("sdpa", "xformers", "plain").__contains__),
         **dict.fromkeys(("compile", "channels_last", "vae_tiling"), ("on", "on".__eq__)),

@@ -15,7 +15,7 @@ from ..errors import FileError, ParameterError
 from ..files.hashes import sha256_of
 from ..files.paths import here, path_of
 from ..recipes import lora
-from ..recipes.portable import portable_embeddings, portable_loras
+from ..recipes.portable import portable_embeddings, portable_loras, portable_word
 from ..recipes.presets import PRESETS
 from ..recipes.recipe import Recipe
 from ..recipes.textual_inversion import TextualInversion
@@ -42,6 +42,7 @@ def entries(recipe: Recipe) -> dict[str, str]:
     said = {"LoRA": lora.text_of(loras)} if loras else {}
     inversions = [portable_embeddings([one], local=here(one.file) is not None)[0] for one in recipe.embeddings]
     said |= {"Embeddings": lora.JOINT.join(map(str, inversions))} if inversions else {}
+    said |= {"VAE": portable_word(recipe.vae, here(recipe.vae) is not None)} if recipe.vae else {}
     preset = PRESETS.get(recipe.model)
     if recipe.checkpoint in {None, recipe.model, *([preset.embedded_checkpoint] if preset else ())}:
         return said

@@ -15,6 +15,7 @@ from ..checkpoints.ip_adapter_files import IPAdapterFile, locate_ip_adapter
 from ..checkpoints.latent_space import latent_space_id, vae_of
 from ..checkpoints.locate import Checkpoint
 from ..checkpoints.low_rank import LoraFile, locate_lora
+from ..checkpoints.own_vae import load_vae, locate_vae
 from ..devices.memory import component_bytes, default_device, numbered
 from ..devices.optimizations import Optimizations, apply
 from ..errors import CheckpointError
@@ -73,6 +74,7 @@ class Pipelines:
         ip_adapters: Sequence[IPAdapter] = (),
         options: Mapping[str, Any] = NOTHING,
         loras: Sequence[Lora] = (),
+        vae: str | None = None,
     ) -> Any:
         """Return a pipeline around resident weights, with a fresh scheduler; pipelines of one checkpoint share its weights.
 
@@ -96,6 +98,8 @@ class Pipelines:
             What the pipeline's constructor takes beside components, such as {"pag_applied_layers": ["mid"]}.
         loras
             Those that stay beside the weights.
+        vae
+            The VAE in the place of the checkpoint's own.
 
         Raises
         ------
@@ -106,7 +110,8 @@ class Pipelines:
         for name, one in zip(extras, found[1:], strict=True):
             refuse_other_base(name, one, found[0], controlnet_class(pipeline))
         eyes = [self._checkpoint(one) for one in self.image_encoders(word, ip_adapters)]
-        needed = frozenset(checkpoint.identity for checkpoint in (*found, *eyes))
+        own = [self.own_vae(word, vae)] if vae else []
+        needed = frozenset(checkpoint.identity for checkpoint in (*found, *eyes, *own))
         base, *added = (self._loaded_model(checkpoint, needed) for checkpoint in found)
         for loaded in (base, *added):
             loaded.users.add(pipeline)
@@ -115,6 +120,8 @@ class Pipelines:
         more = {name: checked_controlnet(name, one, base, kind) for name, one in zip(extras, added, strict=True)}
         if len(more) > 1:
             more = {"controlnet": list(more.values())}
+        for one in own:
+            more["vae"] = self._loaded_model(one, needed).components["."]
         for encoder in eyes:
             used = to_load(ip_adapters)
             files, scales = [self.ip_adapter(word, one) for one in used], [one.scales for one in used]
@@ -184,9 +191,14 @@ class Pipelines:
         checkpoint = self._checkpoint(word)
         return self._loaded_model(checkpoint, frozenset({checkpoint.identity})).components["."]
 
-    def space(self, word: str) -> str:
-        """Return what identifies a checkpoint's latents, see `latent_space.latent_space_id`; it is loaded for that."""
-        checkpoint = self._checkpoint(word)
+    def own_vae(self, word: str, vae: str) -> Checkpoint:
+        """Return the VAE that stands in the place of a checkpoint's own; inside `held` the same files every time."""
+        base, half = self._checkpoint(word), self.dtype != torch.float32
+        return self._lookups.kept(f"VAE {vae} {word}", lambda: locate_vae(vae, base, half))
+
+    def space(self, word: str, vae: str | None = None) -> str:
+        """Return what identifies a checkpoint's latents, or a VAE's own, see `latent_space_id`; it is loaded for that."""
+        checkpoint = self.own_vae(word, vae) if vae else self._checkpoint(word)
         return self._loaded_model(checkpoint, frozenset({checkpoint.identity})).space
 
     def directory(self, word: str) -> Path:
@@ -259,17 +271,19 @@ class Pipelines:
 
         def load() -> LoadedModel:
             loaded = _load(checkpoint, dtype)
-            self._lookups.check_unchanged(checkpoint)
+            if not checkpoint.part:
+                self._lookups.check_unchanged(checkpoint)
             return loaded
 
         return self._models.get(checkpoint, measure, load, needed)
 
 
 def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> LoadedModel:
-    loaded = loading.load(checkpoint, dtype)
+    loaded = load_vae(checkpoint, dtype) if checkpoint.part else loading.load(checkpoint, dtype)
     if isinstance(loaded, torch.nn.Module):
         components: dict[str, Any] = {".": loaded}
-        return LoadedModel(checkpoint, components, {}, component_bytes(components), "")
+        space = latent_space_id({"vae": loaded}) if "Autoencoder" in type(loaded).__name__ else ""
+        return LoadedModel(checkpoint, components, {}, component_bytes(components), space)
     components = dict(loaded.components)
     options = {name: value for name, value in loaded.config.items() if name not in components and not name.startswith("_")}
     # Told while the weights are in RAM: on the device they may be anywhere, or nowhere whole.

@@ -20,7 +20,7 @@ from .textual_inversion import TextualInversion
 
 UNNAMED = "local"
 """Stands for a path that has no last part."""
-WEIGHTS = ("checkpoint", "controlnet", "ip_adapter", "ip_adapter_image_encoder")
+WEIGHTS = ("checkpoint", "vae", "controlnet", "ip_adapter", "ip_adapter_image_encoder")
 """Fields that name weights, those of a first part among them."""
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _HUB = re.compile(
@@ -114,6 +114,8 @@ def portable(recipe: Recipe, fingerprint: Mapping[str, str] | None = None, local
     named = fingerprint or {}
     if recipe.checkpoint is not None:
         changes["checkpoint"] = _portable_weights(recipe.checkpoint, named.get("checkpoint"), local)
+    if recipe.vae is not None:
+        changes["vae"] = _portable_weights(recipe.vae, named.get("vae"), local)
     for number, net in enumerate(recipe.controlnets, start=1):
         if net.checkpoint is not None:
             identity = named.get(extra_name(number))

@@ -52,7 +52,7 @@ class Recipe(Link):
         What to draw.
     image
         Initial picture: a PIL image, a path, bytes or a numpy array; any mode and
-        size (see `images.Picture.of`); or the `Latents` of a result.
+        size (`images.Picture.of`); or the `Latents` of a result.
     model
         Name of a preset, see `presets.PRESETS`.
     strength
@@ -80,6 +80,8 @@ class Recipe(Link):
     checkpoint
         The weights: a name of the embedded family, a hub id with "@revision" behind it
         where one is meant, or a local directory; what `model` stands for when not given.
+    vae
+        In the place of the checkpoint's own: a directory, a hub id or a .safetensors file; or a tiny one for drafts.
     weighting
         Dialect in which the prompts weigh words: "compel" (`jungle++`), "a1111" (`(jungle:1.3)`), or "none".
     safety_checker
@@ -123,6 +125,7 @@ class Recipe(Link):
     height: int | None = declared(None, Param(int, "height of the result in pixels", 64, 4096, 8, multiple=True))
     resize_mode: str | None = declared(None, Param(str, "what is done where the shapes differ", choices=RESIZE_MODES))
     checkpoint: str | None = declared(None, Param(str, "weights: an embedded name, a hub id, or a directory"))
+    vae: str | None = declared(None, Param(str, "VAE in the place of the checkpoint's own: a directory, a hub id, or a file"))
     weighting: str | None = declared(None, Param(str, "how prompts weigh words", choices=tuple(dialects.READERS)))
     safety_checker: str | None = declared(
         None, Param(str, "none runs without the safety checker that the checkpoint brings", choices=("none",))

@@ -141,7 +141,7 @@ class ChainRun:
         return self._session
 
     def _share(self, step: Recipe, before: Result) -> bool:
-        space = self._session.with_pipelines(lambda pipelines: pipelines.space(checkpoint_text(step)))
+        space = self._session.with_pipelines(lambda pipelines: pipelines.space(checkpoint_text(step), step.vae))
         return before.latents is not None and space == before.latents.space
 
     @property

@@ -67,6 +67,7 @@ def words_of(recipe: Recipe) -> dict[str, str]:
     found = {checkpoint: whole, **{one.file: whole for one in loras}, **models}
     found |= {one.file: one.file for one in recipe.embeddings}
     brought = [word for one in recipe.ip_adapters for word in (one.checkpoint, one.image_encoder) if word]
+    brought += [recipe.vae] if recipe.vae else []
     brought += [one.file for _, one in lora.unfused(recipe.loras)]
     return found | dict.fromkeys(brought, whole)
 
@@ -77,19 +78,22 @@ def _needs(recipe: Recipe, given: set[object]) -> list[str]:
     local = [f"the local path {word!r}" for word in found if here(word) is not None or hub_repository(word) is None]
     remote = [word for word in found if here(word) is None and hub_repository(word) is not None]
     # A LoRA's file is looked up with its checkpoint: where one of them is missing, both are named.
-    brought: dict[str | None, TextualInversion | IPAdapter | lora.Lora] = {one.file: one for one in recipe.embeddings}
+    brought: dict[str | None, TextualInversion | IPAdapter | lora.Lora | str] = {one.file: one for one in recipe.embeddings}
+    brought |= {recipe.vae: recipe.vae} if recipe.vae else {}
     brought |= {one.checkpoint: one for one in to_load(recipe.ip_adapters)}
     brought |= {one.file: one for _, one in lora.unfused(recipe.loras)}
     missing = [word for word in remote if local or not _is_cached(found[word], brought.get(word))]
     return [*local, *(f"{word} from the hub ({size_of(word)})" for word in missing)]
 
 
-def _is_cached(word: str, brought: TextualInversion | IPAdapter | lora.Lora | None) -> bool:
+def _is_cached(word: str, brought: TextualInversion | IPAdapter | lora.Lora | str | None) -> bool:
     """Whether the hub's cache on this disk has all that a word needs, or what is brought along to it; the hub is not asked."""
     with get_session().local_only():
         try:
             if isinstance(brought, TextualInversion):
                 return bool(get_session().with_pipelines(lambda pipelines: pipelines.embedding(brought)))
+            if isinstance(brought, str):
+                return bool(get_session().with_pipelines(lambda pipelines: pipelines.own_vae(word, brought)))
             if isinstance(brought, lora.Lora):
                 return bool(get_session().with_pipelines(lambda pipelines: pipelines.lora(word, brought)))
             if isinstance(brought, IPAdapter):

@@ -24,6 +24,7 @@ def changed_files(results: Sequence[Result]) -> tuple[str, ...]:
     for result in sorted(results, key=lambda one: one.when):
         recipe = result.recipe
         words: dict[str, object] = {"checkpoint": (recipe.checkpoint, recipe.loras)}
+        words |= {"vae": recipe.vae} if recipe.vae else {}
         words |= {extra_name(number): net.checkpoint for number, net in enumerate(recipe.controlnets, start=1)}
         words |= {numbered_entry("embedding", number): one.file for number, one in enumerate(recipe.embeddings, start=1)}
         words |= {numbered_entry("lora", number): one.file for number, one in unfused(recipe.loras)}

@@ -222,12 +222,12 @@ def _steps_of_chain(
 
 
 def _why_decoded(step: Recipe, before: Recipe, size: tuple[int, int]) -> str:
-    words = checkpoint_text(before), checkpoint_text(step)
+    words = [(checkpoint_text(one), one.vae) for one in (before, step)]
 
     def share() -> bool:
         if words[0] == words[1]:
             return True
-        spaces = get_session().with_pipelines(lambda pipelines: [pipelines.space(word) for word in words])
+        spaces = get_session().with_pipelines(lambda pipelines: [pipelines.space(*word) for word in words])
         return spaces[0] == spaces[1]
 
     return why_decoded(step, size, preset_of(before.model).keeps_latents(before), share)

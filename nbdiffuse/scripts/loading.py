@@ -65,6 +65,8 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         listing.use("diffusers", kind)
         control = controlnet_of(net).checkpoint(word, preset_of(recipe.model))
         listing.assign(name, f"{kind}.from_pretrained", [*_located(listing, control, machine.get(name, "")), *typed])
+    if recipe.vae is not None:
+        more.insert(0, _own_vae(listing, recipe.vae, word, machine.get("vae", ""), typed))
     if nets:
         more.insert(0, f"controlnet=[{', '.join(nets)}]" if len(nets) > 1 else "controlnet=controlnet")
     preset = preset_of(recipe.model)
@@ -78,7 +80,8 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         # The automatic classes take another argument for it in each of their ways to load.
         loader = pipeline if preset.mode(recipe).endswith("+pag") else automatic_class(pipeline)
         listing.use("diffusers", loader)
-        given = [*_located(listing, word, machine.get("checkpoint", "")), *_lent(listing, word, typed), *more]
+        lent = [one for one in _lent(listing, word, typed) if recipe.vae is None or one != "vae=vae"]
+        given = [*_located(listing, word, machine.get("checkpoint", "")), *lent, *more]
         listing.assign("pipeline", f"{loader}.from_pretrained", given)
     for name, value in preset_of(recipe.model).missing_config(recipe).items():
         listing.add("# The pipeline reads this setting, which the checkpoint does not say.")
@@ -129,6 +132,31 @@ def _located(listing: Listing, word: str, identity: str) -> list[str]:
     given = [literal(name), *([f"revision={literal(revision)}"] if revision else [])]
     halves = (f"unet/diffusion_pytorch_model.fp16{suffix}" for suffix in (".safetensors", ".bin"))
     return [*given, 'variant="fp16"'] if any(_cached(name, file, revision) for file in halves) else given
+
+
+def _own_vae(listing: Listing, vae: str, word: str, identity: str, typed: list[str]) -> str:
+    """Write the lines that load the VAE in the place of a checkpoint's own; return the argument that hands it over."""
+    path = here(vae)
+    if not _is_file(vae):
+        name, _, revision = vae.partition("@")
+        config = path / "config.json" if path is not None else cached(name, "config.json", revision or None)
+        said = content_of(config).get("_class_name", "AutoencoderKL") if config is not None else "AutoencoderKL"
+        listing.use("diffusers", kind := identifier(str(said)))
+        listing.assign("vae", f"{kind}.from_pretrained", [*_located(listing, vae, identity), *typed])
+        return "vae=vae"
+    listing.use("diffusers", "AutoencoderKL")
+    single = single_file(here(word) or Path())
+    owner = embedded.shared_weights_of(word).get("vae", word) if word in embedded.names() else word
+    described = [literal(CONFIGS[single.family])] if single else _located(listing, owner, "")[:1]
+    where = _single_file(vae)[:1] if path is None else [literal(path)]
+    given = [
+        *where,
+        f"config=str({described[0]})" if owner in embedded.names() else f"config={described[0]}",
+        'subfolder="vae"',
+        *typed,
+    ]
+    listing.assign("vae", "AutoencoderKL.from_single_file", given)
+    return "vae=vae"
 
 
 def _lent(listing: Listing, word: str, typed: list[str]) -> list[str]:

@@ -22,6 +22,7 @@ OF_SCHEDULERS = ("scheduler", *names_of("scheduler_config"), *names_of("variatio
 SET_UP = (
     "model",
     "checkpoint",
+    "vae",
     "controlnet",
     "lora",
     "embedding",

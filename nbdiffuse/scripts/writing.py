@@ -38,7 +38,7 @@ TITLES = {
 }
 
 
-WEIGHTS = re.compile(r"checkpoint|(controlnet|embedding|ip_adapter|lora)(_[0-9]+)?")
+WEIGHTS = re.compile(r"checkpoint|vae|(controlnet|embedding|ip_adapter|lora)(_[0-9]+)?")
 """Parts of a fingerprint that say whose weights were used."""
 SIZES = ("width", "height", "resize_mode")
 OF_MASKS = ("mask_overlay", "mask_content", *SHAPING)
@@ -46,6 +46,7 @@ WRITTEN = frozenset(
     {
         "model",
         "checkpoint",
+        "vae",
         "controlnet",
         "lora",
         "embedding",
@@ -133,6 +134,7 @@ class Step:
             *weights,
             recipe.scheduler,
             recipe.scheduler_config,
+            recipe.vae,
             recipe.safety_checker,
             recipe.get("clip_skip") is not None,
         )

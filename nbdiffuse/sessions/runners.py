@@ -186,7 +186,7 @@ class ExecutorRunner:
     def fingerprint(self, recipe: Recipe) -> Mapping[str, str]:
         """See `Runner`; of the worker that answers first."""
         nets = tuple(net.checkpoint for net in recipe.controlnets)
-        weights = recipe.model, recipe.checkpoint, recipe.loras, recipe.embeddings, nets, recipe.ip_adapters
+        weights = recipe.model, recipe.checkpoint, recipe.vae, recipe.loras, recipe.embeddings, nets, recipe.ip_adapters
         decisive = *weights, recipe.scheduler, recipe.scheduler_config, mode_of(recipe)
         if decisive not in self._fingerprints:
             self._fingerprints[decisive] = remote.fingerprint_of(self._answer(recipe))

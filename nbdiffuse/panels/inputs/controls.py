@@ -44,7 +44,18 @@ FIRST = (
 )
 """Fields that are always in sight; the others stand below "More settings"."""
 KEPT = frozenset(
-    {"image", "prompt", "model", "mask_image", "image_reference", "ip_adapter_image", "control_image", "controlnet", "checkpoint"}
+    {
+        "image",
+        "prompt",
+        "model",
+        "mask_image",
+        "image_reference",
+        "ip_adapter_image",
+        "control_image",
+        "controlnet",
+        "checkpoint",
+        "vae",
+    }
 )
 """Fields that "Defaults" leaves alone."""
 OF_CLASS = frozenset(name for name in SETTINGS if PARAMS[name].choices)

@@ -264,5 +264,5 @@ class BasePanel(ABC):
 
 def _concerns(error: NbdiffuseError, field: str) -> bool:
     """Whether an error is about a field: it names it, or it is about weights and the field chooses them."""
-    weights = ("model", "checkpoint", "lora", "controlnet", "controlnet_2")
+    weights = ("model", "checkpoint", "vae", "lora", "controlnet", "controlnet_2")
     return f"`{field}`" in str(error) or (isinstance(error, CheckpointError) and field in weights)
