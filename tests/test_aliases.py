@@ -38,7 +38,7 @@ HERE = {
 }
 PART_NAMES = ("mask",)
 """In Python a part is called so."""
-NONE_YET = ("vae", "hires", "hires_fix", "tiling", "restore-faces", "seed_resize")
+NONE_YET = ("hires", "hires_fix", "tiling", "restore-faces", "seed_resize")
 
 
 def refusal(line: str, task: str = "img2img") -> str:

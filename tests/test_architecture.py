@@ -43,7 +43,7 @@ ROOMS = {
     "unfused_loras perturbed_attention pipelines depth segmentation captions scorers",
     "engine": "model_calls embedding_cache conditioning tokenization progress notices faithful adapters call_values engine "
     "batched_models unfinished batching",
-    "scripts": "statements listing embedded_folders adapters noise calls loading weighting writing checking loopbacks sweeps",
+    "scripts": "statements listing embedded_folders lora_sums adapters noise calls loading weighting writing checking loopbacks sweeps",
     "sessions": "waiting remote named_executors executor_errors picture_models session runners history",
     "runs": "notices consistency outcomes grid_display grid_metrics records heatmaps frontier measured_grid grid chain_step "
     "latent_transfer "

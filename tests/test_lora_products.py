@@ -12,10 +12,14 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline
 from safetensors.torch import save_file
 
-from nbdiffuse import Recipe, Session, embedded
+from nbdiffuse import Recipe, Session, embedded, resolve
 from nbdiffuse.checkpoints.adapters import fuse
 from nbdiffuse.errors import CheckpointError, ParameterError
+from nbdiffuse.recipes.lora import read
 from nbdiffuse.runs.program import script_of
+from nbdiffuse.scripts import lora_sums
+from nbdiffuse.scripts.checking import check
+from nbdiffuse.scripts.listing import Listing
 
 State = dict[str, torch.Tensor]
 RANK, ALPHA, STRENGTH = 4, 2.0, 0.7
@@ -446,5 +450,38 @@ def test_a_run_with_a_loha_has_the_pixels_of_the_sum_and_the_base_stays(session:
     by_hand = base("a cat in the snow", image=scene.image, num_inference_steps=4, generator=torch.Generator("cpu").manual_seed(7))
     assert made.image.tobytes() == by_hand.images[0].tobytes() != before
     assert session.run(recipe).image.tobytes() == before
-    with pytest.raises(ParameterError, match=r"`lora` must be one that diffusers' own loader reads in full"):
-        script_of(made)
+    assert repr(check(script_of(made), made.images)) == "same pixels"
+
+
+@pytest.mark.parametrize("kind", ["lokr_factored", "lokr_both_factored", "dora", "peft_names"])
+def test_a_program_adds_it_too(kind: str, session: Session, scene: Any, tmp_path: Path) -> None:
+    torch.manual_seed(11)
+    base = pipeline_of("sd15")
+    makers: dict[str, Any] = {"lokr_factored": lokr_factored, "lokr_both_factored": lokr_both_factored}
+    state: State = {}
+    for layer in (CONV,) if kind == "lokr_both_factored" else (LINEAR, CONV, TEXT):
+        weight = module_of(base, layer).weight.detach()
+        products = makers.get(kind, lora)(weight)[0]
+        head = "lora_te_text_model_" if layer == TEXT else "lora_unet_"
+        called = head + layer.replace(".", "_")
+        if kind == "dora":
+            products["dora_scale"] = weight.flatten(1).norm(dim=1).reshape(-1, *[1] * (weight.dim() - 1)) * 1.1
+        if kind == "peft_names":
+            called = f"base_model.model.{'text_model.' if layer == TEXT else ''}{layer}"
+            products = {key.replace("lora_down", "lora_A").replace("lora_up", "lora_B"): one for key, one in products.items()}
+        state |= {f"{called}.{end}": 0.3 * tensor if end != "dora_scale" else tensor for end, tensor in products.items()}
+    recipe = Recipe(prompt="a cat in the snow", image=scene.image, num_inference_steps=2, seed=7)
+    made = session.run(recipe.replace(lora=f"{write(tmp_path, state)}:0.6:text_encoder=0.4"))
+    assert made.image.tobytes() != session.run(recipe).image.tobytes()
+    assert repr(check(script_of(made), made.images)) == "same pixels"
+
+
+def test_a_program_of_sums_in_the_original_names_is_refused(session: Session, scene: Any, tmp_path: Path) -> None:
+    recipe = Recipe(prompt="a cat", image=scene.image, num_inference_steps=2, seed=7)
+    torch.manual_seed(12)
+    products = loha(module_of(pipeline_of("sd15"), LINEAR).weight.detach())[0]
+    called = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k"
+    file = write(tmp_path, {f"{called}.{end}": tensor for end, tensor in products.items()})
+    with pytest.raises(ParameterError, match="must be one whose layers have diffusers' names") as caught:
+        lora_sums.add(Listing(own_folder=False), read(str(file))[0], file, resolve(recipe))
+    assert "\n" not in str(caught.value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -225,6 +226,31 @@ def _decomposed(weight: Tensor, magnitudes: Tensor, strength: float) -> Tensor:
     norms = torch.linalg.vector_norm(weight, dim=others, keepdim=True) + torch.finfo(weight.dtype).eps
     quotient = magnitudes.reshape(norms.shape) / norms
     return weight * (quotient if strength == 1 else strength * (quotient - 1) + 1)
+
+
+def add_sums(model: Any, heads: Sequence[str], sums: Mapping[str, Tensor], strength: float) -> None:
+    """Add to a model's weights what a file of LoRA, LoHa, LoKr or DoRA has for its layers; a program has this as it stands.
+
+    `heads` are how their names begin in the file; a dot at the end keeps the dots within.
+    """
+    for name, module in model.named_modules():
+        for head in heads:
+            layer = head.lstrip(".") + name if head.endswith(".") else head + name.replace(".", "_")
+            own = {key[len(layer) + 1 :].removesuffix(".weight"): key for key in sums if key.startswith(f"{layer}.")}
+            tensors = {key: sums[whole].float() for key, whole in own.items() if "." not in key}
+            for peft, kohya in (("lora_A", "lora_down"), ("lora_B", "lora_up")):
+                if peft in tensors:
+                    tensors[kohya] = tensors.pop(peft)
+            kinds = {"lora_up": "LoRA", "hada_w1_a": "LoHa", "lokr_w1": "LoKr", "lokr_w1_a": "LoKr"}
+            kind = next((kinds[key] for key in kinds if key in tensors), "")
+            if not kind:
+                continue
+            old = module.weight.data.float()
+            change, rank = _change(kind, tensors, list(old.shape))
+            scale = tensors["alpha"].item() / rank if "alpha" in tensors and rank else 1.0
+            new = old + change.reshape(old.shape) * (scale * strength)
+            new = _decomposed(new, tensors["dora_scale"], strength) if "dora_scale" in tensors else new
+            module.weight.data = new.to(module.weight.dtype)
 
 
 def added_to_bias(bias: Tensor, tensors: Mapping[str, Tensor], strength: float) -> Tensor:

@@ -78,15 +78,13 @@ class Recipe(Link):
         cuts the rest; "pad" adds borders; "stretch" fills the size without regard to the proportions, as diffusers does
         by itself. Mask and control pictures lie over the whole initial picture and follow it.
     checkpoint
-        The weights: a name of the embedded family, a hub id with "@revision" behind it
-        where one is meant, or a local directory; what `model` stands for when not given.
+        The weights: an embedded name, a hub id, perhaps with "@revision", or a directory; what `model` stands for if not given.
     vae
         In the place of the checkpoint's own: a directory, a hub id or a .safetensors file; or a tiny one for drafts.
     weighting
         Dialect in which the prompts weigh words: "compel" (`jungle++`), "a1111" (`(jungle:1.3)`), or "none".
     safety_checker
-        "none" runs without the safety checker that the checkpoint brings; where it is
-        left out, pictures that the checker flags come out black, and no picture of them is kept.
+        "none" runs without the checkpoint's own; else pictures that it flags come out black, and none of them is kept.
     mask
         A `Mask`: inpainting.
     references, controlnets, ip_adapters, loras, embeddings
@@ -94,8 +92,7 @@ class Recipe(Link):
     scheduler_config, variation, corrections
         What is set of the scheduler, how the noise of `seed` is turned, and what is done to the finished picture.
     arguments
-        Further arguments of the family's call by diffusers' name, such as
-        `{"aesthetic_score": 6.5}`; which there are says `families.arguments`.
+        Further arguments of the family's call by diffusers' name, such as `{"aesthetic_score": 6.5}`; see `families.arguments`.
     **named
         Fields of parts and arguments by the name of their option, such as
         `controlnet="depth", control_image=picture, mask_image=mask, lora="style.safetensors:0.8"`,

@@ -17,6 +17,7 @@ from ..recipes.lora import Lora, unfused
 from ..recipes.portable import is_hub_id
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
+from . import lora_sums
 from .embedded_folders import embedded_folder
 from .listing import Listing
 from .statements import call, literal
@@ -31,13 +32,15 @@ def load(listing: Listing, recipe: Recipe) -> None:
         diffusers' own loader does not read one of them in full.
     """
     for one in (one for one in recipe.loras if one.fused is not False):
-        _refuse_what_diffusers_drops(one.file)
+        held = _whole(one.file)
+        if held is not None and lora_sums.is_added(held, recipe):
+            lora_sums.add(listing, one, held, recipe)
+            continue
         listing.add(f"pipeline.load_lora_weights({', '.join(file_arguments(listing, one.file))})")
         listing.add(*_fuse(one, recipe))
         listing.add("pipeline.unload_lora_weights()  # they are in the weights now")
     beside = unfused(recipe.loras)
     for number, one in beside:
-        _refuse_what_diffusers_drops(one.file)
         given = [*file_arguments(listing, one.file), f'adapter_name="lora_{number}"']
         listing.add(f"pipeline.load_lora_weights({', '.join(given)})")
     if beside:
@@ -154,16 +157,12 @@ def file_of(file: str) -> Path | None:
     return cached(repo, name, revision) if name and is_hub_id(repo) else None
 
 
-def _refuse_what_diffusers_drops(file: str) -> None:
-    from ..checkpoints.layouts import shapes
-    from ..checkpoints.lora_fusion import is_read_here
+def _whole(file: str) -> Path | None:
+    """Return the file on this disk that a LoRA's word names, in a folder too, or None."""
+    from ..checkpoints.adapter_files import LORA, locate_file
 
-    held = file_of(file)
-    if held is not None and is_read_here(shapes(held)):
-        line = f"`lora` must be one that diffusers' own loader reads in full where a program is written, got {held.name!r}."
-        raise ParameterError(
-            f"{line} It holds LoHa, LoKr, DoRA or the like; share the recipe instead: `result.recipe.to_json()`."
-        )
+    path = here(file)
+    return locate_file(file, LORA).path if path is not None and path.is_dir() else file_of(file)
 
 
 def _refuse_several_vectors(file: str) -> None:
