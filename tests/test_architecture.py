@@ -19,7 +19,8 @@ ROOMS = {
     "version": "",
     "library_logging": "",
     "files": "paths by_name atomic folders targets downloads hashes snapshots",
-    "images": "arrays stripping layers conversion reader fitting outpainting colors picture mask_shapes mask_content masks "
+    "images": "arrays stripping layers conversion reader fitting outpainting colors picture mask_shapes latent_masks mask_edges "
+    "mask_content masks "
     "mask_selection mask_arithmetic edges noise latents text contact_sheets sheets gallery picture_rows scatter alignment "
     "registration fidelity faithful metrics",
     "prompts": "weights a1111 compel extras dialects alternatives wildcards tokens unknown_words",
@@ -43,7 +44,8 @@ ROOMS = {
     "unfused_loras perturbed_attention pipelines depth segmentation captions scorers",
     "engine": "model_calls embedding_cache conditioning tokenization progress notices faithful adapters call_values engine "
     "batched_models unfinished batching",
-    "scripts": "statements listing embedded_folders lora_sums adapters noise calls loading weighting writing checking loopbacks sweeps",
+    "scripts": "statements listing embedded_folders lora_sums adapters noise masks calls loading weighting writing checking "
+    "loopbacks sweeps",
     "sessions": "waiting remote named_executors executor_errors picture_models session runners history",
     "runs": "notices consistency outcomes grid_display grid_metrics records heatmaps frontier measured_grid grid chain_step "
     "latent_transfer "

@@ -104,7 +104,7 @@ def test_only_the_first_pass_of_a_loopback_has_it(content: str, session: Session
 
 
 def test_words_and_notices(scene: Any) -> None:
-    with pytest.raises(ParameterError, match="`mask_content` must be one of original, fill, noise, nothing, got 'blur'"):
+    with pytest.raises(ParameterError, match=r"must be one of original, fill, noise, nothing, latent_noise, .*'blur'"):
         Mask(content="blur")
     with pytest.raises(ParameterError, match="`mask_image` must be given with `mask_content`"):
         resolve(Recipe(prompt="a", image=scene.image, mask_content="fill"))
@@ -117,6 +117,11 @@ def test_words_and_notices(scene: Any) -> None:
 def test_the_words_of_a1111_come_in_and_go_out(theirs: str, scene: Any) -> None:
     head = "a red cat\nSteps: 20, Sampler: DDIM, CFG scale: 7, Seed: 5, Size: 512x512, Denoising strength: 0.75"
     said = a1111.parse(f"{head}, Masked content: {theirs}")
-    assert said.values["mask_content"] == theirs.removeprefix("latent ") and not said.left_out
+    assert said.values["mask_content"] == theirs.replace(" ", "_") and not said.left_out
     recipe = resolve(Recipe(**QUICK, image=scene.image, mask=Mask(image=square(), content=said.values["mask_content"])))
     assert (f"Masked content: {theirs}" in a1111.generation_text(recipe, "1")) == (theirs != "original")
+    # Of what is cropped pixels alone are hidden.
+    cropped = a1111.parse(f"{head}, Masked content: {theirs}, Inpaint area: Only masked")
+    assert cropped.values["mask_content"] == theirs.removeprefix("latent ") and cropped.values["mask_crop"] == 32
+    again = recipe.replace(mask_content=cropped.values["mask_content"], mask_crop=32)
+    assert (f"Masked content: {theirs}" in a1111.generation_text(resolve(again), "1")) == (theirs != "original")

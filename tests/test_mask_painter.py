@@ -101,9 +101,25 @@ def test_the_command_puts_the_mask_into_a_variable_and_goes_on_from_it(start: Pi
     assert paint_mask(nbdiffuse.panels, names, "start", "sky").mask == names["sky"]
 
 
+def test_painting_begins_from_what_a_model_selects(session: Session) -> None:
+    start = Picture.of("example:cat")
+    names: dict[str, Any] = {"start": start, "mask": square()}
+    subject = session.select_mask(start, "auto:subject")
+    painter = paint_mask(nbdiffuse.panels, names, "start", "auto:subject")
+    assert painter.mask == names["mask"] == subject and painter._canvas.widget.token
+    assert zlib.decompress(painter._canvas.widget.mask) == subject.image.convert("L").tobytes()
+    paint(painter._canvas, square())
+    assert names["mask"] == Picture.of(square())
+    cat = paint_mask(nbdiffuse.panels, names, "start", "cat", "text:a cat")
+    assert cat.mask == names["cat"] != names["mask"]
+    assert nbdiffuse.paint_mask(start, "text:sky").mask == session.select_mask(start, "text:sky")
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
+        (["start", "auto:subject", "text:sky"], "followed by a picture, one selection and one name, got 'auto:subject text:sky'"),
+        (["start", "text:dragon"], "must name something that the segmenter knows, got 'dragon'"),
         ([], "must be followed by a picture"),
         (["nowhere.png"], "a file that exists"),
         (["start", "for"], "another variable, got 'for'"),

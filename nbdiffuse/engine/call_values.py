@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from PIL import Image
 
 from ..errors import ParameterError
 from ..families.number_lists import called_value
+from ..images import latent_masks
 from ..images.latents import Latents
 from ..images.noise import slerp
 from ..pipelines.pipelines import Pipelines
@@ -53,6 +55,7 @@ def call_values(
     arguments = {name: held if len(held) > 1 else called_value(name, held[0]) for name, held in values.items()}
     if recipe.noise is not None:
         arguments["strength"] = called_strength(recipe)
+    arguments |= _on_latents(recipe, pipeline, pictures)
     arguments |= preset_of(recipe.model).constants(recipe.width or 0, recipe.height or 0)
     if recipe.ip_adapters:
         shown = [[pictures[numbered("ip_adapter_image", n)] for n in numbers] for _, numbers in groups(recipe.ip_adapters)]
@@ -70,6 +73,22 @@ def call_values(
     generator = _generator(recipe)
     noise = {} if recipe.variation is None else {"latents": _turned_noise(pipeline, recipe, generator)}
     return {**arguments, **prompts, **noise, "generator": generator}
+
+
+def _on_latents(recipe: Recipe, pipeline: Any, pictures: Mapping[str, Image.Image]) -> dict[str, Any]:
+    """Return the arguments by which a mask acts on latents; nothing where it does not."""
+    mask = recipe.mask
+    if mask is None or not (mask.hides_latents or mask.differential):
+        return {}
+    if mask.differential:
+        first, on_step_end = latent_masks.differential(pictures["mask_image"], pipeline.vae_scale_factor)
+        changed = {"callback_on_step_end": on_step_end, "callback_on_step_end_tensor_inputs": ["mask"]}
+        return {"mask_image": first, **changed}
+
+    encoding, drawing = (torch.Generator("cpu").manual_seed(recipe.seed or 0) for _ in range(2))
+    noise = functools.partial(torch.randn, generator=drawing) if mask.content == "latent_noise" else None
+    start = latent_masks.hidden_latents(pipeline, pictures["image"], pictures["mask_image"], noise, encoding)
+    return {"image": start, "masked_image_latents": start}
 
 
 def _turned_noise(pipeline: Any, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:

@@ -27,6 +27,7 @@ from ..errors import DeviceMemoryError, RunError
 from ..families.first_step import start_at
 from ..families.recognition import recognise_directory
 from ..images.latents import Latents
+from ..images.mask_edges import edge
 from ..images.masks import overlay
 from ..images.picture import Picture
 from ..pipelines.assembly import name_text_model
@@ -172,7 +173,8 @@ class Engine:
         else:
             changed = ()
         if recipe.mask is not None and recipe.mask.is_laid_over and not any(flagged):
-            images = tuple(overlay(image, pictures["image"], pictures["mask_image"]) for image in images)
+            over = edge(pictures["mask_image"], recipe.mask.overlay, recipe.mask.differential)
+            images = tuple(overlay(image, pictures["image"], over) for image in images)
         return Result(
             recipe=recipe,
             images=images,

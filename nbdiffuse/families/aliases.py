@@ -40,6 +40,7 @@ _NAMES = {
     "mask_blur": "mask_feather mask_feathering feather mask_softness mask_blur_radius blur_mask inpaint_blur",
     "extend": "outpaint outpainting uncrop expand expand_canvas extend_canvas pixels_to_expand canvas",
     "mask_content": "masked_content inpainting_fill inpaint_fill mask_fill infill infill_method",
+    "mask_differential": "differential differential_diffusion differential_strength soft_inpainting gradient_mask change_map",
     "controlnet": "control control_net controlnet_model controlnet_name control_model control_net_name cnet",
     "control_image": "controlnet_image control_img conditioning_image controlnet_conditioning_image control_map control_hint "
     "hint hint_image controlnet_input",

@@ -41,6 +41,7 @@ def _flow(**more: Any) -> Family:
     return Family(**{**usual, **more})
 
 
+_PLAIN_MASK = frozenset({"img2img+mask"})
 _REDRAWING = ("txt2img", "img2img", "img2img+mask")
 _CONTROLLED = ("txt2img+controlnet", "img2img+controlnet", "img2img+mask+controlnet")
 _SEEDLESS = "encodes the picture with random numbers that no seed decides"
@@ -65,6 +66,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 title="Stable Diffusion 1 or 2",
                 known_by_parts=True,
                 unet_channels=(4, 9),
+                masks_latents=_PLAIN_MASK,
                 # diffusers has no class for PAG with a ControlNet on a picture without a mask.
                 modes=(*_WITH_CONTROLNETS, *_WITH_PAG, "img2img+mask+controlnet+pag"),
             ),
@@ -73,6 +75,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 title="Stable Diffusion XL",
                 known_by_parts=True,
                 unet_channels=(4, 9),
+                masks_latents=_PLAIN_MASK,
                 # diffusers has no class for PAG with a ControlNet and a mask.
                 modes=(*_WITH_CONTROLNETS, *_WITH_PAG, "img2img+controlnet+pag"),
                 left_out=_REFINER_ONLY,

@@ -44,6 +44,7 @@ ONLY_WITH_PICTURE = frozenset(
         "mask_grow",
         "mask_blur",
         "mask_content",
+        "mask_differential",
         "extend",
         "aesthetic_score",
         "negative_aesthetic_score",
@@ -120,6 +121,8 @@ class Family:
         Channels that a UNet of it may take, those for inpainting among them; empty without a UNet.
     mask_channels
         Of these the ones that its inpainting pipeline runs; all of them when empty.
+    masks_latents
+        Modes whose call takes the latents that are under a mask at the start, and whose callback may change the mask.
     unseeded
         Modes whose pipelines draw some numbers without the generator that they are given.
     missing_config
@@ -166,6 +169,7 @@ class Family:
     saved_as: tuple[str, ...] = ()
     unet_channels: tuple[int, ...] = ()
     mask_channels: tuple[int, ...] = ()
+    masks_latents: frozenset[str] = frozenset()
     unseeded: frozenset[str] = frozenset()
     missing_config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     controlnet: str = "ControlNetModel"

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
-CONTENTS = ("original", "fill", "noise", "nothing")
+from . import latent_masks
+
+PIXELS = ("original", "fill", "noise", "nothing")
 """The picture itself, the colours around the mask, random pixels, or grey."""
+CONTENTS = (*PIXELS, *latent_masks.CONTENTS)
+"""Those, or noise or zeros in the place of the latents, which `latent_masks` puts there."""
 GREY = 128
 
 
@@ -16,7 +20,7 @@ def content_image(content: str, image: Image.Image, mask: Image.Image, seed: int
     Parameters
     ----------
     content
-        One of `CONTENTS`.
+        One of `CONTENTS`; those of latents leave the pixels.
     image
         RGB picture.
     mask

@@ -9,8 +9,8 @@ from PIL import Image, ImageChops
 from .conversion import COMPOSITED
 from .picture import Picture
 
-OVERLAYS = ("exact", "none")
-"""What may become of the black part: the initial picture's own pixels, or what the pipeline made."""
+OVERLAYS = ("exact", "feather", "none")
+"""What may become of the black part: the initial picture's own pixels, these with a soft seam, or what the pipeline made."""
 HALF = 128
 """Brightness in [0, 255] from which diffusers redraws (`VaeImageProcessor.binarize`)."""
 _COLOURED = 24

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..results import Result
     from ..runs.chain_run import ChainRun
 
-_LIMITS = {"pipelines": 0, "models": 0, "families": 0, "schedulers": 0, "optimize": 2, "mask": 2}
+_LIMITS = {"pipelines": 0, "models": 0, "families": 0, "schedulers": 0, "optimize": 2, "mask": 3}
 """Words that commands take at most, where it is not one."""
 _MEANINGS = {
     "pipelines": "loaded memory list ls status vram cache resident",
@@ -85,9 +85,9 @@ class DiffuseCommands(Magics):
         %diffuse unload [NAME]   drop one checkpoint, or all
         %diffuse budget 8GB      bound what weights take on the device; `auto` undoes it
         %diffuse panel [IMAGE]   sliders for a picture (a file, or the name of a variable), or for a variable that holds a chain
-        %diffuse mask IMAGE [NAME]
-                                 paint a mask over a picture (a file, or the name of a variable); it is in the variable
-                                 `mask`, or NAME: --mask-image mask
+        %diffuse mask IMAGE [SELECTION] [NAME]
+                                 paint a mask over a picture (a file, or the name of a variable), from auto:subject or
+                                 "text:the sky" on; it is in the variable `mask`, or NAME: --mask-image mask
         %diffuse models          every preset: what it does, its weights, its defaults
         %diffuse families        every kind of model that runs here: its modes, its steps, and what its calls take
         %diffuse schedulers      every sampler: its class and settings here, and what four other tools call it

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from ..cells.variables import find_picture
 from ..errors import NbdiffuseError, ParameterError, breaks_rule
 from ..images.latents import Latents
+from ..images.mask_selection import is_selection
 from ..images.picture import Picture
 
 
@@ -17,7 +18,7 @@ class Painters(Protocol):
     def paint_mask(self, image: Any, mask: Any = None, name: str = "mask", on_change: Any = None) -> Any: ...
 
 
-def paint_mask(panels: Painters, names: dict[str, Any], word: str = "", name: str = "mask") -> Any:
+def paint_mask(panels: Painters, names: dict[str, Any], word: str = "", *more: str) -> Any:
     """Open a canvas over a picture; a variable holds what is painted, from the first moment on.
 
     Parameters
@@ -26,16 +27,21 @@ def paint_mask(panels: Painters, names: dict[str, Any], word: str = "", name: st
         The notebook's variables.
     word
         The picture: a file, or the name of a variable.
-    name
-        The variable that gets the mask. Where it holds a picture of the same size, painting goes on from that.
+    more
+        A selection such as "auto:subject", which painting begins with, and the variable that gets the mask, "mask" when not
+        given. Without a selection painting goes on from a picture of the same size that the variable holds.
 
     Raises
     ------
-    ParameterError, ImageInputError
-        There is no such picture, or the name cannot be a variable's.
+    ParameterError, ImageInputError, CheckpointError
+        There is no such picture, the name cannot be a variable's, or nothing can be selected.
     """
     if not word:
         raise ParameterError("`%diffuse mask` must be followed by a picture, got nothing. Give a file or a variable.")
+    selections, others = ([one for one in more if is_selection(one) is chosen] for chosen in (True, False))
+    if len(selections) > 1 or len(others) > 1:
+        raise ParameterError(breaks_rule("%diffuse mask", "followed by a picture, one selection and one name", " ".join(more)))
+    name = others[0] if others else "mask"
     if not name.isidentifier() or keyword.iskeyword(name) or name == word:
         raise ParameterError(breaks_rule("%diffuse mask", "followed by a picture and the name of another variable", name))
     image = _picture(word, names)
@@ -43,7 +49,7 @@ def paint_mask(panels: Painters, names: dict[str, Any], word: str = "", name: st
     def keep(mask: Picture) -> None:
         names[name] = mask
 
-    return panels.paint_mask(image, _begun(names.get(name), image), name, keep)
+    return panels.paint_mask(image, selections[0] if selections else _begun(names.get(name), image), name, keep)
 
 
 def _picture(word: str, names: dict[str, Any]) -> Picture:

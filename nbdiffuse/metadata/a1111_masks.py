@@ -9,8 +9,10 @@ from ..recipes.recipe import Recipe
 
 PADDING = "32"
 """Pixels around the masked part that AUTOMATIC1111 takes where its text does not say how many."""
-CONTENTS = {"original": "original", "fill": "fill", "latent noise": "noise", "latent nothing": "nothing"}
-"""Its words for what is under a mask at the start. Its noise and its nothing are latents, ours are pixels."""
+CONTENTS = {"original": "original", "fill": "fill", "latent noise": "latent_noise", "latent nothing": "latent_nothing"}
+"""Its words for what is under a mask at the start."""
+NEAREST = {"noise": "latent noise", "nothing": "latent nothing"}
+"""Those that come nearest to noise and grey of pixels, which it has not."""
 _SAYS_NOTHING = {("Mask mode", "Inpaint masked"), ("Inpaint area", "Whole picture")}
 
 
@@ -37,7 +39,9 @@ def texts_of(key: str, value: str, entries: Mapping[str, str]) -> dict[str, str]
     if (key, value) == ("Inpaint area", "Only masked"):
         return {"mask_crop": entries.get("Masked area padding", PADDING)}
     if key == "Masked content" and value in CONTENTS:
-        return {"mask_content": CONTENTS[value]}
+        # Where only the masked part is drawn, ours are pixels.
+        cropped = entries.get("Inpaint area") == "Only masked"
+        return {"mask_content": CONTENTS[value].removeprefix("latent_") if cropped else CONTENTS[value]}
     if key == "Masked area padding" and entries.get("Inpaint area") == "Only masked":
         return {}
     return None
@@ -51,7 +55,11 @@ def entries_of(recipe: Recipe) -> dict[str, str | None]:
     return {
         "Mask blur": number_text(mask.blur) if mask.blur else None,
         "Mask mode": "Inpaint not masked" if mask.invert else None,
-        "Masked content": next((theirs for theirs, ours in CONTENTS.items() if ours == mask.content and mask.hides), None),
+        "Masked content": _content(str(mask.content)) if mask.hides else None,
         "Inpaint area": None if mask.crop is None else "Only masked",
         "Masked area padding": None if mask.crop is None else number_text(mask.crop),
     }
+
+
+def _content(ours: str) -> str:
+    return NEAREST.get(ours) or next(theirs for theirs, one in CONTENTS.items() if one == ours)

@@ -10,11 +10,13 @@ from IPython import get_ipython
 
 from ..cells.variables import find_picture
 from ..errors import ParameterError
+from ..images.mask_selection import is_selection
 from ..images.picture import Picture
 from ..recipes.chain import Chain
 from ..recipes.recipe import Recipe
 from ..results import Result
 from ..runs.chain_run import ChainRun
+from ..sessions.session import get_session
 from .chain_panel import ChainPanel
 from .mask_painter import MaskPainter
 from .recipe_panel import Panel
@@ -68,7 +70,8 @@ def paint_mask(
     image
         The picture, as `Picture.of` takes it.
     mask
-        What is painted at first, of any kind that `Recipe` takes as a mask; nothing when None.
+        What is painted at first, of any kind that `Recipe` takes as a mask, "auto:subject" and "text:sky" among
+        them; nothing when None.
     name
         What the mask is called in the cell that "Insert cell" inserts.
     on_change
@@ -83,8 +86,13 @@ def paint_mask(
     ------
     ImageInputError
         A picture cannot be taken in, or is larger than a browser can have painted over.
+    ParameterError, CheckpointError
+        Nothing is selected, or the model that selects cannot be loaded.
     """
-    return MaskPainter(Picture.of(image), None if mask is None else Picture.of(mask), name, on_change)
+    picture = Picture.of(image)
+    if isinstance(mask, str) and is_selection(mask):
+        mask = get_session().select_mask(picture, mask)
+    return MaskPainter(picture, None if mask is None else Picture.of(mask), name, on_change)
 
 
 def _for_recipe(image: Any, names: dict[str, Any], fields: dict[str, Any]) -> Panel:

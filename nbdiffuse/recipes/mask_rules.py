@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..errors import ParameterError
+from ..errors import ParameterError, breaks_rule
 from ..images.latents import Latents
+from ..images.mask_content import PIXELS
 from ..images.mask_selection import ALPHA, modelled, select
 from ..images.masks import DIM, EMPTY, FULL, extent_notices
 from ..images.outpainting import SIDES, extended, margins
 from ..images.picture import Picture
 from .fields import names_of
+from .parts import Mask
+from .presets import preset_of
 from .recipe import Recipe
 from .segmenters import segmented
 from .sizes import fitted_picture
@@ -22,10 +25,44 @@ def check_mask(recipe: Recipe) -> None:
     mask = recipe.mask
     if mask is not None and mask.extend is not None and mask.image is not None:
         raise ParameterError("`mask_image` and `extend` cannot be combined: what is extended has its own mask. Leave one out.")
+    if mask is not None:
+        _check_latents(recipe, mask)
     if mask is None or mask.image is not None or mask.extend is not None:
         return
     given = next(name for name in names_of("mask") if recipe.get(name) is not None)
     raise ParameterError(f"`mask_image` must be given with `{given}`. Leave `{given}` out where nothing is masked.")
+
+
+def _check_latents(recipe: Recipe, mask: Mask) -> None:
+    """Raise where a mask is to act on latents, and the pipeline cannot have it, or something else is asked of it."""
+    if not mask.hides_latents and not mask.differential:
+        return
+    preset = preset_of(recipe.model)
+    named, value = ("mask_content", f" {mask.content}") if mask.hides_latents else ("mask_differential", "")
+    said = f"`{named}`{value} cannot be combined with"
+    if mask.differential and mask.hides:
+        raise ParameterError(f"`mask_differential` cannot be combined with `mask_content` {mask.content}. Leave one out.")
+    if mask.crop is not None:
+        way_out = " `mask_content` noise can." if mask.hides_latents else ""
+        raise ParameterError(f"{said} `mask_crop`. Leave one out.{way_out}")
+    beside = "a ControlNet" if recipe.controlnets else "perturbed-attention guidance"
+    if preset.masks_latents and preset.mode(recipe) not in preset.masks_latents:
+        raise ParameterError(f"{said} {beside}: diffusers' pipeline takes no latents there. Leave one out.")
+    if not preset.masks_latents:
+        rule = f"one of {', '.join(PIXELS)} for {preset.name} ({preset.title})"
+        raise ParameterError(breaks_rule("mask_content", rule, str(mask.content)))
+
+
+def check_channels(recipe: Recipe, channels: int | None) -> None:
+    """Raise where a mask is to act on the latents of a UNet that is given the mask itself."""
+    mask = recipe.mask
+    if mask is None or channels in (None, 4) or not (mask.hides_latents or mask.differential):
+        return
+    named = "mask_content" if mask.hides_latents else "mask_differential"
+    raise ParameterError(
+        f"`{named}` must be left out for {recipe.checkpoint}, whose UNet takes {channels} channels and sees what the mask keeps. "
+        + ("`mask_content` noise works." if mask.hides_latents else "Use `mask_blur`.")
+    )
 
 
 def with_selected_mask(recipe: Recipe, image: Any) -> Recipe:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..families.parameters import Param
-from ..images import outpainting
+from ..images import latent_masks, outpainting
 from ..images.latents import Latents
 from ..images.mask_content import CONTENTS
 from ..images.mask_shapes import MOST_PIXELS, shaped
@@ -171,7 +171,8 @@ class Mask(Part):
         `mask_selection`: "auto:alpha", "color:#87ceeb~40", or by a model "text:sky" and
         "auto:subject"; a complete recipe has the mask itself.
     overlay
-        What becomes of the black part: "exact" puts the initial picture's own pixels back,
+        What becomes of the black part: "exact" puts the initial picture's own pixels back, "feather" does and has what
+        was redrawn come in over 4 pixels inside of the border, so that no seam shows,
         "none" leaves what the pipeline made, which differs from them nearly everywhere.
     crop
         Only the masked part is given to the model: what lies around the mask and this many
@@ -186,7 +187,6 @@ class Mask(Part):
     blur
         Standard deviation of the blur that softens the edge, in [0, 256] pixels. Where
         `overlay` is "exact", a soft edge blends the two pictures.
-
     extend
         In the place of `image`: the picture is put on a larger canvas, and what is new there is
         drawn, with a strip of the picture along it. "left:64,top:128" says the pixels that are
@@ -194,8 +194,13 @@ class Mask(Part):
         are the picture's before. A complete recipe has the canvas and its mask, see `outpainting`.
     content
         What is under the mask at the start: the "original" picture, a "fill" of the blurred
-        colours around it, "noise" from the seed, or "nothing", which is grey; AUTOMATIC1111's
-        "Masked content". With `strength` 1 most models start from noise alone and do not see it.
+        colours around it, "noise" from the seed, or "nothing", which is grey; "latent_noise" and "latent_nothing"
+        put the seed's noise or zeros in the place of the latents. AUTOMATIC1111's "Masked content". With `strength` 1
+        most models start from noise alone and do not see it.
+
+    differential
+        Whether grey is a strength of its own: a part is redrawn for as many of the last steps as it is bright, see
+        `latent_masks.differential`. Otherwise grey mixes what was redrawn with the picture.
 
     A mask is inverted, then grown, then blurred, in its own pixels and before it is brought to
     the run's size, see `mask_shapes.shaped`.
@@ -213,7 +218,12 @@ class Mask(Part):
         Param(Picture, "mask: white or painted is redrawn; or text:sky, auto:subject, auto:alpha, color:#87ceeb~40", mask=True),
     )
     overlay: str | None = declared_in_part(
-        "mask_overlay", Param(str, "what is black in the mask: the picture's exact pixels, or none of them", choices=OVERLAYS)
+        "mask_overlay",
+        Param(
+            str,
+            "what is black in the mask: the picture's exact pixels, these with a soft seam, or none of them",
+            choices=OVERLAYS,
+        ),
     )
     crop: int | None = declared_in_part(
         "mask_crop",
@@ -256,6 +266,9 @@ class Mask(Part):
         "mask_content",
         Param(str, "what is under the mask at the start: the picture, its surroundings, noise or grey", choices=CONTENTS),
     )
+    differential: bool | None = declared_in_part(
+        "mask_differential", Param(bool, "grey in the mask is a strength for each pixel, and no mixture: differential diffusion")
+    )
 
     def shaped(self, mask: Image.Image) -> Image.Image:
         """Return an L picture as this mask has it inverted, grown and blurred."""
@@ -272,6 +285,16 @@ class Mask(Part):
         return self.content not in (None, "original")
 
     @property
+    def hides_latents(self) -> bool:
+        """Whether that is put there in the place of latents."""
+        return self.content in latent_masks.CONTENTS
+
+    @property
     def is_laid_over(self) -> bool:
         """Whether the initial picture's own pixels have to be put back after the call: with a crop the pipeline does it."""
-        return self.overlay == "exact" and self.crop is None
+        return self.keeps_pixels and self.crop is None
+
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether what is black gets the initial picture's own pixels back; of a complete recipe."""
+        return self.overlay in ("exact", "feather")

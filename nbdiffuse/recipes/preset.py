@@ -106,6 +106,11 @@ class Preset:
         return self._family.packed
 
     @property
+    def masks_latents(self) -> frozenset[str]:
+        """Modes in which a mask may act on latents, see `Family`."""
+        return self._family.masks_latents
+
+    @property
     def broken(self) -> Mapping[str, str]:
         """Modes that diffusers cannot run, each with what is wrong."""
         return self._family.broken

@@ -166,7 +166,7 @@ class Recipe(Link):
     @property
     def keeps_pixels(self) -> bool:
         """Whether what is black in the mask gets the initial picture's own pixels back; of a complete recipe."""
-        return self.mask is not None and self.mask.overlay == "exact"
+        return self.mask is not None and self.mask.keeps_pixels
 
     @property
     def pictures(self) -> dict[str, Picture | Latents]:

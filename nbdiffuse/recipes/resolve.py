@@ -23,7 +23,15 @@ from .controlnets import is_auto, preprocessed, preprocessor_of
 from .defaults import default_values
 from .fields import CALLED_AS, first_name, names_of, numbered
 from .ip_adapter_rules import check_ip_adapters, with_scales
-from .mask_rules import check_fitted_mask, check_mask, told_of_mask, with_canvas, with_found_mask, with_selected_mask
+from .mask_rules import (
+    check_channels,
+    check_fitted_mask,
+    check_mask,
+    told_of_mask,
+    with_canvas,
+    with_found_mask,
+    with_selected_mask,
+)
 from .noise_start import check_noise
 from .preset import Preset
 from .presets import PRESETS, preset_of
@@ -171,6 +179,7 @@ def check_weights(recipe: Recipe, preset: Preset, recognised: Recognised | None)
     """Refuse weights of another family than the preset's, or with a UNet that takes other inputs; see `recognition.check`."""
     if recognised is not None:
         other_family.check(recognised, preset.family, preset.name, str(recipe.checkpoint), recipe.mask is not None)
+        check_channels(recipe, recognised.in_channels)
 
 
 def _recognised(word: str, preset: Preset) -> Recognised | None:

@@ -143,7 +143,7 @@ def fitted_picture(recipe: Recipe, name: str) -> Image.Image:
 def called_pictures(recipe: Recipe, fitted: Mapping[str, Image.Image]) -> Mapping[str, Image.Image]:
     """Return a complete recipe's fitted pictures as the call gets them: with what is under the mask at the start."""
     mask = recipe.mask
-    if mask is None or not mask.hides:
+    if mask is None or not mask.hides or mask.hides_latents:
         return fitted
     over = fitted["mask_image"]
     # With a crop the pipeline blends the edge itself, with what it is given: the picture has to be there.

@@ -116,6 +116,7 @@ def _taken(preset: Preset) -> set[str]:
     if preset.inpaints:
         # What goes into the call is taken only where the call has it.
         taken |= {name for name in names_of("mask") if name not in CALLED_AS or name in preset.fields}
+        taken -= set() if preset.masks_latents else {"mask_differential"}
     return taken
 
 

@@ -18,6 +18,7 @@ from ..files.atomic import write_atomic
 from ..files.targets import check_file, made_folder
 from ..images.colors import mean_color, toward
 from ..images.contact_sheets import COLUMNS, Cell, contact_sheet, noted, png_bytes
+from ..images.mask_edges import edge
 from ..images.masks import overlay
 from ..images.picture import Picture
 from ..recipes.notices import before_run
@@ -162,7 +163,10 @@ class Loopback:
     def _corrected(self, image: Image.Image) -> Image.Image:
         corrected, first = toward(image, self._first()), self.recipes[0]
         # What a mask keeps is kept from the correction, too.
-        return overlay(corrected, self._first(), fitted_pictures(first)["mask_image"]) if first.keeps_pixels else corrected
+        if not first.keeps_pixels or first.mask is None:
+            return corrected
+        mask = edge(fitted_pictures(first)["mask_image"], first.mask.overlay, first.mask.differential)
+        return overlay(corrected, self._first(), mask)
 
     def _take_note(self, progress: Progress) -> None:
         self.progress = progress

@@ -9,18 +9,16 @@ from typing import Any
 from ..families.diffusers_classes import call_defaults
 from ..families.number_lists import called_value
 from ..images.fitting import crop_box, pad_place
-from ..images.mask_content import GREY, filled
 from ..images.noise import slerp
 from ..images.picture import Picture
 from ..recipes.fields import first_name
 from ..recipes.noise_start import called_strength
-from ..recipes.parts import Mask
 from ..recipes.presets import preset_of
 from ..recipes.recipe import PROMPTS, Recipe
 from ..recipes.resolve import call_fields
 from ..recipes.sizes import initial_size, keeps_own_size, lies_over, resample_of
 from ..recipes.steps import real_steps
-from . import adapters
+from . import adapters, masks
 from .listing import Listing
 from .statements import call, exploded, literal
 
@@ -65,7 +63,7 @@ def bring_to_size(listing: Listing, recipe: Recipe, field: str, name: str, opene
     """
     size, own, over = initial_size(recipe), recipe.pictures[field].size, lies_over(recipe, field)
     if field == "mask_image" and recipe.mask is not None and recipe.mask.is_shaped:
-        _shape_mask(listing, recipe.mask, name, opened or name)
+        masks.shape(listing, recipe.mask, name, opened or name)
         opened = ""
     source = opened or name
     to_grey = '.convert("L")' if field == "mask_image" else ""
@@ -88,54 +86,6 @@ def bring_to_size(listing: Listing, recipe: Recipe, field: str, name: str, opene
         # A call with something behind it is one line, as the formatter wants it.
         listing.add(*([f"{name} = {source}"] if opened and to_grey else []))
         listing.add(*call(f"{name} = {name if to_grey else source}.resize", [literal(size), resample], to_grey))
-
-
-def _shape_mask(listing: Listing, mask: Mask, name: str, source: str) -> None:
-    """Write the lines that invert, grow and blur a mask, as `mask_shapes.shaped` does."""
-    listing.add(f'{name} = {source}.convert("L")')
-    if mask.invert:
-        listing.use("PIL", "ImageOps")
-        listing.add(f"{name} = ImageOps.invert({name})")
-    if mask.grow:
-        listing.use("PIL", "ImageFilter")
-        listing.add(f"for _ in range({abs(mask.grow)}):")
-        listing.add(f"    {name} = {name}.filter(ImageFilter.{'Max' if mask.grow > 0 else 'Min'}Filter(3))")
-    if mask.blur:
-        listing.use("PIL", "ImageFilter")
-        listing.add(f"{name} = {name}.filter(ImageFilter.GaussianBlur({literal(mask.blur)}))")
-
-
-def put_content(listing: Listing, recipe: Recipe, sources: Mapping[str, str]) -> Mapping[str, str]:
-    """Write the lines that put something else under a complete recipe's mask, as `mask_content` does.
-
-    Returns
-    -------
-    Mapping of str to str
-        `sources` as the call gets them: the picture has another name there, since what the mask keeps is taken from it.
-    """
-    mask = recipe.mask
-    if mask is None or not mask.hides:
-        return sources
-    image, over = sources["image"], sources["mask_image"]
-    if mask.crop is not None:
-        listing.add("# The pipeline blends the soft edge with what it is given: the picture has to be there.")
-        listing.add(f"whole = {over}.point(lambda value: 255 if value == 255 else 0)")
-        over = "whole"
-    listing.use("PIL", "Image")
-    if mask.content == "fill":
-        listing.use("PIL", "ImageFilter", "ImageOps")
-        listing.define(filled)
-        listing.add(f"start = filled({image}, {over})")
-        return {**sources, "image": "start"}
-    if mask.content == "noise":
-        listing.use("numpy as np")
-        width, height = initial_size(recipe)
-        listing.add(f"pixels = np.random.RandomState({(recipe.seed or 0) % 2**32}).bytes({3 * width * height})")
-        listing.add(f'hidden = Image.frombytes("RGB", {image}.size, pixels)')
-    else:
-        listing.add(f'hidden = Image.new("RGB", {image}.size, {literal((GREY, GREY, GREY))})')
-    listing.add(f"start = Image.composite(hidden, {image}, {over})")
-    return {**sources, "image": "start"}
 
 
 def arguments(
@@ -182,7 +132,7 @@ def arguments(
     constants = preset_of(recipe.model).constants(recipe.width or 0, recipe.height or 0)
     lines += [f"{name}={literal(value)}" for name, value in constants.items() if value != defaults.get(name)]
     lines += [f"{name}={source}" for name, source in (embeddings or {}).items()]
-    return lines
+    return lines + masks.call_lines(recipe)
 
 
 def _list(name: str, fields: Sequence[str], recipe: Recipe, sources: Mapping[str, str], default: Any) -> list[str]:
@@ -241,7 +191,7 @@ def run(
     indent
         Blanks before every line.
     overlay
-        From `overlay_of`: the variables of the initial picture and of the mask.
+        From `masks.lay_over`: the variables of the initial picture and of the mask.
     drawn
         Whether `turned_noise` stands before it, whose generator goes on.
     """
@@ -282,11 +232,6 @@ def turned_noise(listing: Listing, recipe: Recipe, indent: str = "") -> bool:
     )
     listing.add(*(indent + line for line in lines))
     return True
-
-
-def overlay_of(recipe: Recipe, sources: Mapping[str, str]) -> tuple[str, str] | None:
-    """Return the variables that hold what a complete recipe's mask keeps and the mask; None where nothing is put back."""
-    return (sources["image"], sources["mask_image"]) if recipe.mask and recipe.mask.is_laid_over else None
 
 
 def picture_sources(recipe: Recipe) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..images import colors
 from ..images.picture import Picture
-from . import calls, loading, noise, weighting
+from . import calls, loading, masks, noise, weighting
 from .listing import Listing
 from .statements import call, literal
 from .writing import Script, refuse_what_no_program_says, size_remark
@@ -53,18 +53,18 @@ def of_loopback(loop: Loopback, machine: Mapping[str, str], *, own_folder: bool 
     seed = first.seed or 0
     listing.add(f"image = {calls.VARIABLES['image']}")
     sources = {**calls.picture_sources(first), "image": "image"}
-    called = calls.put_content(listing, first, sources)
+    called, overlay = masks.put_content(listing, first, sources), masks.lay_over(listing, first, sources)
     listing.add(f"for number in range({len(loop.recipes)}):" if alike else "for number, strength in enumerate(strengths):")
     lines = calls.arguments(first, called, {} if alike else {"strength": "strength"}, embeddings)
-    calls.run(listing, first, lines, f"{seed} + number", indent="    ", overlay=calls.overlay_of(first, sources))
+    calls.run(listing, first, lines, f"{seed} + number", indent="    ", overlay=overlay)
     if corrected:
         listing.add(f"    image = toward(image, {calls.VARIABLES['image']})")
         if first.keeps_pixels:
-            kept = calls.VARIABLES["image"], calls.VARIABLES["mask_image"]
+            kept = calls.VARIABLES["image"], overlay[1] if overlay else calls.VARIABLES["mask_image"]
             listing.add(*call("image = Image.composite", ["image", *kept], indent="    "))
-    if called is not sources:
+    if first.mask is not None and first.mask.hides:
         listing.add("    # Only the first pass has something else under its mask.")
-        listing.add(f"    {called['image']} = image")
+        listing.add(f"    {called['image']} = image", *(["    hidden = None"] if first.mask.hides_latents else []))
     stem = literal(name.replace("{", "{{").replace("}", "}}"))
     listing.add(f"    image.save(f{stem[:-1]}-{{number:02d}}.png{stem[-1]})")
     results = tuple(f"{name}-{number:02d}.png" for number in range(len(loop.recipes)))

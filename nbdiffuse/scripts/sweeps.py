@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..families.number_lists import called_value
+from ..images import latent_masks
 from ..images.picture import Picture
 from ..recipes.fields import first_name, names_of
 from ..recipes.recipe import PARAMS, PROMPTS, Recipe
 from ..sweeps.cell import SweepCell
 from ..sweeps.sweep import Sweep
-from . import adapters, calls, loading, noise, weighting
+from . import adapters, calls, loading, masks, noise, weighting
 from .listing import Listing
 from .statements import WIDTH, call, exploded, literal
 from .writing import OF_MASKS, SIZES, WEIGHTS, Script, Step, refuse_what_no_program_says, size_remark
@@ -122,8 +123,8 @@ def _blocks(sweep: Sweep) -> list[Block]:
     if any(cell.recipe.weighs for cell in sweep.cells()):
         # Weighted prompts are encoded before the call, and a guidance up to 1 leaves the negative one out.
         fixed |= {*PROMPTS, "guidance_scale"}
-    if any(cell.recipe.get("mask_content") == "noise" for cell in sweep.cells()):
-        # The noise under the mask is the seed's.
+    if any(cell.recipe.get("mask_content") in ("noise", *latent_masks.CONTENTS) for cell in sweep.cells()):
+        # The noise under the mask is the seed's, and so are the latents of the picture.
         fixed.add("seed")
     if any(cell.recipe.variation is not None for cell in sweep.cells()):
         fixed.add("seed")
@@ -143,9 +144,10 @@ def _write_calls(listing: Listing, block: Block, name: str, embeddings: Mapping[
     sources, numbers = calls.picture_sources(block.recipe), [cell.index for cell in block.cells]
     varied = {axis: calls.variable_of(axis) for axis in block.looped}
     variables = list(varied.values())
-    masks = adapters.put_masks(listing, block.recipe, sources)
-    lines = [*calls.arguments(block.recipe, calls.put_content(listing, block.recipe, sources), varied, embeddings), *masks]
-    overlay = calls.overlay_of(block.recipe, sources)
+    of_adapters = adapters.put_masks(listing, block.recipe, sources)
+    called = masks.put_content(listing, block.recipe, sources)
+    lines = [*calls.arguments(block.recipe, called, varied, embeddings), *of_adapters]
+    overlay = masks.lay_over(listing, block.recipe, sources)
     noise.begin(listing, block.recipe)
     calls.define_slerp(listing, block.recipe)
     if not block.looped:

@@ -25,7 +25,7 @@ from ..recipes.presets import mode_of, preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import call_fields
 from ..recipes.sizes import initial_size, keeps_own_size
-from . import adapters, calls, loading, noise, weighting
+from . import adapters, calls, loading, masks, noise, weighting
 from .listing import Listing
 from .statements import literal
 
@@ -41,7 +41,7 @@ TITLES = {
 WEIGHTS = re.compile(r"checkpoint|vae|(controlnet|embedding|ip_adapter|lora)(_[0-9]+)?")
 """Parts of a fingerprint that say whose weights were used."""
 SIZES = ("width", "height", "resize_mode")
-OF_MASKS = ("mask_overlay", "mask_content", *SHAPING)
+OF_MASKS = ("mask_overlay", "mask_content", "mask_differential", *SHAPING)
 WRITTEN = frozenset(
     {
         "model",
@@ -204,8 +204,9 @@ def _write_step(listing: Listing, step: Step, later: bool, to_latents: bool) -> 
     embeddings = weighting.embed(listing, recipe) if recipe.weighs else None
     if not later or opened or embeddings:
         listing.section()
-    masks = adapters.put_masks(listing, recipe, sources)
-    lines = [*calls.arguments(recipe, calls.put_content(listing, recipe, sources), embeddings=embeddings), *masks]
+    of_adapters = adapters.put_masks(listing, recipe, sources)
+    called = masks.put_content(listing, recipe, sources)
+    lines = [*calls.arguments(recipe, called, embeddings=embeddings), *of_adapters]
     noise.begin(listing, recipe)
     drawn = calls.turned_noise(listing, recipe)
     if to_latents:
@@ -215,7 +216,8 @@ def _write_step(listing: Listing, step: Step, later: bool, to_latents: bool) -> 
             laid_out = f"latents[None], {recipe.height}, {recipe.width}, pipeline.vae_scale_factor"
             listing.add(f"latents = pipeline._unpack_latents({laid_out})")
     else:
-        calls.run(listing, recipe, lines, literal(recipe.seed), overlay=calls.overlay_of(recipe, sources), drawn=drawn)
+        overlay = masks.lay_over(listing, recipe, sources)
+        calls.run(listing, recipe, lines, literal(recipe.seed), overlay=overlay, drawn=drawn)
 
 
 def refuse_what_no_program_says(recipe: Recipe) -> None:
