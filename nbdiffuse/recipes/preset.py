@@ -273,8 +273,7 @@ class Preset:
         mode = self.mode(recipe)
         values = self.defaults_for(mode if mode in self.pipelines else self.task(recipe))
         if recipe.noise is not None or recipe.get("denoising_start") is not None:
-            # The run then begins there, whatever the strength.
-            values.pop("strength", None)
+            values.pop("strength", None)  # the run begins there, whatever the strength
         for number in range(2, len(recipe.controlnets) + 1):
             first_name = [name for name, place in OF_PARTS.items() if place.part == "controlnets" and name in values]
             values |= {numbered(name, number): values[name] for name in first_name}
@@ -286,8 +285,7 @@ class Preset:
 
     def options(self, recipe: Recipe) -> dict[str, Any]:
         """Return what the pipeline's constructor takes of a complete recipe."""
-        names = init_defaults(self.pipeline(recipe))
-        given = {name: value for name, value in recipe.arguments.items() if name in names}
+        given = {name: recipe.arguments[name] for name in init_defaults(self.pipeline(recipe)) if name in recipe.arguments}
         layers = given.get("pag_applied_layers")
         return given if layers is None else {**given, "pag_applied_layers": [one.strip() for one in layers.split("+")]}
 
