@@ -289,7 +289,7 @@ def test_an_overlay_needs_a_mask_and_a_family_that_inpaints() -> None:
         resolve(Recipe(prompt="a", image=image, mask_overlay="none"))
     with pytest.raises(ParameterError, match="`mask_overlay` is not taken by x2-upscaler"):
         resolve(Recipe(prompt="a", image=image, model="x2-upscaler", mask_overlay="none"))
-    with pytest.raises(ParameterError, match="`mask_overlay` must be one of exact, none, got 'soft'"):
+    with pytest.raises(ParameterError, match="`mask_overlay` must be one of exact, feather, none, got 'soft'"):
         Recipe(mask_overlay="soft")
 
 
