@@ -96,7 +96,6 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 broken={"img2img+mask+controlnet": f"diffusers' StableDiffusion3ControlNetInpaintingPipeline {_SEEDLESS}"},
                 controlnet="SD3ControlNetModel",
                 scheduler_needs="",
-                gives_sigmas=False,
                 limits=_T5_LENGTH,
             ),
             _flow(

@@ -103,8 +103,6 @@ class Family:
         Whether its pipelines add as much noise as the strength says, and not as the first step has.
     shift_rule
         How its pipelines shift a flow's noise levels by the size of the picture, see `flow_schedule`.
-    gives_sigmas
-        Whether its pipelines give the scheduler evenly spaced noise levels.
     scheduler
         Kind of scheduler that it runs on, see `scheduler_classes`: "noise" or "flow".
     scheduler_needs
@@ -162,7 +160,6 @@ class Family:
     strength_is_start: bool = True
     adds_noise_itself: bool = False
     shift_rule: str = "linear"
-    gives_sigmas: bool = True
     scheduler: str = "noise"
     scheduler_needs: str = ""
     known_by_parts: bool = False

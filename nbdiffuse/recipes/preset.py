@@ -185,8 +185,8 @@ class Preset:
 
     @property
     def flow_spacing(self) -> dict[str, Any]:
-        """How its pipelines space and shift a flow's noise levels, as arguments of `flow_schedule.flow_sigmas`."""
-        return {"shift": self._family.shift_rule, "evenly": self._family.gives_sigmas}
+        """How its pipelines space and shift a flow's noise levels, for `flow_sigmas`; those that shift space them, too."""
+        return {"shift": self._family.shift_rule, "evenly": self.scheduler_needs == "shift"}
 
     def require_libraries(self) -> None:
         """Raise `ParameterError` where something that its models need is not installed."""
