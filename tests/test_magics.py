@@ -124,7 +124,7 @@ def test_a_grid_is_measured_in_the_cell_and_what_cannot_be_is_refused_before_it_
     for wrong, line in [
         (
             cell.replace("ssim", "ssimm"),
-            "`metric` must be one of ssim, structure, lpips, prompt_score, seam, ",
+            "`metric` must be one of ssim, structure, lpips, prompt_score, kept, ",
         ),
         (cell.replace("0.5,1.0", "0.5"), "`--measure` must go with several values of an option"),
         ("%%txt2img -n 2 --seed 1..2 --measure structure\na cat", "`structure` needs an initial picture to compare with."),
