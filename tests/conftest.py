@@ -125,3 +125,17 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     monkeypatch.setattr(live_display, "display", display)
     return bundles
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Return a folder with three small pictures."""
+    import numpy as np
+    from PIL import Image
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 255, (64, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"p{number}.png")
+    return folder

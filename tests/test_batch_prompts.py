@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,16 +20,6 @@ from nbdiffuse.prompts import wildcards
 
 RECIPE = Recipe(prompt="a cat in the snow", num_inference_steps=1, strength=1.0, seed=7, width=64, height=64)
 DRAWN = RECIPE.replace(strength=None)
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(3):
-        pixels = np.random.default_rng(number).integers(0, 255, (64, 64, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / f"p{number}.png")
-    return folder
 
 
 @pytest.fixture

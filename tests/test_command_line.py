@@ -25,16 +25,6 @@ from nbdiffuse.metadata import image_files
 SMALL = ["-n", "2", "-s", "0.5", "--seed", "7", "--width", "64", "--height", "64"]
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(3):
-        pixels = np.random.default_rng(number).integers(0, 255, (64, 64, 3), np.uint8)
-        Image.fromarray(pixels).save(folder / f"p{number}.png")
-    return folder
-
-
 def command(*words: str, folder: Path, text: str | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "nbdiffuse", *words], cwd=folder, input=text, capture_output=True, text=True)
 
@@ -118,7 +108,7 @@ def test_an_interrupt_is_its_own_exit_code_and_the_rest_is_made_later(photos: Pa
 
 
 def _interrupted(child: subprocess.Popen[str]) -> str:
-    """Press Ctrl+C as a person does, again where nothing happens for long: Python drops one that meets an import's callback."""
+    """Press Ctrl+C as a person does, again where nothing happens for long."""
     for _ in range(6):
         os.kill(child.pid, signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,6 +1,6 @@
 """Train `ip-adapter`: pictures whose palette `sd15` takes, as diffusers' `load_ip_adapter` reads it.
 
-It looks with the vision side of `clip`, which tells palettes apart. The base, which stays as it is, is its own teacher: with a
+It looks with the CLIP of `kandinsky22`, which tells palettes apart. The base, which stays as it is, is its own teacher: with a
 caption that names no palette and a picture of one, it learns to predict what it predicts for the caption that names it. So the
 picture says as much as the words would, and guidance does with it what it does with words.
 

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from diffusers import AutoPipelineForImage2Image, ControlNetModel, StableDiffusionLatentUpscalePipeline, UNet2DConditionModel
 from torch import nn
+from transformers import CLIPVisionModelWithProjection
 
-from .. import path, recogniser
+from .. import image_encoder, path, recogniser
 from ..shared_weights import CHECKPOINTS
 from ..world import STYLES, sample
 from . import (
@@ -220,7 +221,7 @@ def _lcm_lora(training: Training) -> None:
 def _ip_adapter(training: Training) -> None:
     base, tokenizer, seed = training.base(), training.tokenizer(), training.seed
     pool = edit.kept_pool(training.vae(), range(seed, seed + EDITED), training.file("edit-pool"))
-    encoder = training.vision_encoder()
+    encoder = CLIPVisionModelWithProjection.from_pretrained(image_encoder()).eval()
     looked = ip_adapter.seen(encoder, range(seed + EDITED, seed + EDITED + LOOKED_AT))
     unet = ip_adapter.train(base, pool, looked, tokenizer, training.file("ip-adapter"), training.steps, seed)
     ip_adapter.export(unet, CHECKPOINTS / "ip-adapter")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
-from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from ..shared_weights import CHANGED, CHECKPOINTS
 from . import base, clip, export, text
@@ -92,13 +92,6 @@ class Training:
             return shipped.eval()
         model: CLIPModel = self.kept("clip", clip.new_clip(self.tokenizer()))
         return model
-
-    def vision_encoder(self) -> CLIPVisionModelWithProjection:
-        """Return the side of the picture–text model that looks at pictures."""
-        whole = self.clip()
-        encoder = CLIPVisionModelWithProjection(whole.config.vision_config).eval()
-        encoder.load_state_dict({name: value for name, value in whole.state_dict().items() if name.startswith("vis")})
-        return encoder
 
     def ship(self, name: str, pipeline: Any, size: int = 128, change: Mapping[str, Tensor] | None = None) -> None:
         """Write a pipeline into the package; of its UNet only the change, where there is one."""
