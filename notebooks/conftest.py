@@ -21,7 +21,7 @@ os.environ["NBDIFFUSE_CACHE"] = tempfile.mkdtemp(prefix="nbdiffuse-notebooks-")
 
 TOLERANCE = 3.0
 """Largest mean difference, of 255, between a stored picture and a fresh one."""
-PACE = re.compile(r", about \d+(\.\d)? (s|min|h)(?=, \d+ models?$|; results go to )", re.MULTILINE)
+PACE = re.compile(r", (about \d+(\.\d)? (s|min|h)|\d+ steps?)(?=$|; results go to )", re.MULTILINE)
 """What the line before a grid or a batch says of this machine."""
 
 _get_message = nbval.kernel.RunningKernel.get_message

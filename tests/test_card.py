@@ -231,7 +231,7 @@ def test_what_does_not_fit_waits_in_ram_and_the_picture_is_the_same(
     assert made.image.tobytes() == expected and where(small) == {"sd15": mode}
     assert len(made.notices) == len(said)
     for line, words in zip(made.notices, said, strict=True):
-        assert line == f"Memory ran out at first, so models wait in RAM until their turn ({words})."
+        assert line == f"Memory ran out at first, so models that are not active are kept in RAM ({words})."
     assert small.run(recipe.replace(seed=8)).notices == (), "what was found out is remembered"
     small.with_pipelines(lambda pipelines: pipelines.unload())
 

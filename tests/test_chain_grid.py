@@ -45,7 +45,7 @@ def test_what_cells_have_in_common_runs_once(chain: Chain) -> None:
     session = Session()
     grid = ChainGrid(ChainSweep.of(chain, {"2.strength": "0.4,0.6,0.8"}), session).run()
     assert len(session.history) == 4
-    assert grid.plan_line() == "3 chains of 2 steps, 4 pictures, 12 denoising steps"
+    assert grid.plan_line() == "3 chains, 4 images, 12 steps"
     assert len({run.image.tobytes() for run in grid}) == 3 and len({run[0].image.tobytes() for run in grid}) == 1
 
 
@@ -134,6 +134,6 @@ def test_the_magic_fills_a_grid(kernel: Any) -> None:
         "[sd15 --strength 0.5,1]\na cat in the snow"
     )
     assert made.ok
-    assert "2 chains of 2 steps, 3 pictures, 8 denoising steps" in made.texts()
+    assert any(re.fullmatch(r"2 chains, 3 images, (8 steps|about \d+ s)", line) for line in made.texts())
     assert "sweep of a chain: 2.strength" in made.texts()
     assert kernel.run("several.missing, len(several)").ok

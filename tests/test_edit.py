@@ -237,7 +237,7 @@ def test_a_cell_refuses_strength_in_a_line(option: str) -> None:
         ("room.png --image-cfg-scale 2", "Here it is `--image-guidance-scale`"),
         ("room.png --prompt x", "The prompt is the body of the cell"),
         ("room.png --quux 2", "`%%edit?` lists every option"),
-        ("--seed 1", "`image` must stand after %%edit, got none"),
+        ("--seed 1", "`image` is missing. Write a picture after %%edit"),
     ],
 )
 def test_a_mistake_in_a_cell_is_one_line(line: str, message: str) -> None:

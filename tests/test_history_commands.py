@@ -44,6 +44,17 @@ def test_history_lists_what_was_made(kernel: Any, files: Path) -> None:
     assert outcome.texts()[0].splitlines()[0].startswith("2 results for") and html(outcome).count("<img ") == 2
 
 
+def test_plan_says_what_a_grid_counts_and_names_the_grids_there_are(kernel: Any) -> None:
+    assert kernel.run("%%img2img start --strength 0.5,0.6 --seed 7 -n 2 --out planned\na cat").ok
+    line, details = kernel.run("%diffuse plan planned").texts()[0].splitlines()
+    assert (
+        re.fullmatch(r"2 images, 1 to draw, (about \d+ s|1 steps?)", line)
+        and details == "2 cells, 1 distinct, 1 step, 1 model: sd15"
+    )
+    error = kernel.run("%diffuse plan planed").reply["evalue"]
+    assert error == "`%diffuse plan` must be followed by the name of a grid, got 'planed'. Did you mean 'planned'?"
+
+
 def test_diff_names_what_differs(kernel: Any, files: Path) -> None:
     outcome = kernel.run(f"%diffuse diff cat {files}/dog.png")
     text = outcome.texts()[0]

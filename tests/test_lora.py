@@ -254,7 +254,7 @@ def no_lora(folder: Path) -> str:
         (lambda folder: "other.safetensors", r"The LoRA other\.safetensors does not fit sd15: "),
         (no_lora, r"The LoRA plain\.safetensors does not fit sd15: "),
         (damaged, r"damaged\.safetensors is damaged"),
-        (lambda folder: "missing.safetensors", r"The LoRA .*missing\.safetensors is no file here"),
+        (lambda folder: "missing.safetensors", r"The LoRA .*missing\.safetensors was not found: not a file here"),
     ],
     ids=["another architecture", "no lora", "damaged", "missing"],
 )

@@ -101,7 +101,7 @@ def test_several_values_make_a_grid_that_fills_in_and_is_never_computed_twice(ke
     assert outcome.ok
     plan, title = outcome.texts()[:2]
     # What this session has run says how long it takes.
-    assert re.fullmatch(r"6 cells, 4 distinct, 12 steps, about \d+ (s|min), 1 model", plan)
+    assert re.fullmatch(r"6 images, 4 to draw, about \d+ (s|min)", plan)
     assert title == "sweep: strength x guidance_scale"
     shown = [output for output in outcome.outputs if "image/png" in output.get("data", {})]
     assert {output["data"]["text/plain"] for output in shown} == {"sweep: strength x guidance_scale"}

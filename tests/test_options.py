@@ -76,7 +76,7 @@ def test_a_pasted_generation_text_is_understood_and_the_line_wins() -> None:
         ("cat.png --width 130", "The nearest is 128."),
         ("cat.png --strength", "`--strength` must be followed by a value, got none."),
         ("cat.png 'open", "Close the quotes."),
-        ("", "`image` must stand after %%img2img, got none."),
+        ("", "`image` is missing. Write a picture after %%img2img: a file, a variable, or example:penguin."),
         ("cat.png --out 2bad", "`--out` must be the name of a variable"),
     ],
 )

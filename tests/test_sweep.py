@@ -93,9 +93,9 @@ def test_an_axis_that_the_task_does_not_take_is_refused() -> None:
 @pytest.mark.quick
 def test_the_plan_is_one_line(recipe: Recipe) -> None:
     sweep = Sweep.of(recipe, strength="0.2:1:0.2", guidance_scale="1:9:2")
-    assert sweep.plan_line() == "25 cells, 25 distinct, 150 steps, 1 model"
-    assert sweep.plan_line(0.06) == "25 cells, 25 distinct, 150 steps, about 9 s, 1 model"
-    assert Sweep.of(recipe, strength=[0.1]).plan_line(600) == "1 cell, 1 distinct, 1 step, about 10 min, 1 model"
+    assert sweep.plan_line() == "25 images, 150 steps"
+    assert sweep.plan_line(0.06) == "25 images, about 9 s"
+    assert Sweep.of(recipe, strength=[0.1]).plan_line(600) == "1 image, about 10 min"
 
 
 def test_a_sweep_survives_json_with_its_pictures(recipe: Recipe) -> None:
@@ -161,5 +161,5 @@ def test_models_stand_together_in_the_work(recipe: Recipe, monkeypatch: pytest.M
     sweep = Sweep.of(recipe, seed=[1, 2], model=["sd15", "other"])
     assert [cell.recipe.model for cell in sweep.cells()] == ["sd15", "other", "sd15", "other"]
     assert [group[0].recipe.model for group in sweep.distinct()] == ["sd15", "sd15", "other", "other"]
-    assert sweep.plan_line().endswith("2 models")
+    assert sweep.plan_details().endswith("2 models: sd15, other")
     assert json.loads(sweep.to_json())["axes"][1] == ["model", ["sd15", "other"]]

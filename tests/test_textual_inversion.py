@@ -244,7 +244,7 @@ def _saved(name: str, state: Any) -> Any:
         (_saved("nan.safetensors", {"emb_params": torch.full((1, 96), torch.nan)}), "values that are no numbers"),
         (_saved("cube.safetensors", {"emb_params": torch.ones(2, 2, 96)}), r"its tensor is \(2, 2, 96\)"),
         (_saved("a.safetensors", {"emb_params": torch.ones(1, 96)}), "cannot be called 'a': 'a' is a token already"),
-        (lambda folder: folder / "gone.pt", "is no file here"),
+        (lambda folder: folder / "gone.pt", "was not found: not a file here"),
     ],
     ids=["hostile", "plain pickle", "damaged", "wide", "lora", "nan", "cube", "known word", "gone"],
 )

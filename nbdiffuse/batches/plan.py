@@ -22,7 +22,7 @@ PNG_BYTES = 1.6
 
 
 def plan_line(recipe: Recipe, rows: Sequence[Row], folder: Path, session: Session) -> str:
-    """Say in one line what will run: results, sizes, steps, time where runs were measured, and what lands where.
+    """Say in one line what will run: results, sizes, the time where runs were measured (else the steps), and what lands where.
 
     Parameters
     ----------
@@ -40,9 +40,8 @@ def plan_line(recipe: Recipe, rows: Sequence[Row], folder: Path, session: Sessio
     sampled = _sampled(recipe, rows)
     if sampled:
         steps = round(statistics.mean(real_steps(one) for one in sampled) * len(rows))
-        parts.append(count_text(steps, "step"))
-        pace = _pace(session, {one.model for one in sampled})
-        parts += [f"about {duration_text(steps * pace)}"] if pace is not None else []
+        pace = session.seconds_per_step({one.model for one in sampled})
+        parts.append(count_text(steps, "step") if pace is None else f"about {duration_text(steps * pace)}")
         pixels = statistics.mean((one.width or 0) * (one.height or 0) for one in sampled)
         written = f" (about {max(1, round(pixels * PNG_BYTES * len(rows) / 1e6))} MB)"
     return f"{', '.join(parts)}; results go to {folder.as_posix()}/{written if sampled else ''}"
@@ -60,12 +59,6 @@ def _sampled(recipe: Recipe, rows: Sequence[Row]) -> list[Recipe]:
         except NbdiffuseError:  # said when its turn comes
             kinds[kind] = None
     return [one for one in kinds.values() if one is not None]
-
-
-def _pace(session: Session, models: set[str]) -> float | None:
-    past = [result for result in session.history if result.recipe.model in models][-9:]
-    # The first run of a session is slower than what follows.
-    return statistics.median(result.seconds / max(1, real_steps(result.recipe)) for result in past) if past else None
 
 
 class Pace:

@@ -232,9 +232,7 @@ def _picture_words(
         return {}
     pictures = pictures_typed(words, variables)
     if not pictures:
-        raise ParameterError(
-            f"`image` must stand after {magic}, got none. Write a picture after {magic}: a file, or the name of a variable."
-        )
+        raise ParameterError(f"`image` is missing. Write a picture after {magic}: a file, a variable, or example:penguin.")
     if task == "edit" and len(words) > 1:
         return _edited_and_references(words, variables)
     return {"image": pictures}

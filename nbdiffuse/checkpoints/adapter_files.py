@@ -89,7 +89,9 @@ def locate_file(word: str, kind: AdapterKind) -> AdapterFile:
         snapshot, name = fetch_chosen(asked["id"], asked["revision"] or asked["branch"], lambda names: _of_hub(names, word, kind))
         return AdapterFile(snapshot.directory / name, _chosen(word, Path(name), kind))
     if not path.is_file():
-        raise CheckpointError(f"The {kind.name} {word} is no file here, and no ORG/NAME/FILE{kind.suffixes[0]} on the hub.")
+        raise CheckpointError(
+            f"The {kind.name} {word} was not found: not a file here, not a hub file (ORG/NAME/FILE{kind.suffixes[0]})."
+        )
     return AdapterFile(path, (), (path.absolute(),))
 
 

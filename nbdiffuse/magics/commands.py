@@ -46,6 +46,7 @@ _MEANINGS = {
     "script": "export code program python",
     "read": "info metadata pnginfo png_info inspect exif import load",
     "history": "log past hist recent",
+    "plan": "cost estimate eta",
     "diff": "compare difference",
     "lineage": "parents provenance ancestry ancestors tree",
     "verify": "check reproduce replay",
@@ -101,6 +102,7 @@ class DiffuseCommands(Magics):
                                  saved with its pictures; `--check` runs it in a fresh process and compares the pixels
         %diffuse read FILE       how a picture was made, by nbdiffuse or another tool; inserts the cell for it
         %diffuse history [WORD…] what this and earlier kernels made: by model, date or a word of the prompt
+        %diffuse plan GRID       what a grid runs: images and time, cells, different images, steps, models
         %diffuse diff A B        in which parameters two results or files differ, and how far apart they are
         %diffuse lineage A       what a result or file was made from, and what that was made from
         %diffuse verify A… [--yes]

@@ -18,7 +18,9 @@ from ..images.picture import Picture
 from ..metadata import image_files
 from ..recipes.sizes import stretched
 from ..results import Result
+from ..runs.chain_grid import ChainGrid
 from ..runs.chain_run import ChainRun
+from ..runs.grid import Grid
 from ..runs.replay import replay
 from ..runs.verify import Verdict, Verification, verify
 from ..sessions.history import History, with_pictures
@@ -34,6 +36,7 @@ NEEDS = {
     "lineage": (1, "a result or a file", 1),
     "verify": (1, "results, files or folders", _ANY),
     "replay": (1, "a result or a file", 2),
+    "plan": (1, "the name of a grid", 1),
 }
 """How many words a command needs at least, what they are, and how many it takes at most."""
 
@@ -48,6 +51,7 @@ def commands(shell: Any) -> dict[str, Callable[..., Any]]:
         "lineage": functools.partial(lineage_of, names),
         "verify": functools.partial(verify_all, names),
         "replay": functools.partial(replay_one, names),
+        "plan": functools.partial(plan_of, names),
     }
 
 
@@ -81,6 +85,15 @@ def _free(word: str, names: Mapping[str, Any], picture: Any) -> str:
 def history_of(*words: str) -> History:
     """List what this and earlier kernels made, the newest first."""
     return History(words)
+
+
+def plan_of(names: Mapping[str, Any], word: str) -> str:
+    """Return what a grid runs: its images and their time, then cells, different images, steps and models."""
+    grid = names.get(word)
+    if not isinstance(grid, (Grid, ChainGrid)):
+        known = [name for name, value in names.items() if isinstance(value, (Grid, ChainGrid)) and not name.startswith("_")]
+        raise ParameterError(f"`%diffuse plan` must be followed by the name of a grid, got {word!r}. {did_you_mean(word, known)}")
+    return f"{grid.plan_line()}\n{grid.plan_details()}"
 
 
 def compare(names: Mapping[str, Any], first: str, second: str) -> Comparison:

@@ -16,6 +16,7 @@ from ..results import Result
 from ..runs.grid import Grid
 from ..sessions.session import Session
 from ..sweeps.cell import SweepCell
+from ..sweeps.plan import count_text
 from .actions.actions import Actions, button
 from .actions.dropped_file import dropped_file
 from .actions.exports import cell_of, program_of
@@ -139,7 +140,7 @@ class Panel(BasePanel):
             self._adopt(made)
             self._keep(made)
         elif made is not None:
-            self._output.say(f"{made!r}: every image is there")
+            self._output.say(f"Done: {count_text(len(made), 'image')}.")
 
     # What a person does, on the callback thread.
 

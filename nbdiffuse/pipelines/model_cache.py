@@ -138,7 +138,7 @@ class ModelCache:
         for one in users:
             one.park()
         free_caches()
-        return f"models wait in RAM until their turn (offload {MODES[now + 1]})"
+        return f"models that are not active are kept in RAM (offload {MODES[now + 1]})"
 
     def _refuse_what_never_fits(self, name: str, wanted: int) -> None:
         if self._set is not None and wanted > self._set:

@@ -46,8 +46,8 @@ class ChainGrid:
 
     def __init__(self, sweep: ChainSweep, session: Session | None = None, store: Store | None = None) -> None:
         self.sweep = sweep
-        session = session or get_session()
-        self._runs = [ChainRun(cell.chain, session, store) for cell in sweep.cells()]
+        self._session = session or get_session()
+        self._runs = [ChainRun(cell.chain, self._session, store) for cell in sweep.cells()]
         self._failed: dict[int, NbdiffuseError] = {}
 
     @property
@@ -134,8 +134,13 @@ class ChainGrid:
         raise ParameterError(breaks_rule("cell", f"one value of each of {known}", coordinates))
 
     def plan_line(self) -> str:
-        """Say in one line what will run, see `ChainSweep.plan_line`."""
-        return self.sweep.plan_line()
+        """Say in one line what will run, with the time from what this session measured; see `ChainSweep.plan_line`."""
+        models = {step.model for cell in self.sweep.cells() for step in cell.chain}
+        return self.sweep.plan_line(self._session.seconds_per_step(models))
+
+    def plan_details(self) -> str:
+        """Say what the plan counts, see `ChainSweep.plan_details`."""
+        return self.sweep.plan_details()
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the last picture of each finished chain, with the whole chain inside, and a page that works without a kernel.

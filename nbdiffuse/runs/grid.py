@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -15,7 +14,6 @@ from ..errors import Interrupted
 from ..files.targets import made_folder
 from ..images.contact_sheets import noted
 from ..recipes.notices import before_run
-from ..recipes.steps import real_steps
 from ..results import Result
 from ..sessions.runners import ExecutorRunner
 from ..sessions.session import Session, get_session
@@ -193,10 +191,11 @@ class Grid(MeasuredGrid):
     def plan_line(self) -> str:
         """Say in one line what the sweep holds, with the time from what this session measured; see `Sweep.plan_line`."""
         models = {cell.recipe.model for cell in self.sweep.cells()}
-        past = [result for result in self._outcomes.session.history if result.recipe.model in models][-9:]
-        # The first run of a session is slower than what follows.
-        pace = statistics.median(result.seconds / max(1, real_steps(result.recipe)) for result in past) if past else None
-        return self.sweep.plan_line(pace)
+        return self.sweep.plan_line(self._outcomes.session.seconds_per_step(models))
+
+    def plan_details(self) -> str:
+        """Say what the plan counts, see `Sweep.plan_details`."""
+        return self.sweep.plan_details()
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the finished pictures in full size and a page that works without a kernel.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -19,6 +20,7 @@ from ..recipes.controlnets import preprocess_with
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import resolve
 from ..recipes.segmenters import segment_with
+from ..recipes.steps import real_steps
 from ..store.store import predictable
 from .picture_models import PictureModels
 from .waiting import wait
@@ -147,6 +149,12 @@ class Session(PictureModels):
         """Return the newest result of a complete recipe that this session remembers, if it would come out the same now."""
         found = next((result for result in reversed(self.history) if result.recipe == recipe), None)
         return found if found is not None and predictable(found.fingerprint) == self.fingerprint(recipe) else None
+
+    def seconds_per_step(self, models: Collection[str]) -> float | None:
+        """Return how long a step of some models took lately, in seconds; None where none of them ran."""
+        past = [result for result in self.history if result.recipe.model in models][-9:]
+        # The first run of a session is slower than what follows.
+        return statistics.median(result.seconds / max(1, real_steps(result.recipe)) for result in past) if past else None
 
     @contextmanager
     def unrecorded(self) -> Iterator[None]:

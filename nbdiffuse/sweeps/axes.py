@@ -78,7 +78,7 @@ def _numbers(name: str, text: str) -> tuple[float | int, ...]:
     found: list[float | int] = []
     for item in (part.strip() for part in text.split(",")):
         if not item:
-            raise ParameterError(breaks_rule(name, "values between single commas", text, "Fill the gap, or take the comma out."))
+            raise ParameterError(breaks_rule(name, "values between single commas", text, "Remove the extra comma."))
         found += _range(name, item) if ":" in item or ".." in item else [_number(name, item)]
         if len(found) > MAX_VALUES:
             raise ParameterError(breaks_rule(name, f"at most {MAX_VALUES} values", text, "Take a larger step."))
@@ -149,7 +149,7 @@ def _names(name: str, text: str) -> tuple[str, ...]:
         raise ParameterError(breaks_rule(name, "names between commas", text, f"As CSV: {error}.")) from None
     found = tuple(item.strip() for row in rows for item in row)
     if len(rows) != 1 or not all(found):
-        raise ParameterError(breaks_rule(name, "names between single commas", text, "Fill the gap, or take the comma out."))
+        raise ParameterError(breaks_rule(name, "names between single commas", text, "Remove the extra comma."))
     return found
 
 

@@ -13,9 +13,11 @@ from typing import Any
 
 from ..errors import ParameterError, Words, breaks_rule, did_you_mean
 from ..recipes.chain import Chain
+from ..recipes.recipe import Recipe
 from ..recipes.resolve import resolve_chain
 from ..recipes.steps import real_steps
 from .axes import Axis
+from .plan import count_text, plan_details, plan_line
 from .sweep import MAX_CELLS
 
 _NAME = re.compile(r"(?P<step>\d+)\.(?P<field>\w+(\.\w+)*)", re.ASCII)
@@ -124,20 +126,32 @@ class ChainSweep:
             cells.append(ChainPlace(index, tuple(zip(names, place, strict=True)), resolve_chain(chain)))
         return tuple(cells)
 
-    def plan_line(self) -> str:
+    def plan_line(self, seconds_per_step: float | None = None) -> str:
         """Say in one line what will run; what cells have in common counts once.
+
+        Parameters
+        ----------
+        seconds_per_step
+            As measured, in seconds, above 0; None gives the steps in place of the time.
 
         Examples
         --------
         >>> chain = Recipe(prompt="a cat") >> Recipe(prompt="a robot")
         >>> ChainSweep.of(chain, {"2.strength": [0.4, 0.8]}).plan_line()
-        '2 chains of 2 steps, 3 pictures, 110 denoising steps'
+        '2 chains, 3 images, 110 steps'
         """
-        pictures = {
-            cell.chain.steps[: number + 1]: cell.chain[number] for cell in self.cells() for number in range(len(self.base))
-        }
-        steps = sum(map(real_steps, pictures.values()))
-        return f"{len(self.cells())} chains of {len(self.base)} steps, {len(pictures)} pictures, {steps} denoising steps"
+        recipes = self._recipes()
+        line = plan_line(len(recipes), len(recipes), sum(map(real_steps, recipes)), seconds_per_step)
+        return f"{count_text(len(self.cells()), 'chain')}, {line}"
+
+    def plan_details(self) -> str:
+        """Say what the plan counts: the steps of the chains, different images, their steps and models."""
+        return plan_details(self._recipes(), len(self.cells()) * len(self.base))
+
+    def _recipes(self) -> list[Recipe]:
+        cells = self.cells()
+        pictures = {cell.chain.steps[: number + 1]: cell.chain[number] for cell in cells for number in range(len(self.base))}
+        return list(pictures.values())
 
 
 def field_of(axis: str) -> str:

@@ -8,8 +8,28 @@ from ..recipes.recipe import Recipe
 from ..recipes.steps import real_steps
 
 
-def plan_line(distinct: Sequence[Recipe], cells: int, seconds_per_step: float | None = None) -> str:
-    """Say in one line what will run.
+def plan_line(images: int, drawn: int, steps: int, seconds_per_step: float | None = None) -> str:
+    """Say in one line what will run: how many images, and how long they take.
+
+    Parameters
+    ----------
+    images
+        Places that pictures stand in.
+    drawn
+        Different pictures, which are run once each.
+    steps
+        Denoising steps of those.
+    seconds_per_step
+        As measured, in seconds, above 0; None gives the steps in place of the time.
+    """
+    parts = [count_text(images, "image"), *([] if drawn == images else [f"{drawn} to draw"])]
+    if seconds_per_step is None:
+        return ", ".join([*parts, count_text(steps, "step")])
+    return ", ".join([*parts, f"about {duration_text(steps * seconds_per_step)}"])
+
+
+def plan_details(distinct: Sequence[Recipe], cells: int) -> str:
+    """Say what a plan counts: cells, different images, steps and models.
 
     Parameters
     ----------
@@ -17,14 +37,11 @@ def plan_line(distinct: Sequence[Recipe], cells: int, seconds_per_step: float | 
         Complete recipes, one for each picture.
     cells
         Places that the pictures stand in.
-    seconds_per_step
-        As measured, in seconds, above 0; None leaves the time out.
     """
+    models = list(dict.fromkeys(recipe.model for recipe in distinct))
     steps = sum(map(real_steps, distinct))
-    parts = [count_text(cells, "cell"), f"{len(distinct)} distinct", count_text(steps, "step")]
-    if seconds_per_step is not None:
-        parts.append(f"about {duration_text(steps * seconds_per_step)}")
-    return ", ".join([*parts, count_text(len({recipe.model for recipe in distinct}), "model")])
+    counts = [count_text(cells, "cell"), f"{len(distinct)} distinct", count_text(steps, "step"), count_text(len(models), "model")]
+    return f"{', '.join(counts)}: {', '.join(models)}"
 
 
 def count_text(number: int, noun: str) -> str:

@@ -14,9 +14,10 @@ from ..errors import ParameterError, Words, breaks_rule
 from ..families.aliases import advice
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import estimated, resolve
+from ..recipes.steps import real_steps
 from .axes import Axis
 from .cell import SweepCell
-from .plan import plan_line
+from .plan import plan_details, plan_line
 
 FORMAT = 1
 """Format number of a sweep's JSON."""
@@ -209,14 +210,22 @@ class Sweep:
         Parameters
         ----------
         seconds_per_step
-            As measured, in seconds, above 0; None leaves the time out.
+            As measured, in seconds, above 0; None gives the steps in place of the time.
 
         Examples
         --------
         >>> Sweep.of(Recipe(prompt="a cat"), seed=range(25)).plan_line(0.01)
-        '25 cells, 25 distinct, 1250 steps, about 12 s, 1 model'
+        '25 images, about 12 s'
         """
-        return plan_line([group[0].recipe for group in self.distinct()], len(self.cells()), seconds_per_step)
+        recipes = self._recipes()
+        return plan_line(len(self.cells()), len(recipes), sum(map(real_steps, recipes)), seconds_per_step)
+
+    def plan_details(self) -> str:
+        """Say what the plan counts: cells, different images, steps and models."""
+        return plan_details(self._recipes(), len(self.cells()))
+
+    def _recipes(self) -> list[Recipe]:
+        return [group[0].recipe for group in self.distinct()]
 
     def to_json(self) -> str:
         """Return canonical JSON; pictures stand as content addresses."""
