@@ -118,6 +118,19 @@ CASES |= {
     ),
     "sdxl-controlnet": Case("stable-diffusion-xl", checkpoint="sdxl", net="sdxl-controlnet", latents=False, flow=False),
 }
+CASES["sdxl-controlnet-union"] = Case(
+    "stable-diffusion-xl",
+    {
+        "txt2img": "StableDiffusionXLControlNetUnionPipeline",
+        "img2img": "StableDiffusionXLControlNetUnionImg2ImgPipeline",
+        "inpaint": "StableDiffusionXLControlNetUnionInpaintPipeline",
+    },
+    checkpoint="sdxl",
+    net="sdxl-controlnet-union",
+    values={"control_mode": 3, "controlnet_conditioning_scale": 0.7, "control_guidance_end": 0.6},
+    latents=False,
+    flow=False,
+)
 _PAG: dict[str, Any] = {
     "values": {"pag_scale": 2.0, "pag_adaptive_scale": 0.001},
     "options": {"pag_applied_layers": ["mid", "up_blocks.0"]},

@@ -61,6 +61,8 @@ class FlowCase:
         Whether its numbers are drawn with torch's own generator, since the call draws with that one as well.
     nets
         ControlNets beside it, keys of `tiny_flows.CONTROLNETS`, each with what is said of it; each follows another picture.
+    options
+        What the pipeline's constructor gets beside components.
     """
 
     checkpoint: str
@@ -73,6 +75,7 @@ class FlowCase:
     config: Mapping[str, Any] = field(default_factory=dict)
     of_torch: bool = False
     nets: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 KLEIN = ("flux2-klein", "flux2-klein", "Flux2KleinPipeline")
@@ -182,6 +185,23 @@ CASES |= {
         nets=(("sd3-controlnet", {"scale": 0.8}), ("sd3-controlnet", {"scale": 0.5})),
         of_torch=True,
     ),
+    "sd3-pag": FlowCase(
+        "sd3",
+        "stable-diffusion-3",
+        "StableDiffusion3PAGPipeline",
+        {"negative_prompt": "night", "pag_scale": 2.0},
+        _DRAWN,
+        _DRAWN,
+    ),
+    "sd3-pag-img2img": FlowCase(
+        "sd3",
+        "stable-diffusion-3",
+        "StableDiffusion3PAGImg2ImgPipeline",
+        {"strength": 0.7, "pag_scale": 4.0, "pag_adaptive_scale": 0.5},
+        {"image": IMAGE, "pag_applied_layers": "blocks.0"},
+        _STARTED,
+        options={"pag_applied_layers": ["blocks.0"]},
+    ),
     "qwen-controlnet": FlowCase(
         "qwenimage",
         "qwenimage",
@@ -221,7 +241,7 @@ def pipeline_of(name: str, checkpoints: Path) -> Any:
     """Load the pipeline as a person would."""
     case = CASES[name]
     nets = [_loaded(tiny_families.write(net, checkpoints)) for net, _ in case.nets]
-    given = {"controlnet": nets if len(nets) > 1 else nets[0]} if nets else {}
+    given = {**({"controlnet": nets if len(nets) > 1 else nets[0]} if nets else {}), **case.options}
     pipeline = getattr(diffusers, case.pipeline).from_pretrained(tiny_families.write(case.checkpoint, checkpoints), **given)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.transformer.register_to_config(**case.config)

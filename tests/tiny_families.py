@@ -209,9 +209,9 @@ def _stable_diffusion(kind: str = "StableDiffusionPipeline", **unet: Any) -> Any
     )
 
 
-def _controlnet(**more: Any) -> Any:
+def _controlnet(kind: str = "ControlNetModel", **more: Any) -> Any:
     given = {"block_out_channels": (16, 32), "layers_per_block": 1, "norm_num_groups": 8, "attention_head_dim": 2, **more}
-    made = diffusers.ControlNetModel(
+    made = getattr(diffusers, kind)(
         in_channels=4,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         conditioning_embedding_out_channels=(4, 8, 8, 16),
@@ -234,6 +234,9 @@ _XL: dict[str, Any] = {
     "addition_time_embed_dim": 8,
     "projection_class_embeddings_input_dim": 32 + 6 * 8,
 }
+
+
+_TYPES: dict[str, Any] = {"num_trans_channel": 16, "num_trans_head": 2, "num_proj_channel": 16}
 
 
 def _kandinsky21(channels: int = 4) -> Any:
@@ -313,6 +316,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "sd": _stable_diffusion,
     "sd-controlnet": lambda: _controlnet(cross_attention_dim=32),
     "sdxl-controlnet": lambda: _controlnet(**_XL),
+    "sdxl-controlnet-union": lambda: _controlnet("ControlNetUnionModel", **_XL, **_TYPES),
     "sd-inpainting": lambda: _stable_diffusion("StableDiffusionInpaintPipeline", in_channels=9),
     "sdxl": lambda: tiny.sdxl(refiner=False),
     "sdxl-instruct-pix2pix": lambda: tiny.sdxl(refiner=False, in_channels=8),

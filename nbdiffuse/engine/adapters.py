@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..errors import ParameterError, breaks_rule
+from ..pipelines.perturbed_attention import check_layers
 from ..pipelines.pipelines import Pipelines
 from ..recipes.controlnets import controlnet_of, extra_name
-from ..recipes.fields import numbered_entry
+from ..recipes.fields import numbered, numbered_entry
 from ..recipes.ip_adapter import to_load
 from ..recipes.lora import unfused
 from ..recipes.preset import Preset
@@ -17,6 +21,18 @@ def extras(recipe: Recipe, preset: Preset) -> dict[str, str]:
     """Return the checkpoints of components that the base checkpoint does not hold."""
     nets = [controlnet_of(str(net.checkpoint)).checkpoint(str(recipe.checkpoint), preset) for net in recipe.controlnets]
     return {extra_name(number): net for number, net in enumerate(nets, start=1)}
+
+
+def check(recipe: Recipe, pipeline: Any) -> None:
+    """Raise `ParameterError` where a recipe names layers or kinds of control pictures that its pipeline does not have."""
+    check_layers(pipeline)
+    held = getattr(pipeline, "controlnet", None)
+    nets = [] if held is None else list(getattr(held, "nets", [held]))
+    for number, (said, net) in enumerate(zip(recipe.controlnets, nets, strict=False), start=1):
+        known = net.config.get("num_control_type") or net.config.get("num_mode")
+        if said.mode is not None and known is not None and said.mode >= known:
+            line = breaks_rule(numbered("control_mode", number), f"at most {known - 1}", said.mode)
+            raise ParameterError(f"{line} {said.checkpoint} knows {known} kinds of pictures, counted from 0.")
 
 
 def words(pipelines: Pipelines, recipe: Recipe) -> str:

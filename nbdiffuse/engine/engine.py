@@ -32,7 +32,7 @@ from ..images.masks import overlay
 from ..images.picture import Picture
 from ..pipelines.assembly import name_text_model
 from ..pipelines.packed_latents import unpacked
-from ..pipelines.perturbed_attention import attention_put_back, check_layers
+from ..pipelines.perturbed_attention import attention_put_back
 from ..pipelines.pipelines import Pipelines
 from ..recipes.corrections import corrects
 from ..recipes.lora import unfused
@@ -213,7 +213,7 @@ class Engine:
             )
             for name, value in preset.missing_config(recipe).items():
                 made.transformer.register_to_config(**{name: value})
-            check_layers(made)
+            adapters.check(recipe, made)
             if recipe.get("clip_skip") is not None:
                 name_text_model(made)
             if recipe.safety_checker is not None and hasattr(made, "safety_checker"):

@@ -25,6 +25,7 @@ _WITH_CONTROLNETS = (
     "img2img+controlnet",
     "img2img+mask+controlnet",
 )
+_WITH_UNION = ("txt2img+controlnet-union", "img2img+controlnet-union", "img2img+mask+controlnet-union")
 _WITH_PAG = ("txt2img+pag", "img2img+pag", "img2img+mask+pag", "txt2img+controlnet+pag")
 
 
@@ -77,7 +78,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 unet_channels=(4, 9),
                 masks_latents=_PLAIN_MASK,
                 # diffusers has no class for PAG with a ControlNet and a mask.
-                modes=(*_WITH_CONTROLNETS, *_WITH_PAG, "img2img+controlnet+pag"),
+                modes=(*_WITH_CONTROLNETS, *_WITH_UNION, *_WITH_PAG, "img2img+controlnet+pag"),
                 left_out=_REFINER_ONLY,
             ),
             Family(
@@ -91,7 +92,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             _flow(
                 key="stable-diffusion-3",
                 title="Stable Diffusion 3",
-                modes=(*_REDRAWING, "txt2img+controlnet"),
+                modes=(*_REDRAWING, "txt2img+controlnet", "txt2img+pag", "img2img+pag"),
                 unseeded=frozenset({"txt2img+controlnet"}),
                 broken={"img2img+mask+controlnet": f"diffusers' StableDiffusion3ControlNetInpaintingPipeline {_SEEDLESS}"},
                 controlnet="SD3ControlNetModel",

@@ -14,7 +14,7 @@ from .arguments import ARGUMENTS, OPEN
 from .diffusers_classes import auto_pipelines, bases, call_defaults, init_defaults
 
 _TASKS = {"txt2img": "txt2img", "img2img": "img2img", "img2img+mask": "inpaint"}
-_BESIDE = ("", "+controlnet", "+pag", "+controlnet+pag")
+_BESIDE = ("", "+controlnet", "+controlnet-union", "+pag", "+controlnet+pag")
 MODES = {
     **{mode + more: (task, more.replace("+", "-")) for more in _BESIDE for mode, task in _TASKS.items()},
     "edit": ("img2img", ""),
@@ -25,6 +25,8 @@ PAG = ("pag_scale", "pag_adaptive_scale", "pag_applied_layers")
 """Arguments any of which asks for the mode with "+pag", perturbed-attention guidance."""
 CALLED = ("strength", "guidance_scale", "num_inference_steps", "controlnet_conditioning_scale", *ARGUMENTS)
 """Fields of a recipe whose default is the pipeline call's own."""
+UNION = "ControlNetUnionModel"
+"""diffusers' class of ControlNets that are told by `control_mode` what their picture is, where this is a class of its own."""
 WHOLE_RUN = {"control_guidance_start": 0.0, "control_guidance_end": 1.0}
 ONLY_WITH_PICTURE = frozenset(
     {
@@ -126,7 +128,7 @@ class Family:
     missing_config
         Settings that a mode's pipeline reads from its transformer's config, where no checkpoint of the family says them.
     controlnet
-        Class of the ControlNets that its modes with one take.
+        Class of the ControlNets that its modes with one take; those with "+controlnet-union" take `UNION`.
     most_controlnets
         How many of them a run takes at most.
     libraries

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from .families import FAMILIES
+from .family import UNION
 
 
 def controlnet_class(pipeline: str) -> str:
     """Return diffusers' class of the ControlNets that one of its pipelines takes."""
-    found = (family.controlnet for family in FAMILIES.values() if pipeline in family.pipelines.values())
-    return next(found, "ControlNetModel")
+    found = ((family, mode) for family in FAMILIES.values() for mode, name in family.pipelines.items() if name == pipeline)
+    return next((UNION if mode.endswith("-union") else family.controlnet for family, mode in found), "ControlNetModel")
 
 
 def draws_unseeded(pipeline: str) -> bool:

@@ -12,6 +12,7 @@ import diffusers
 
 from ..checkpoints.locate import Checkpoint
 from ..errors import CheckpointError
+from ..families.family import UNION
 from .loaded_model import LoadedModel
 
 
@@ -32,7 +33,7 @@ def refuse_other_base(name: str, checkpoint: Checkpoint, base: Checkpoint, kind:
     CheckpointError
         It is something else than its name says, or was made for another base.
     """
-    part = "unet" if kind == "ControlNetModel" else "transformer"
+    part = "unet" if kind in ("ControlNetModel", UNION) else "transformer"
     own, theirs = (_config(file) for file in (checkpoint.directory / "config.json", base.directory / part / "config.json"))
     found = "a whole pipeline" if (checkpoint.directory / "model_index.json").exists() else own.get("_class_name")
     if isinstance(found, str) and found != kind:
@@ -43,6 +44,12 @@ def refuse_other_base(name: str, checkpoint: Checkpoint, base: Checkpoint, kind:
 def _other_kind(name: str, word: str, found: str, base: str, kind: str) -> CheckpointError:
     if "ControlNet" not in found:
         return CheckpointError(f"{word} is {found}, not a ControlNet. Give `{name}` the directory or hub id of one.")
+    if found == UNION:
+        return CheckpointError(
+            f"{word} takes pictures of several kinds. Say which one by `control_mode`, one of its own numbers."
+        )
+    if kind == UNION:
+        return CheckpointError(f"{word} takes pictures of one kind, so it has no `control_mode`. Leave it out.")
     return CheckpointError(
         f"{word} was made for another family than {base}: it is a {found}, not a {kind}. Give one made for it."
     )

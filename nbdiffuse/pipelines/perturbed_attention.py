@@ -23,16 +23,21 @@ def check_layers(pipeline: Any) -> None:
     """
     if not isinstance(pipeline, PAGMixin):
         return
-    found = [name for name, part in pipeline.unet.named_modules() if isinstance(part, Attention) and not part.is_cross_attention]
+    layers = _denoiser(pipeline).named_modules()
+    found = [name for name, part in layers if isinstance(part, Attention) and not part.is_cross_attention]
     for layer in pipeline.pag_applied_layers:
         try:
             fits = any(re.search(layer, name) and not _is_number_alike(layer, name) for name in found)
         except re.error:
             fits = False
         if not fits or not layer:
-            blocks = list(dict.fromkeys(name.split(".attentions")[0] for name in found))
+            blocks = list(dict.fromkeys(re.split(r"\.attentions|\.attn", name)[0] for name in found))
             line = breaks_rule("pag_applied_layers", "names, or parts of names, of layers with self-attention", layer)
             raise ParameterError(f"{line} Such as: {', '.join(blocks[:_MOST_NAMED])}.")
+
+
+def _denoiser(pipeline: Any) -> Any:
+    return pipeline.unet if hasattr(pipeline, "unet") else pipeline.transformer
 
 
 def _is_number_alike(layer: str, name: str) -> bool:
@@ -47,8 +52,9 @@ def attention_put_back(pipeline: Any) -> Iterator[None]:
     if not isinstance(pipeline, PAGMixin):
         yield
         return
-    own = dict(pipeline.unet.attn_processors)
+    denoiser = _denoiser(pipeline)
+    own = dict(denoiser.attn_processors)
     try:
         yield
     finally:
-        pipeline.unet.set_attn_processor(own)
+        denoiser.set_attn_processor(own)

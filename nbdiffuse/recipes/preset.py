@@ -139,11 +139,6 @@ class Preset:
         return self._family.missing_config.get(self.mode(recipe), {})
 
     @property
-    def controlnet_class(self) -> str:
-        """diffusers' class of the ControlNets that it takes."""
-        return self._family.controlnet
-
-    @property
     def most_controlnets(self) -> float:
         """How many ControlNets a run takes at most."""
         return self._family.most_controlnets
@@ -297,4 +292,6 @@ class Preset:
         """Return the key of `pipelines` that a recipe asks for, such as "img2img+controlnet"."""
         mode = self.task(recipe) + ("+mask" if recipe.mask is not None else "")
         mode += "+controlnet" if recipe.controlnets else ""
+        if f"{mode}-union" in self.pipelines and any(net.mode is not None for net in recipe.controlnets):
+            mode += "-union"
         return mode + ("+pag" if any(recipe.get(name) is not None for name in PAG) else "")

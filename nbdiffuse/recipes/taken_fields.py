@@ -57,6 +57,7 @@ def _only_elsewhere(preset: Preset, mode: str) -> frozenset[str]:
     left = ONLY_WITH_PICTURE if mode.startswith("txt2img") else frozenset()
     # Any of these asks for the mode with PAG.
     asks = set(PAG) if f"{mode}+pag" in preset.pipelines else set()
+    asks |= {"control_mode"} if f"{mode}-union" in preset.pipelines else set()
     parts = set(OF_PARTS) - (set(names_of("controlnets")) if "+controlnet" in mode else set())
     return frozenset(preset.fields - parts - set(preset.defaults_for(mode)) - left - asks)
 

@@ -14,6 +14,7 @@ from ..errors import ParameterError, breaks_rule
 from ..families.description import content_of, describe, directory_of
 from ..families.diffusers_classes import automatic_class, init_defaults
 from ..families.hub_ids import MOVED, cached
+from ..families.pipeline_classes import controlnet_class
 from ..families.single_file import CONFIGS, single_file
 from ..files.paths import here
 from ..metadata.fingerprints import DEVICES, DTYPES
@@ -61,7 +62,7 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
     more += ["safety_checker=None"] if recipe.safety_checker is not None else []
     nets = {extra_name(number): str(net.checkpoint) for number, net in enumerate(recipe.controlnets, start=1)}
     for name, net in nets.items():
-        kind = preset_of(recipe.model).controlnet_class
+        kind = controlnet_class(pipeline)
         listing.use("diffusers", kind)
         control = controlnet_of(net).checkpoint(word, preset_of(recipe.model))
         listing.assign(name, f"{kind}.from_pretrained", [*_located(listing, control, machine.get(name, "")), *typed])
@@ -78,7 +79,7 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         listing.assign("pipeline", f"{pipeline}.from_single_file", [*_single_file(word), *more])
     else:
         # The automatic classes take another argument for it in each of their ways to load.
-        loader = pipeline if preset.mode(recipe).endswith("+pag") else automatic_class(pipeline)
+        loader = pipeline if preset.mode(recipe).endswith(("+pag", "-union")) else automatic_class(pipeline)
         listing.use("diffusers", loader)
         lent = [one for one in _lent(listing, word, typed) if recipe.vae is None or one != "vae=vae"]
         given = [*_located(listing, word, machine.get("checkpoint", "")), *lent, *more]

@@ -180,7 +180,7 @@ def of_steps(steps: Sequence[Step], *, own_folder: bool = False, name: str = "re
 
 def _title(mode: str) -> str:
     """Return what a program of one step is, in one line."""
-    task = mode.removesuffix("+pag").removesuffix("+controlnet")
+    task = mode.partition("+controlnet")[0].removesuffix("+pag")
     named = ["a ControlNet"] if "+controlnet" in mode else []
     named += ["perturbed-attention guidance"] if mode.endswith("+pag") else []
     return TITLES[task].replace("diffusers.", " and ".join([*named, "diffusers."]))
