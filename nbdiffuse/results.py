@@ -224,8 +224,10 @@ def picture_label(recipe: Recipe, name: str) -> str:
 
 def result_label(recipe: Recipe) -> str:
     """Label of a result: the values a person compares, then the weights that made it."""
-    start = f"{text}  " if (text := start_text(recipe)) else ""
+    # The share of noise stands below: with it the line is wider than a picture, and its end would be cut off.
+    first, _, share = start_text(recipe).partition("  ")
+    start, noise = f"{first}  " if first else "", f"{share}  " if share else ""
     guidance = "" if recipe.guidance_scale is None else f"guidance {number_text(recipe.guidance_scale)}  "
     kept = recipe.get("image_guidance_scale")
     image = "" if kept is None else f"image guidance {number_text(kept)}  "
-    return f"{start}{guidance}seed {recipe.seed}\n{image}{weights_label(recipe)}"
+    return f"{start}{guidance}seed {recipe.seed}\n{noise}{image}{weights_label(recipe)}"

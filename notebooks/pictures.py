@@ -1,8 +1,9 @@
-"""Draw the README's pictures anew from the cells that stand beside them: `python notebooks/pictures.py`."""
+"""Draw the documentation's pictures anew from its cells: `python notebooks/pictures.py [NAME ...]`, all by default."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,18 +16,17 @@ from nbdiffuse.embedded.reports.sheets import contact_sheet
 
 FOLDER = Path(__file__).parent / "pictures"
 README = Path(__file__).parents[1] / "README.md"
+PAGES = [README, *sorted((README.parent / "nbdiffuse" / "docs").glob("*.md"))]
 _CELL = r"```\n(%%(?:img2img|txt2img|edit|chain|loopback) (?:(?!```).)*)```\n"
-_PICTURE = r"!\[[^\]]*\]\(notebooks/pictures/([\w-]+\.png)\)\n"
 
 
 def cells(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each cell that has a picture beside it, with the picture's file; only the first stands below its picture."""
-    first = re.search(rf"{_PICTURE}\n{_CELL}", text, re.DOTALL)
-    if first:
-        yield first[2], first[1]
-        text = text[first.end() :]
-    for found in re.finditer(rf"{_CELL}\n{_PICTURE}", text, re.DOTALL):
-        yield found[1], found[2]
+    """Yield each cell whose picture a page shows, with the file: it is called as the cell's `--out` calls the result."""
+    shown = set(re.findall(r"!\[[^\]]*\]\((?:\.\./\.\./)?notebooks/pictures/([\w-]+)\.png\)", text))
+    for cell in re.findall(_CELL, text, re.DOTALL):
+        named = re.search(r" --out (\w+)", cell.partition("\n")[0])
+        if named and named[1] in shown:
+            yield cell, f"{named[1]}.png"
 
 
 def drawn(shell: InteractiveShell, cell: str) -> bytes:
@@ -54,13 +54,17 @@ def world_sheet(file: Path) -> None:
 
 
 def main() -> None:
-    """Draw them all."""
-    world_sheet(FOLDER / "world.png")
+    """Draw those that the command line names."""
+    wanted = sys.argv[1:]
+    if not wanted or "world" in wanted:
+        world_sheet(FOLDER / "world.png")
     shell = InteractiveShell.instance()
     shell.run_line_magic("load_ext", "nbdiffuse")
-    for cell, name in cells(README.read_text("utf-8")):
-        (FOLDER / name).write_bytes(drawn(shell, cell))
-    contact_sheet(FOLDER / "embedded.png")
+    for name, cell in {name: cell for page in PAGES for cell, name in cells(page.read_text("utf-8"))}.items():
+        if not wanted or Path(name).stem in wanted:
+            (FOLDER / name).write_bytes(drawn(shell, cell))
+    if not wanted or "embedded" in wanted:
+        contact_sheet(FOLDER / "embedded.png")
 
 
 if __name__ == "__main__":

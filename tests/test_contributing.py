@@ -1,4 +1,4 @@
-"""The README's part for those who carry this on: its rooms are those that there are, and its examples do what they say."""
+"""The page for those who carry this on: its rooms are those that there are, and its examples do what they say."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from test_architecture import PACKAGE, ROOMS
 TESTS = Path(__file__).parent
 HOME = TESTS.parent
 README = (HOME / "README.md").read_text("utf-8")
-SECTION = README.partition("\n## For whoever carries this on\n")[2].partition("\n## ")[0]
+SECTION = (HOME / "nbdiffuse" / "docs" / "contributing.md").read_text("utf-8")
 
 
 def blocks(title: str) -> list[str]:
     """Return the fenced blocks of the example whose paragraph begins with a title in bold."""
     _, found, rest = SECTION.partition(f"\n**{title}**")
     assert found, title
-    return re.findall(r"^```\w*\n(.*?)^```", re.split(r"\n\*\*|\n### ", rest)[0], re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```\w*\n(.*?)^```", re.split(r"\n\*\*|\n## ", rest)[0], re.MULTILINE | re.DOTALL)
 
 
 def put(file: Path, place: str, text: str, indent: int) -> None:
     """Write a text in front of the first line of a file that begins with `place`."""
     before, found, after = file.read_text("utf-8").partition(f"\n{' ' * indent}{place}")
-    assert found, f"{file.name} has no line {place!r}: the README says where to put the example"
+    assert found, f"{file.name} has no line {place!r}: the page says where to put the example"
     file.write_text(f"{before}\n{textwrap.indent(text, ' ' * indent)}{found[1:]}{after}", "utf-8")
 
 
 @pytest.fixture(scope="module")
 def edited(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package with the README's first three examples in it."""
+    """A copy of the package with the page's first three examples in it."""
     home = tmp_path_factory.mktemp("edited")
     copy = home / "nbdiffuse"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "checkpoints"))

@@ -177,7 +177,7 @@ def test_it_is_an_axis_whose_cells_are_labelled_and_measured(session: Session, t
 def test_the_share_stands_beside_the_steps_and_in_labels() -> None:
     complete = resolve(Recipe(prompt="a cat", image=PICTURE, scheduler="DDIM", num_inference_steps=20, strength=0.3))
     assert steps_line(complete) == "strength 0.3 × 20 → 6 steps from noise 0.57"
-    assert result_label(complete).startswith("strength 0.3  noise 0.57  guidance")
+    assert result_label(complete).startswith("strength 0.3  guidance") and "\nnoise 0.57  " in result_label(complete)
     complete = resolve(Recipe(prompt="a cat", image=PICTURE, scheduler="EulerDiscrete", num_inference_steps=20, noise=0.5))
     assert steps_line(complete) == "noise 0.5 × 20 → 6 steps from noise 0.5"
     assert result_label(complete).startswith("noise 0.5  guidance")

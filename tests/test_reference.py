@@ -1,4 +1,4 @@
-"""The README's option reference is made from the declarations, and is the one they make today."""
+"""The option reference in the documentation is made from the declarations, and is the one they make today."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from nbdiffuse.recipes.presets import PRESETS
 
 pytestmark = pytest.mark.quick
 
-README = Path(__file__).parents[1] / "README.md"
+REFERENCE = Path(__file__).parents[1] / "nbdiffuse" / "docs" / "reference.md"
 
 
-def test_the_readme_holds_the_reference_that_the_declarations_make() -> None:
-    _, _, rest = README.read_text().partition("<!-- made by `python -m nbdiffuse.cells.reference` -->\n\n")
+def test_the_page_holds_the_reference_that_the_declarations_make() -> None:
+    _, _, rest = REFERENCE.read_text("utf-8").partition("<!-- made by `python -m nbdiffuse.cells.reference` -->\n\n")
     assert rest.partition("\n\n<!-- end -->")[0] == reference(), "put in what `python -m nbdiffuse.cells.reference` prints"
 
 

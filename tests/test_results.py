@@ -33,7 +33,7 @@ def test_a_result_shows_one_picture_and_a_text_without_model_time_or_size(result
 
 
 def test_labels_say_what_was_done(result: Result) -> None:
-    assert result_label(result.recipe) == "strength 0.4  noise 0.76  guidance 7.5  seed 7\nsd15 (embedded)"
+    assert result_label(result.recipe) == "strength 0.4  guidance 7.5  seed 7\nnoise 0.76  sd15 (embedded)"
     assert picture_label(result.recipe, "image") == "initial image  100x60 > 104x64"
 
 

@@ -1,4 +1,4 @@
-"""The option reference of the README, made from the declarations: `python -m nbdiffuse.cells.reference` prints it."""
+"""The option reference in docs/reference.md, made from the declarations: `python -m nbdiffuse.cells.reference` prints it."""
 
 from __future__ import annotations
 
