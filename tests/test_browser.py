@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import browser
 import pytest
 from PIL import Image
+from waiting import wait_for
 
 from nbdiffuse.embedded.world import sample
 
@@ -19,13 +20,6 @@ CELLS = ["%load_ext nbdiffuse", "%diffuse panel"]
 SHOTS = os.environ.get("NBDIFFUSE_SHOTS")
 """Folder where the screenshots are kept; a folder of the test run's when not set."""
 APPS = [pytest.param(app, marks=pytest.mark.skipif(bool(why := browser.missing(app)), reason=why)) for app in browser.APPS]
-
-
-def wait_for(true: Callable[[], Any], said: Callable[[], str] = str, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, said()
-        time.sleep(0.1)
 
 
 class PanelPage:
@@ -64,11 +58,27 @@ class PanelPage:
         self.page.wait_for_timeout(300)
         self.page.screenshot(path=self.shots / f"{name}.png", full_page=True)
 
+    def until(self, true: Callable[[], Any]) -> None:
+        """Wait until something is true of the page."""
+        wait_for(true, lambda: f"the panel says {self.status!r}", every=0.1)
+
     def run(self) -> None:
         before = self.box.locator(".nbd-past").count()
         self.button("Run").click()
-        done = lambda: self.box.locator(".nbd-past").count() > before and self.button("Run").is_enabled()  # noqa: E731
-        wait_for(done, lambda: self.status)
+        self.until(lambda: self.box.locator(".nbd-past").count() > before and self.button("Run").is_enabled())
+
+
+def values_sent(page: Any) -> list[Any]:
+    """Return a list to which every value is added that the page tells the kernel from now on."""
+    found: list[Any] = []
+
+    def hear(frame: str | bytes) -> None:
+        text = frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
+        for state in re.findall(r'"method":"update","state":(\{.*?\}),"buffer_paths"', text):
+            found.extend(value for name, value in json.loads(state).items() if name == "value")
+
+    page.on("websocket", lambda socket: socket.on("framesent", hear))
+    return found
 
 
 @pytest.mark.parametrize("app", APPS)
@@ -83,33 +93,36 @@ def test_a_person_uses_the_panel(app: str, tmp_path: Path) -> None:
         page = chromium.new_page(viewport={"width": 1300, "height": 1500})
         problems: list[str] = []
         page.on("pageerror", lambda error: problems.append(f"{error}\n{error.stack}"))
+        sent = values_sent(page)
         panel = PanelPage(browser.Notebook(page, address, "panel.ipynb", app), shots)
 
         # An image is uploaded, a prompt typed, a slider moved.
         page.locator("input[type=file]").first.set_input_files(root / "start.png")
-        wait_for(lambda: "start.png" in panel.box.inner_text())
+        panel.until(lambda: "start.png" in panel.box.inner_text())
         panel.type("prompt", "cat wizard, gandalf, fantasy")
         panel.type("seed", "1")
         strength = panel.box.get_by_role("slider", name="strength")
         strength.focus()
         strength.press("PageUp")
-        wait_for(lambda: re.search(r"strength 0\.[89]\d* × 50", panel.status))
+        panel.until(lambda: "strength 0.9 × 50" in panel.status)
 
         # A preview comes, then the result.
         panel.button("Run").click()
-        wait_for(lambda: "step" in panel.status and panel.picture)
+        panel.until(lambda: "step" in panel.status and panel.picture)
         preview = panel.picture
-        wait_for(lambda: panel.box.locator(".nbd-past").count() == 1 and panel.button("Run").is_enabled())
+        panel.until(lambda: panel.box.locator(".nbd-past").count() == 1 and panel.button("Run").is_enabled())
         first = panel.picture
         assert first != preview
+        # Nothing that the panel showed of itself came back as if a person had set it.
+        assert set(sent) == {"cat wizard, gandalf, fantasy", "1", 45}, sent
         panel.shoot(f"{app}-result")
 
         # A run is stopped: what was there before comes back.
         panel.type("steps", "900")
         panel.button("Run").click()
-        wait_for(lambda: "step" in panel.status)
+        panel.until(lambda: "step" in panel.status)
         panel.button("Stop").click()
-        wait_for(lambda: "Stopped" in panel.status and panel.button("Run").is_enabled())
+        panel.until(lambda: "Stopped" in panel.status and panel.button("Run").is_enabled())
         assert panel.box.locator(".nbd-past").count() == 1
 
         # Another result, and back to the first one's settings.
@@ -118,17 +131,18 @@ def test_a_person_uses_the_panel(app: str, tmp_path: Path) -> None:
         panel.run()
         panel.box.locator(".nbd-past button").last.click()
         # Every control has a message of its own, so they do not all move at once.
-        wait_for(lambda: panel.field("guidance scale").input_value() == "7.5")
-        wait_for(lambda: panel.field("steps").input_value() == "50")
+        panel.until(lambda: panel.field("guidance scale").input_value() == "7.5")
+        panel.until(lambda: panel.field("steps").input_value() == "50")
 
         # The cell that makes it, inserted below and run.
         panel.button("Insert cell").click()
         # The cell is there before its text is.
-        wait_for(lambda: len(panel.notebook.sources()) == 3 and panel.notebook.sources()[2])
+        panel.until(lambda: len(panel.notebook.sources()) == 3 and panel.notebook.sources()[2])
         cell = panel.notebook.sources()[2]
         assert cell.startswith("%%img2img start.png") and "cat wizard, gandalf, fantasy" in cell
+        assert "--strength 0.9" in cell and "--noise" not in cell, cell
         panel.notebook.command("notebook:run-all-below")
-        wait_for(lambda: page.locator(".jp-Cell").nth(2).locator(".jp-OutputArea img").count() > 0)
+        panel.until(lambda: page.locator(".jp-Cell").nth(2).locator(".jp-OutputArea img").count() > 0)
         panel.notebook.save()
         # Notebook 7 says this of its own settings, without a panel too.
         assert not [problem for problem in problems if "reading 'schema'" not in problem]
@@ -186,18 +200,18 @@ def test_a_chain_is_put_together_and_run(theme: str, tmp_path: Path) -> None:
 
         def run(steps: int) -> None:
             panel.button("Run").click()
-            wait_for(lambda: f"chain: {steps} of {steps} steps" in panel.status, lambda: panel.status)
+            panel.until(lambda: f"chain: {steps} of {steps} steps" in panel.status)
 
         run(2)
         panel.shoot(f"chain-{theme.split()[1].lower()}")
         # A step is added at the end, where its controls are open.
         panel.button("Add a step").click()
-        wait_for(lambda: panel.box.locator(".nbd-step").count() == 3)
+        panel.until(lambda: panel.box.locator(".nbd-step").count() == 3)
         last = panel.box.locator(".nbd-step").last
-        wait_for(lambda: last.get_by_label("prompt", exact=True).and_(last.locator("textarea")).is_visible())
+        panel.until(lambda: last.get_by_label("prompt", exact=True).and_(last.locator("textarea")).is_visible())
         run(3)
         panel.box.locator(".nbd-step").last.locator("button").filter(has_text="Remove").click()
-        wait_for(lambda: panel.box.locator(".nbd-step").count() == 2)
+        panel.until(lambda: panel.box.locator(".nbd-step").count() == 2)
         panel.button("Insert cell").click()
-        wait_for(lambda: len(panel.notebook.sources()) == 3 and panel.notebook.sources()[2])
+        panel.until(lambda: len(panel.notebook.sources()) == 3 and panel.notebook.sources()[2])
         assert panel.notebook.sources()[2].startswith("%%chain start.png\n[sd15 ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +31,26 @@ def tooltip_of(name: str, param: Param) -> str:
     return f"{param.help} ({name})"
 
 
+def nearest_place(value: float, low: float, high: float, step: float | None) -> float:
+    """Return where a browser's slider stands for a value, to the last bit: it sends back what differs.
+
+    Parameters
+    ----------
+    value
+        Any number.
+    low, high
+        The slider's ends.
+    step
+        How far its places are apart, above 0; None where it stands anywhere.
+    """
+    if step is None:
+        return min(max(value, low), high)
+    # As noUiSlider 15 computes it, in percent of the slider's length.
+    place = math.floor((max(value, low) - low) * 100 / (high - low) / (step * 100 / (high - low)) + 0.5)
+    percent = place * (step * 100 / (high - low))
+    return high if value >= high or percent >= 100 else percent * (high - low) / 100 + low
+
+
 class NumberControl:
     """A box and a slider for one number.
 
@@ -52,10 +73,9 @@ class NumberControl:
             min=param.low, max=param.high, step=param.step, description=label_of(name), tooltip=tooltip_of(name, param)
         )
         self._slider = self._made_slider(name, param, low, high)
-        self._hint = widgets.HTML()
+        self._hint, self._missed = widgets.HTML(), None
         self.widget = widgets.VBox([self._box, self._slider, self._hint]).add_class("nbd-number")
-        on_user_change(self._box, thread, self._typed)
-        on_user_change(self._slider, thread, self._slid)
+        self._waits = (on_user_change(self._box, thread, self._typed), on_user_change(self._slider, thread, self._slid))
 
     def _made_slider(self, name: str, param: Param, low: float, high: float) -> Any:
         kind = widgets.IntSlider if self._whole else widgets.FloatSlider
@@ -63,13 +83,19 @@ class NumberControl:
         return slider.add_class("nbd-slider-" + name)
 
     def show(self, value: Any) -> None:
-        """Show a value without telling anybody; None shows nothing new."""
-        if value is not None:
+        """Show a value without telling anybody; None shows nothing new, nor does any while what a person set waits."""
+        self._missed = value if any(waits() for waits in self._waits) else None
+        if value is not None and self._missed is None:
             self._box.value = value
             self._set_slider(value)
 
     def _set_slider(self, value: Any) -> None:
-        self._slider.value = min(max(value, self._slider.min), self._slider.max)
+        # Between two places a browser would move it to the nearer one, and send that back as if a person had.
+        self._slider.value = self._place_of(value)
+
+    def _place_of(self, value: Any) -> Any:
+        low, high = self._slider.min, self._slider.max
+        return min(max(value, low), high) if self._whole else nearest_place(value, low, high, self._slider.step)
 
     def _typed(self) -> None:
         value = self._box.value
@@ -77,12 +103,19 @@ class NumberControl:
         self._on_change(value)
 
     def _slid(self) -> None:
-        # A slider adds its steps up in floating point.
-        value = self._slider.value if self._whole else round(self._slider.value, 6)
-        if value == self._box.value:
-            return  # A browser sends 7.5 back as 7.500000000000001.
-        self._box.value = value
+        if self._is_in_place():
+            self.show(self._missed)
+            return
+        self._box.value = value = self._value_there()
         self._on_change(value)
+
+    def _is_in_place(self) -> bool:
+        """Return whether the slider stands where it does for what is in the box."""
+        return bool(self._place_of(self._slider.value) == self._place_of(self._box.value))
+
+    def _value_there(self) -> Any:
+        # A slider adds its steps up in floating point.
+        return self._slider.value if self._whole else round(self._slider.value, 6)
 
 
 class StrengthControl(NumberControl):
@@ -124,14 +157,15 @@ class StrengthControl(NumberControl):
         return run_steps(self._steps, strength, self._rule) if counted else round(strength * self._HUNDREDTHS)
 
     def _slid(self) -> None:
-        if self._place_of(self._box.value) == self._slider.value:
-            return
-        counted = self._rule in BY_STRENGTH
-        places = strengths_by_steps(self._steps, self._rule) if counted else None
-        strength = places[self._slider.value - 1] if places else self._slider.value / self._HUNDREDTHS
-        self._box.value = strength
-        self._on_change(strength)
+        super()._slid()
         self._describe()
+
+    def _is_in_place(self) -> bool:
+        return bool(self._place_of(self._box.value) == self._slider.value)
+
+    def _value_there(self) -> float:
+        places = strengths_by_steps(self._steps, self._rule) if self._rule in BY_STRENGTH else None
+        return float(places[self._slider.value - 1] if places else self._slider.value / self._HUNDREDTHS)
 
     def _describe(self) -> None:
         strength = self._box.value
