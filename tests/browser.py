@@ -12,12 +12,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from waiting import HUNG, wait_for
 
 APPS = {"lab": "LabApp", "notebook": "JupyterNotebookApp"}
 SETTINGS = {
@@ -75,13 +76,15 @@ def jupyter(root: Path, app: str = "lab", theme: str = "JupyterLab Light") -> It
 
 
 def _answering(address: str, log: Path) -> str:
-    for _ in range(600):
+    def answers() -> bool:
         try:
-            urllib.request.urlopen(f"{address}/api", timeout=2).read()
-            return address
+            urllib.request.urlopen(f"{address}/api", timeout=HUNG).read()
         except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
-    raise RuntimeError(f"The server did not start:\n{log.read_text()[-2000:]}")
+            return False
+        return True
+
+    wait_for(answers, lambda: f"The server did not start:\n{log.read_text()[-2000:]}", every=0.1)
+    return address
 
 
 @contextlib.contextmanager
@@ -113,13 +116,14 @@ class Notebook:
         from playwright.sync_api import TimeoutError
 
         self.page = page
-        page.set_default_timeout(60_000)
         where = f"{address}/" + (f"lab/tree/{name}?reset" if app == "lab" else f"notebooks/{name}")
+        page.set_default_timeout(HUNG * 500)
         try:
             self._open(where)
         except TimeoutError:
             # Now and then a page waits for its kernel without end: what a person does then is to load it again.
             self._open(where)
+        page.set_default_timeout(HUNG * 1000)
 
     def _open(self, where: str) -> None:
         self.page.goto(where)

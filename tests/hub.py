@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from waiting import HUNG
+
 LARGE = (".safetensors", ".bin", ".ckpt")
 """What the hub keeps outside git."""
 
@@ -119,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
         if self.hub.silent:
-            if not self.hub.closing.wait(60):
+            if not self.hub.closing.wait(HUNG):
                 self.hub.log.append((self.command, path, 0, "was waited for"))
             self.close_connection = True
             return
@@ -190,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
             del self.hub.faults[(name, path)]
         self._answer(206 if asked else 200, body[start:], sent=len(body[start:]) // 2 if broken else None, **headers, **part)
         if fault == "stall" and broken:
-            self.hub.closing.wait(60)
+            self.hub.closing.wait(HUNG)
 
     def _answer(self, status: int, body: Any, sent: int | None = None, **headers: Any) -> None:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()

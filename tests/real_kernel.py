@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from waiting import HUNG
+
 
 @dataclass
 class Outcome:
@@ -42,9 +44,10 @@ class Kernel:
     def __init__(self, **variables: str) -> None:
         from jupyter_client.manager import start_new_kernel
 
-        self.manager, self.client = start_new_kernel(kernel_name="python3", env={**os.environ, **variables})
+        environment = {**os.environ, **variables}
+        self.manager, self.client = start_new_kernel(startup_timeout=HUNG, kernel_name="python3", env=environment)
 
-    def run(self, code: str, interrupts: tuple[float, ...] = (), timeout: float = 120) -> Outcome:
+    def run(self, code: str, interrupts: tuple[float, ...] = ()) -> Outcome:
         """Run a cell; send SIGINT at the given seconds after its start."""
         message = self.client.execute(code)
         started = time.monotonic()
@@ -53,7 +56,7 @@ class Kernel:
             timer.start()
         outputs: list[dict[str, Any]] = []
         idle = False
-        while not idle and time.monotonic() - started < timeout:
+        while not idle and time.monotonic() - started < HUNG:
             try:
                 incoming = self.client.get_iopub_msg(timeout=1)
             except queue.Empty:
@@ -66,10 +69,10 @@ class Kernel:
                 outputs.append({"type": kind, **content})
         for timer in timers:
             timer.cancel()
-        assert idle, f"no end after {timeout} s: {code}"
-        return Outcome(self._reply(message, timeout, bool(interrupts)), outputs, time.monotonic() - started)
+        assert idle, f"no end after {HUNG} s: {code}"
+        return Outcome(self._reply(message, bool(interrupts)), outputs, time.monotonic() - started)
 
-    def _reply(self, message: str, timeout: float, interrupted: bool) -> dict[str, Any]:
+    def _reply(self, message: str, interrupted: bool) -> dict[str, Any]:
         """Return the reply to a message.
 
         An interrupt that comes when the cell has just ended strikes ipykernel's own
@@ -77,7 +80,7 @@ class Kernel:
         """
         while True:
             try:
-                reply = self.client.get_shell_msg(timeout=15 if interrupted else timeout)
+                reply = self.client.get_shell_msg(timeout=15 if interrupted else HUNG)
             except queue.Empty:
                 if not interrupted:
                     raise
@@ -89,7 +92,7 @@ class Kernel:
     def restart(self) -> None:
         """Kill the process, whatever it does, and start it anew, as a person does with a front end."""
         self.manager.restart_kernel(now=True)
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=HUNG)
 
     def close(self) -> None:
         self.client.stop_channels()

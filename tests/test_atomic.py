@@ -15,8 +15,15 @@ import pytest
 
 from nbdiffuse.files.atomic import OLD, delete_leftovers, write_atomic
 
-WRITER = "import sys; from pathlib import Path; from nbdiffuse.files.atomic import write_atomic\ncontent = bytes(150_000_000)\n"
-WRITER += "while True: write_atomic(Path(sys.argv[1]), content)"
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from nbdiffuse.files.atomic import write_atomic
+
+# Where it would wait for the disk, it stops itself: the temporary file is written, open and locked.
+os.fsync = lambda file: os.kill(os.getpid(), signal.SIGSTOP)
+write_atomic(Path(sys.argv[1]), b"content")
+"""
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are stopped by signals")
 
 
@@ -26,18 +33,11 @@ def temporary_files(folder: Path) -> list[Path]:
 
 @contextmanager
 def caught_writing(file: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Yield a process that is stopped while it writes a file."""
+    """Yield a process that stopped itself while it writes a file."""
     with subprocess.Popen([sys.executable, "-c", WRITER, str(file)]) as process:
         try:
-            for _ in range(2000):
-                if temporary_files(file.parent):
-                    process.send_signal(signal.SIGSTOP)
-                    os.waitpid(process.pid, os.WUNTRACED)  # A signal only asks: this is where it stands still.
-                    # It may not have locked this temporary file yet, or have ended it and be about to begin the next.
-                    if any(0 < temporary.stat().st_size < 150_000_000 for temporary in temporary_files(file.parent)):
-                        break
-                    process.send_signal(signal.SIGCONT)
-                time.sleep(0.005)
+            _, status = os.waitpid(process.pid, os.WUNTRACED)
+            assert os.WIFSTOPPED(status), status
             yield process
         finally:
             process.kill()
@@ -50,7 +50,7 @@ def grow_old(folder: Path) -> Path:
 
 
 def test_a_temporary_file_of_a_killed_process_is_deleted_at_the_next_write(tmp_path: Path) -> None:
-    with caught_writing(tmp_path / "big") as process:
+    with caught_writing(tmp_path / "file") as process:
         process.kill()
     assert temporary_files(tmp_path)
     assert delete_leftovers(tmp_path) == 0, "it is too young to be told from one that is being written"
@@ -60,16 +60,13 @@ def test_a_temporary_file_of_a_killed_process_is_deleted_at_the_next_write(tmp_p
 
 
 def test_a_temporary_file_of_a_living_process_is_left_alone_however_old(tmp_path: Path) -> None:
-    with caught_writing(tmp_path / "big") as process:
+    with caught_writing(tmp_path / "file") as process:
         temporary = grow_old(tmp_path)
         write_atomic(tmp_path / "next", b"content")
         assert temporary_files(tmp_path) == [temporary]
         process.send_signal(signal.SIGCONT)
-        for _ in range(2000):
-            if (tmp_path / "big").exists():
-                break
-            time.sleep(0.005)
-        assert (tmp_path / "big").stat().st_size == 150_000_000
+        assert process.wait() == 0
+        assert (tmp_path / "file").read_bytes() == b"content" and temporary_files(tmp_path) == []
 
 
 def test_nothing_but_drafts_is_deleted(tmp_path: Path) -> None:

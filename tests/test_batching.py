@@ -13,6 +13,7 @@ import pytest
 import tiny
 import torch
 from test_families import control_recipe
+from waiting import HUNG
 
 from nbdiffuse import NbdiffuseError, Recipe, resolve
 from nbdiffuse.engine.batching import ContinuousBatch
@@ -312,7 +313,7 @@ def test_rows_come_back_to_the_call_that_sent_them() -> None:
 def test_a_session_runs_a_batch_and_remembers_its_results(session: Any, recipe: Recipe) -> None:
     outcomes: dict[int, Any] = {}
     job = session.submit_batch([recipe, recipe.replace(seed=2)], lambda index, progress: None, outcomes.__setitem__)
-    job.result(120)
+    job.result(HUNG)
     assert {id(one) for one in outcomes.values()} <= {id(one) for one in session.history}
     with pytest.raises(NbdiffuseError):
         session.submit_batch([recipe, recipe.replace(scheduler="no such")], lambda *args: None, outcomes.__setitem__)

@@ -13,7 +13,8 @@ import browser
 import numpy as np
 import pytest
 from PIL import Image
-from test_browser import APPS, PanelPage, wait_for
+from test_browser import APPS, PanelPage
+from waiting import wait_for
 
 from nbdiffuse.embedded.world import sample
 

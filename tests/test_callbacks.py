@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import ipywidgets
 import pytest
+from waiting import HUNG, wait_for
 
 from nbdiffuse import Recipe, Session
 from nbdiffuse.errors import CheckpointError, NbdiffuseError, ParameterError, RunError
@@ -16,13 +16,6 @@ from nbdiffuse.panels.chain_panel import ChainPanel
 from nbdiffuse.panels.recipe_panel import Panel
 
 NUMBERS = (ipywidgets.IntSlider, ipywidgets.FloatSlider, ipywidgets.BoundedFloatText, ipywidgets.BoundedIntText)
-
-
-def wait_for(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture(params=["single", "chain"])
@@ -86,10 +79,10 @@ def test_every_callback_returns_while_the_desk_is_busy_and_runs_nothing_itself(
 
     def hold() -> None:
         inside.set()
-        free.wait(60)
+        free.wait(HUNG)
 
     panel._thread.post(hold)
-    assert inside.wait(10)
+    assert inside.wait(HUNG)
     touched = 0
     try:
         done = threading.Event()
@@ -103,7 +96,7 @@ def test_every_callback_returns_while_the_desk_is_busy_and_runs_nothing_itself(
 
         # On a thread of its own: one that waits for the callback thread would wait here for good.
         threading.Thread(target=touch_all, daemon=True).start()
-        assert done.wait(30), "a callback waits for the callback thread"
+        assert done.wait(HUNG), "a callback waits for the callback thread"
     finally:
         free.set()
     assert touched > 25 and strangers == []
@@ -116,10 +109,10 @@ def test_a_callback_returns_while_a_run_is_under_way_and_stop_is_heard(panel: An
 
     def block(stop: threading.Event) -> None:
         begun.set()
-        free.wait(60)
+        free.wait(HUNG)
 
     blocking = session._worker.submit(block)
-    assert begun.wait(30)
+    assert begun.wait(HUNG)
     try:
         panel._run_button.click()
         wait_for(lambda: panel.busy)
@@ -130,7 +123,7 @@ def test_a_callback_returns_while_a_run_is_under_way_and_stop_is_heard(panel: An
         assert job is None or job.stop_flag.is_set()
     finally:
         free.set()
-    blocking.result(30)
+    blocking.result(HUNG)
     wait_for(lambda: not panel.busy)
     assert "topped" in panel._output._status.value and not panel._run_button.disabled
 

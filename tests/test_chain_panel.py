@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from waiting import wait_for
 
 import nbdiffuse
 from nbdiffuse import Chain, ChainRun, Recipe, Session, panels
 from nbdiffuse.cells.chains import parse_chain
 from nbdiffuse.errors import ParameterError
 from nbdiffuse.panels import ChainPanel
-
-
-def wait_for(true: Callable[[], bool], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture

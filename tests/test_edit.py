@@ -14,6 +14,7 @@ import pytest
 import tiny
 import torch
 from PIL import Image
+from waiting import HUNG
 
 import nbdiffuse
 from nbdiffuse import Recipe, Result, Session, embedded, resolve
@@ -318,7 +319,7 @@ def test_the_magic_edits_in_a_notebook(kernel: Any) -> None:
     assert grid.ok and kernel.run("print(len(grid))").stream.strip() == "2"
     code = "%%edit start --image"
     kernel.client.complete(code, len(code))
-    assert "--image-guidance-scale" in kernel.client.get_shell_msg(timeout=20)["content"]["matches"]
+    assert "--image-guidance-scale" in kernel.client.get_shell_msg(timeout=HUNG)["content"]["matches"]
 
 
 @pytest.mark.parametrize(

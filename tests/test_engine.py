@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from waiting import HUNG
 
 import nbdiffuse
 from nbdiffuse import Recipe, Session, resolve
@@ -117,7 +118,7 @@ def stopped_after(session: Session, recipe: Recipe, stop_at: int) -> int:
 
     job = session.submit(recipe, note)
     with pytest.raises(Interrupted, match="Stopped after step"):
-        job.result(60)
+        job.result(HUNG)
     return len(steps)
 
 

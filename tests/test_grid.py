@@ -8,7 +8,6 @@ import io
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import wait_for
 
 from nbdiffuse import Recipe
 from nbdiffuse.errors import Interrupted, NbdiffuseError, ParameterError, RunError
@@ -392,9 +392,7 @@ Grid(Sweep.of(recipe, guidance_scale=range(1, 100)), store=Store({folder!r})).ru
 
 def test_a_killed_process_loses_nothing_finished(recipe: Recipe, store: Store, runs: Callable[[], int]) -> None:
     child = subprocess.Popen([sys.executable, "-c", KILLED.format(folder=str(store.folder))], stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
-    while len(list(store.entries())) < 3 and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for(lambda: len(list(store.entries())) >= 3 or child.poll() is not None)
     child.send_signal(signal.SIGKILL)
     child.communicate()
     finished = len(list(store.entries()))

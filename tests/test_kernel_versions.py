@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from real_kernel import Kernel
+from waiting import HUNG, wait_for
 
 SETUP = """%load_ext nbdiffuse
 import hashlib, threading, time, nbdiffuse
@@ -81,7 +82,7 @@ class PanelKernel(Kernel):
         """Begin a subshell, as JupyterLab does for a panel, and return its name."""
         message = self.client.session.msg("create_subshell_request")
         self.client.control_channel.send(message)
-        return str(self.client.get_control_msg(timeout=30)["content"]["subshell_id"])
+        return str(self.client.get_control_msg(timeout=HUNG)["content"]["subshell_id"])
 
     def press(self, name: str, subshell: str = "") -> None:
         content = {"comm_id": self.ids[name], "data": {"method": "custom", "content": {"event": "click"}}}
@@ -94,10 +95,7 @@ class PanelKernel(Kernel):
         return self.run(f"print({expression})").stream.strip()
 
     def wait_for(self, expression: str) -> None:
-        deadline = time.monotonic() + 60
-        while self.asked(expression) != "True":
-            assert time.monotonic() < deadline, expression
-            time.sleep(0.05)
+        wait_for(lambda: self.asked(expression) == "True", lambda: expression, every=0.05)
 
 
 def one_round(kernel: PanelKernel, state: str, subshell: str, dice: random.Random) -> None:
@@ -112,7 +110,7 @@ def one_round(kernel: PanelKernel, state: str, subshell: str, dice: random.Rando
     if message is not None:
         if dice.random() < 0.3:
             kernel.manager.interrupt_kernel()
-        assert kernel._reply(message, 60, True)
+        assert kernel._reply(message, True)
     kernel.wait_for(f'seen["callbacks"] >= {callbacks + 2}')
     # Where the run was asked for after the stop, it is stopped now.
     kernel.press("stop", subshell)

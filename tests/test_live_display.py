@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import pytest
+from waiting import HUNG
 
 import nbdiffuse
 from nbdiffuse.images import contact_sheets
@@ -69,7 +70,7 @@ def test_only_the_last_picture_of_a_run_is_encoded_to_be_small(
     def step(progress: Any) -> None:
         live.on_progress(progress)
         # A busy machine may end the run before the cell's thread has its turn.
-        drawn.wait(30)
+        drawn.wait(HUNG)
         drawn.clear()
 
     def refresh() -> None:

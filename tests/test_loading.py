@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from waiting import HUNG
 
 from nbdiffuse.checkpoints import loading
 from nbdiffuse.checkpoints.locate import locate
@@ -53,7 +54,7 @@ def test_threads_that_load_wait_for_each_other_and_get_what_one_alone_gets(monke
     start = threading.Barrier(len(wanted))
 
     def at_once(asked: tuple[str, torch.dtype]) -> str:
-        start.wait(30)
+        start.wait(HUNG)
         return weights(one(*asked))
 
     with ThreadPoolExecutor(len(wanted)) as pool:
@@ -73,4 +74,4 @@ def test_a_load_that_fails_lets_the_next_one_in(monkeypatch: pytest.MonkeyPatch)
         one("sd15", torch.float32)
     monkeypatch.setattr(loading, "_load", original)
     with ThreadPoolExecutor(1) as pool:
-        assert weights(pool.submit(one, "sd15", torch.float32).result(60))
+        assert weights(pool.submit(one, "sd15", torch.float32).result(HUNG))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import tiny
+from waiting import HUNG
 
 RUN = "%%img2img start --num-inference-steps 8 --seed 7 --out wizard\ncat wizard, gandalf"
 DIGEST = "print(hashlib.sha256(wizard.image.tobytes()).hexdigest())"
@@ -82,7 +83,7 @@ def test_tab_completes_options_presets_and_files(kernel: Any) -> None:
         ("%%img2img kit", "kitten.png"),
     ]:
         kernel.client.complete(code, len(code))
-        matches = kernel.client.get_shell_msg(timeout=20)["content"]["matches"]
+        matches = kernel.client.get_shell_msg(timeout=HUNG)["content"]["matches"]
         assert expected in matches, code
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import tiny_segmenters
 from hub import Hub
 from mask_surfaces import QUICK, on_every_surface, swept
+from waiting import wait_for
 
 import nbdiffuse
 from nbdiffuse import Picture, Recipe, Session, read, resolve
@@ -201,10 +201,7 @@ def test_a_panel_shows_the_mask_before_the_run(session: Session, scene: Any) -> 
         named = panel._controls._control("mask_image")
         named._named.value = CAT
         named._typed()
-        for _ in range(400):
-            if panel._controls.asked.mask is not None:
-                break
-            time.sleep(0.05)
+        wait_for(lambda: panel._controls.asked.mask is not None)
         mask = panel._controls.recipe.mask
         assert mask is not None and isinstance(mask.image, Picture)
         assert mask.image == session.select_mask(scene.image, CAT) and isinstance(panel._controls.outlook, Recipe)

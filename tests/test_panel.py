@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import ipywidgets
 import pytest
+from waiting import wait_for
 
 import nbdiffuse
 from nbdiffuse import Recipe, Session
@@ -31,13 +31,6 @@ from nbdiffuse.recipes.steps import real_steps
 from nbdiffuse.recipes.taken_fields import settable
 
 PROMPT = "cat wizard, gandalf, fantasy"
-
-
-def wait_for(true: Callable[[], bool], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from waiting import HUNG, wait_for
 
 from nbdiffuse import Recipe, Session
 from nbdiffuse.devices.worker import Worker
 from nbdiffuse.errors import CheckpointError, NbdiffuseError, ParameterError, again
 from nbdiffuse.panels.chain_panel import ChainPanel
 from nbdiffuse.panels.recipe_panel import Panel
-
-
-def wait_for(true: Callable[[], bool], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -126,7 +119,7 @@ def test_a_job_can_be_asked_for_its_error_as_often_as_wanted() -> None:
         raise ParameterError("`x` must be y.")
 
     job = Worker("test").submit(fail)
-    assert len({depth(lambda: job.result(10)) for _ in range(5)}) == 1
+    assert len({depth(lambda: job.result(HUNG)) for _ in range(5)}) == 1
 
 
 def test_an_error_again_is_the_same_without_its_frames() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from waiting import HUNG
 
 from nbdiffuse import Devices, Recipe, resolve, sweep
 from nbdiffuse.engine.engine import Engine
@@ -170,7 +171,7 @@ def engines_here() -> int:
 def three(cluster: Any) -> Iterator[Any]:
     """The cluster with a third worker."""
     cluster.cluster.scale(3)
-    cluster.wait_for_workers(3, timeout=60)
+    cluster.wait_for_workers(3, timeout=HUNG)
     yield cluster
 
 
@@ -191,7 +192,7 @@ def killed_during(grid: Grid, workers: Any, after: int, which: int) -> None:
 def test_a_killed_worker_costs_only_its_current_cell(recipe: Recipe, three: Any, kills: int) -> None:
     dice = random.Random(kills)
     for number in range(kills):
-        three.wait_for_workers(3, timeout=120)
+        three.wait_for_workers(3, timeout=HUNG)
         first = 100 * (number + 1)
         grid = Grid(Sweep.of(recipe, seed=range(first, first + 12)), executor=three.get_executor())
         killed_during(grid, three, dice.randrange(11), dice.randrange(3))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from real_kernel import Kernel
+from waiting import wait_for
 
 from nbdiffuse.store.store import Store
 
@@ -40,10 +41,7 @@ def killed_in(kernel: Any, cell: str, folder: Path, pictures: int, after: float,
     """Run a cell, kill the kernel so many seconds after so many pictures are kept, and return the files that are there then."""
     before = set(kept(folder))
     kernel.client.execute(cell)
-    deadline = time.monotonic() + 60
-    while len(kept(folder)) < len(before) + pictures:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(lambda: len(kept(folder)) >= len(before) + pictures, lambda: kept(folder), every=0.01)
     time.sleep(after)
     if way == "kill":
         os.kill(kernel.manager.provisioner.process.pid, signal.SIGKILL)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from waiting import HUNG
 
 from nbdiffuse import Recipe, Session, resolve
 from nbdiffuse.errors import Interrupted
@@ -60,7 +61,7 @@ def test_many_threads_get_what_serial_runs_get(rounds: int, recipes: list[Recipe
 
     def use(number: int) -> None:
         order = random.Random(number)
-        start.wait(60)
+        start.wait(HUNG)
         for _ in range(rounds):
             recipe = order.choice(recipes)
             try:
@@ -94,7 +95,7 @@ def test_runs_that_are_stopped_at_any_moment_change_no_other(count: int, recipes
         timer = threading.Timer(order.uniform(0, 3 * usual[recipe]), job.stop)
         timer.start()
         try:
-            job.result(60)
+            job.result(HUNG)
         except Interrupted:
             stopped += 1
         timer.cancel()

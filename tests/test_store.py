@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import HUNG
 
 from nbdiffuse import Chain, Recipe, resolve
 from nbdiffuse.errors import FileError
@@ -192,7 +193,7 @@ def test_processes_share_a_store_that_is_too_small_for_them(store: Store) -> Non
     size = store.path(made(0)[1].recipe, FINGERPRINT).stat().st_size
     children = [busy(store.folder, size * 6, 6) for _ in range(3)]
     for child in children:
-        assert child.wait(60) == 0, child.stderr and child.stderr.read()
+        assert child.wait(HUNG) == 0, child.stderr and child.stderr.read()
     for entry in store.entries():
         assert found(store, entry["recipe"]["seed"]) is not None
     assert len(list(store.entries())) >= 1

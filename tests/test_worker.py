@@ -8,6 +8,7 @@ import time
 import weakref
 
 import pytest
+from waiting import HUNG, wait_for
 
 from nbdiffuse.devices.worker import Job, Worker
 from nbdiffuse.errors import Interrupted, NbdiffuseError, ParameterError, RunError
@@ -31,34 +32,35 @@ def test_jobs_run_one_after_the_other_on_one_thread() -> None:
         return "done"
 
     jobs = [worker.submit(work) for _ in range(20)]
-    assert [job.result(10) for job in jobs] == ["done"] * 20 and seen == ["test"] * 20
+    assert [job.result(HUNG) for job in jobs] == ["done"] * 20 and seen == ["test"] * 20
 
 
 def test_submitting_returns_at_once() -> None:
-    worker = Worker("test")
-    first = worker.submit(lambda stop: time.sleep(0.3))
-    started = time.monotonic()
-    worker.submit(lambda stop: None)
-    assert time.monotonic() - started < 0.05 and not first.done
+    worker, gate = Worker("test"), threading.Event()
+    first = worker.submit(lambda stop: gate.wait(HUNG))
+    second = worker.submit(lambda stop: None)
+    assert not first.done and not second.done
+    gate.set()
+    assert first.result(HUNG) and second.result(HUNG) is None
 
 
 def test_a_queued_job_that_is_stopped_never_starts() -> None:
     worker, gate, ran = Worker("test"), threading.Event(), []
-    worker.submit(lambda stop: gate.wait(5))
+    worker.submit(lambda stop: gate.wait(HUNG))
     queued = worker.submit(lambda stop: ran.append(1))
     queued.stop()
     gate.set()
     with pytest.raises(Interrupted, match="before it began"):
-        queued.result(5)
+        queued.result(HUNG)
     assert ran == []
 
 
 def test_a_stop_does_not_leak_into_the_next_job() -> None:
     worker = Worker("test")
-    first = worker.submit(lambda stop: stop.wait(5))
+    first = worker.submit(lambda stop: stop.wait(HUNG))
     first.stop()
-    assert first.result(5) is True
-    assert worker.submit(lambda stop: stop.is_set()).result(5) is False
+    assert first.result(HUNG) is True
+    assert worker.submit(lambda stop: stop.is_set()).result(HUNG) is False
 
 
 @pytest.mark.parametrize(
@@ -73,11 +75,11 @@ def test_the_worker_outlives_every_error_and_frees_its_frames(error: BaseExcepti
         raise error
 
     with pytest.raises(RunError, match=type(error).__name__) as caught:
-        worker.submit(work).result(5)
+        worker.submit(work).result(HUNG)
     gc.collect()
     assert held[0]() is None
     assert "in work" in caught.value.details
-    assert worker.submit(lambda stop: 7).result(5) == 7
+    assert worker.submit(lambda stop: 7).result(HUNG) == 7
 
 
 def test_our_own_errors_come_through_as_they_are() -> None:
@@ -85,23 +87,28 @@ def test_our_own_errors_come_through_as_they_are() -> None:
         raise ParameterError("`x` must be y, got z.")
 
     with pytest.raises(ParameterError, match="`x` must be y, got z"):
-        Worker("test").submit(work).result(5)
+        Worker("test").submit(work).result(HUNG)
 
 
 def test_an_idle_worker_keeps_no_result() -> None:
     worker = Worker("test")
     job = worker.submit(lambda stop: Load())
-    reference = weakref.ref(job.result(5))
+    reference = weakref.ref(job.result(HUNG))
     del job
-    time.sleep(0.05)
-    gc.collect()
-    assert reference() is None
+    # Its thread lets go of a job after it has told what came of it.
+    wait_for(lambda: gc.collect() is not None and reference() is None)
 
 
 def test_waiting_passes_the_result_and_calls_back() -> None:
-    worker, calls = Worker("test"), []
-    job: Job[int] = worker.submit(lambda stop: (time.sleep(0.2), 5)[1])
-    assert wait(job, lambda: calls.append(1)) == 5 and len(calls) >= 2  # type: ignore[arg-type, comparison-overlap]
+    worker, calls, again = Worker("test"), [], threading.Event()
+
+    def called() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            again.set()
+
+    job: Job[int] = worker.submit(lambda stop: 5 if again.wait(HUNG) else 0)
+    assert wait(job, called) == 5 and len(calls) >= 2
 
 
 def test_an_error_is_one_red_line_in_a_notebook() -> None:
