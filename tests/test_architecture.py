@@ -47,11 +47,11 @@ ROOMS = {
     "scripts": "statements listing embedded_folders lora_sums adapters noise masks calls loading weighting writing checking "
     "loopbacks sweeps",
     "sessions": "waiting remote named_executors executor_errors picture_models session runners history",
-    "runs": "notices consistency outcomes grid_display grid_metrics records heatmaps frontier measured_grid grid chain_step "
-    "latent_transfer "
+    "runs": "notices consistency outcomes grid_display measuring grid_metrics records heatmaps frontier measured_grid grid "
+    "chain_step latent_transfer "
     "chain_run loopback editing chain_grid sweep_api suggest consent replay verify program",
     "batches": "layout sources films tables prompting following rows windows manifest outcome plan page sheet "
-    "captions batch film_writer flicker film sequence batch_api",
+    "captions row_metrics measured_batch batch film_writer flicker film sequence batch_api",
     "cells": "flags variables batches options chains loopbacks reference write from_file",
     "command_line": "report carry_out main",
     "magics": "interrupts history_commands live_display live_batch mask_command tokens_command commands notebook_variables "

@@ -265,8 +265,6 @@ def test_a_cell_takes_a_folder_in_the_place_of_a_picture(kernel: Any, photos: Pa
     assert re.match(r"8 pictures in 2 sizes, (8 steps|about \d+ s); results go to", outcome.texts()[0])
     assert len(list((tmp_path / "photos-img2img").glob("*.png"))) == 7
     assert kernel.run("print(type(many).__name__, many.missing)").stream.strip() == "Batch 1"
-    refused = kernel.run(f"%%img2img {photos} --measure ssim\na cat")
-    assert not refused.ok and "`--measure` must" in refused.reply["evalue"]
 
 
 def test_a_cell_takes_a_table(kernel: Any, photos: Path, tmp_path: Path) -> None:

@@ -11,19 +11,21 @@ from typing import Any
 from ..errors import FileError, ImageInputError, Interrupted, NbdiffuseError, ParameterError, breaks_rule
 from ..files.paths import path_of
 from ..images.contact_sheets import noted
+from ..images.metrics import metric_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import resolve
 from ..recipes.sizes import fitted_pictures
 from ..recipes.steps import real_steps
 from ..results import Result
 from ..runs.notices import counted
-from ..runs.records import frame
 from ..sessions.runners import ExecutorRunner, Runner, SessionRunner
 from ..sessions.session import Session, get_session
 from ..sweeps.plan import count_text
 from . import manifest
+from .measured_batch import MeasuredBatch
 from .outcome import Outcome, is_result_of, thumbnail
 from .plan import Pace, plan_line
+from .row_metrics import RowMetrics
 from .rows import Row
 from .sheet import bundle, save_page
 from .sources import FileSource
@@ -34,7 +36,7 @@ TOGETHER, MOST_TOGETHER = 32, 1000
 """Rows that are read and run together, at most: usually, and ever."""
 
 
-class Batch:
+class Batch(MeasuredBatch):
     """Pictures and what came of them; nothing is run before `run`.
 
     Every result is in its file before the next pictures are read, so that memory does not grow
@@ -61,6 +63,8 @@ class Batch:
         else a few may differ by 1 of 255.
     noted
         What else it is made with, for its note in the folder: another batch does not go on there.
+    measure
+        Metrics of each result, see `measure`, as soon as it is there.
 
     Raises
     ------
@@ -79,6 +83,7 @@ class Batch:
         notices: Sequence[str] = (),
         together: int = TOGETHER,
         noted: Mapping[str, Any] | None = None,
+        measure: Sequence[str] = (),
     ) -> None:
         if type(together) is not int or not 1 <= together <= MOST_TOGETHER:
             raise ParameterError(breaks_rule("together", f"a whole number in [1, {MOST_TOGETHER}]", together))
@@ -86,10 +91,13 @@ class Batch:
             raise ParameterError(breaks_rule("on_error", " or ".join(ON_ERROR), on_error))
         self.rows, self.folder, self.before_run = tuple(rows), folder, tuple(notices)
         self._noted = dict(noted or {})
+        session = session or get_session()
         self.recipe = manifest.settled(recipe, folder, [row.file for row in rows], self._noted)
+        self._metrics = RowMetrics(self.recipe, self.rows, folder, session)
+        self._measures = self._metrics.check(measure, self._is_film)
         self.outcomes: dict[int, Outcome] = {}
         self.pace = Pace()
-        self._on_error, self._together, self._session = on_error, together, session or get_session()
+        self._on_error, self._together, self._session = on_error, together, session
         self._runner: Runner = SessionRunner(self._session) if executor is None else ExecutorRunner(executor)
         self._halted: NbdiffuseError | None = None
 
@@ -109,10 +117,11 @@ class Batch:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Lines that a person should read, once each: of the pictures, and how many rows failed for what."""
+        """Lines that a person should read, once each: of the pictures, how many rows failed for what, and what was measured."""
         told = counted([outcome.notices for outcome in self.outcomes.values()], "images")
         failures = Counter(str(error) for error in self.failed.values())
-        return (*self.before_run, *told, *(f"{count} of {len(self)} failed: {line}" for line, count in failures.items()))
+        failed = (f"{count} of {len(self)} failed: {line}" for line, count in failures.items())
+        return (*self.before_run, *told, *failed, *self._metrics.lines())
 
     def plan_line(self) -> str:
         """Say in one line what will run, see `plan.plan_line`."""
@@ -146,9 +155,12 @@ class Batch:
                 missing = [place for place in range(len(self.rows)) if place not in done]
                 for places in windows(self.rows, missing, self._together):
                     self._settle(places, meanwhile)
+                    self._metrics.measure(self._measures, set(places) & set(self._there()))
                     meanwhile()
                     if self._halted is not None:
                         break
+                # What a stop left unmeasured.
+                self._measure(self._measures)
         except (Interrupted, KeyboardInterrupt):
             stopped = True
         finally:
@@ -231,20 +243,6 @@ class Batch:
         if self._on_error == "stop":
             self._halted = kept
 
-    def records(self) -> list[dict[str, Any]]:
-        """Return a row of a table for each result: its name, file, state, seconds, size, steps, error, prompt and own values."""
-        return [self._record(place, row) for place, row in enumerate(self.rows)]
-
-    def _record(self, place: int, row: Row) -> dict[str, Any]:
-        outcome = self.outcomes.get(place, Outcome("missing"))
-        known = {name: getattr(outcome, name) for name in ("state", "seconds", "size", "steps")}
-        known["error"] = None if outcome.error is None else str(outcome.error)
-        return {"name": row.name, "file": row.file, **known, **row.values, "prompt": outcome.prompt or row.template(self.recipe)}
-
-    def to_frame(self) -> Any:
-        """Return `records` as a `pandas.DataFrame`."""
-        return frame(self.records())
-
     def again(self, names: Sequence[str], folder: str | Path, **changes: Any) -> Batch:
         """Return a batch of some of the rows with other values, such as those that were starred on the page.
 
@@ -267,12 +265,14 @@ class Batch:
         if unknown is not None or not names:
             raise ParameterError(breaks_rule("names", "names of the batch's rows", unknown or list(names), "See `records()`."))
         recipe, target, rows = self.recipe.replace(**changes), path_of(folder, "folder"), [known[name] for name in names]
-        return Batch(recipe, rows, target, self._session, on_error=self._on_error, together=self._together)
+        how: dict[str, Any] = {"on_error": self._on_error, "together": self._together}
+        how["measure"] = [name for name in self._measures if not metric_of(name).needs_film]
+        return Batch(recipe, rows, target, self._session, **how)
 
     def _save_page(self) -> None:
         title = f"{self.recipe.prompt}: {count_text(len(self), 'picture')}"
         try:
-            save_page(self.rows, self.outcomes, self.folder, self.notices, title)
+            save_page(self.rows, self.outcomes, self.folder, self.notices, title, self._metrics.values)
         except FileError as error:
             self._halted = self._halted or error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def batch(
     executor: Executor | str | None = None,
     on_error: str = "continue",
     together: int = TOGETHER,
+    measure: Sequence[str] = (),
     **axes: Any,
 ) -> Batch:
     """Redraw the pictures of a folder, an archive, a table or a film into another folder; nothing runs before `run`.
@@ -82,6 +84,8 @@ def batch(
     together
         Rows that are read and share model calls, at most, in [1, 1000]; with 1 every pixel is that of a run by itself,
         else a few may differ by 1 of 255.
+    measure
+        Metrics of each result, such as ["kept", "drift"], see `Batch.measure`; the page can be ordered by them.
     **axes
         Values that each picture is made with, by field, as for `sweep`.
 
@@ -112,7 +116,7 @@ def batch(
     if in_order:
         rows = following(recipe, rows, target, carry, seed_every)
     how: dict[str, Any] = {"on_error": on_error, "noted": noted, "notices": (*notices, *said)}
-    how |= {"together": 1 if carry else together, "executor": executor}
+    how |= {"together": 1 if carry else together, "executor": executor, "measure": measure}
     if film is not None:
         return FilmBatch(recipe, rows, target, film=path_of(film, "film"), rate=rate, **how)
     if rate is not None:

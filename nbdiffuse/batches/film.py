@@ -16,7 +16,7 @@ from ..recipes.recipe import Recipe
 from .batch import Batch
 from .film_writer import ANIMATED, WRITTEN, write_film
 from .films import FrameSource
-from .flicker import Flicker, flicker
+from .flicker import Flicker, changes, mean_of
 from .rows import Row
 
 RATE = 24
@@ -37,6 +37,8 @@ class FilmBatch(Batch):
         Frames a second, in (0, 240], where the pictures are no film's; a film's times are kept.
     """
 
+    _is_film = True
+
     def __init__(
         self, recipe: Recipe, rows: Sequence[Row], folder: Path, *, film: Path, rate: float | None = None, **how: Any
     ) -> None:
@@ -54,12 +56,13 @@ class FilmBatch(Batch):
             )
         self._rate = Fraction(RATE if rate is None else rate).limit_denominator(1001)
         self._of_film: list[str] = []
+        self._flicker_line = ""
         super().__init__(recipe, rows, folder, **how)
 
     @property
     def notices(self) -> tuple[str, ...]:
         """Those of the batch, and what a person should know of the film."""
-        return (*super().notices, *self._of_film)
+        return (*super().notices, *self._of_film, *filter(None, [self._flicker_line]))
 
     def run(self, while_waiting: Callable[[], None] | None = None) -> FilmBatch:
         """Run what is missing, write the film, and return this batch; errors as for `Batch.run`.
@@ -101,17 +104,34 @@ class FilmBatch(Batch):
         """
         if len(self.rows) - self.missing < 2:
             raise ParameterError("`flicker` needs two frames that are there. Run the film first.")
-        return flicker(self._pairs())
+        return mean_of(list(changes(pair for _, pair in self._pairs())))
 
-    def _pairs(self) -> Iterator[tuple[Image.Image, Image.Image]]:
-        for place, row in enumerate(self.rows):
-            outcome = self.outcomes.get(place)
-            if row.source is None or outcome is None or outcome.state == "failed":
+    def _measure(self, names: Sequence[str], scorer: str | None = None) -> None:
+        super()._measure(names, scorer)
+        if "flicker" not in names or len(self._there()) < 2:
+            return
+        places: list[int] = []
+
+        def pairs() -> Iterator[tuple[Image.Image, Image.Image]]:
+            for place, pair in self._pairs():
+                places.append(place)
+                yield pair
+
+        found = list(changes(pairs()))
+        for place, (result, source) in zip(places[1:], found, strict=True):
+            self._metrics.note(place, "flicker", result)
+            self._metrics.note(place, "source_flicker", source)
+        self._flicker_line = str(mean_of(found))
+
+    def _pairs(self) -> Iterator[tuple[int, tuple[Image.Image, Image.Image]]]:
+        for place in self._there():
+            row = self.rows[place]
+            if row.source is None:
                 continue
             try:
                 with Image.open(self.folder / row.file, formats=("PNG",)) as opened:
                     made = opened.convert("RGB")
-                yield made, row.source.read().image
+                yield place, (made, row.source.read().image)
             except (OSError, ImageInputError):  # it was moved meanwhile
                 continue
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,14 +49,19 @@ def flicker(pairs: Iterable[tuple[Image.Image, Image.Image]]) -> Flicker:
     Flicker
         0 and 0 where there are fewer than two frames.
     """
-    changes = list(_changes(pairs))
-    if not changes:
+    return mean_of(list(changes(pairs)))
+
+
+def mean_of(found: Sequence[tuple[float, float]]) -> Flicker:
+    """Return the flicker of neighbours that differ so much, see `changes`."""
+    if not found:
         return Flicker(0.0, 0.0)
-    result, source = np.mean(changes, axis=0)
+    result, source = np.mean(found, axis=0)
     return Flicker(float(result), float(source))
 
 
-def _changes(pairs: Iterable[tuple[Image.Image, Image.Image]]) -> Iterator[tuple[float, float]]:
+def changes(pairs: Iterable[tuple[Image.Image, Image.Image]]) -> Iterator[tuple[float, float]]:
+    """Yield for each frame but the first how much it and its source differ from those before; parameters as for `flicker`."""
     before: tuple[np.ndarray, np.ndarray] | None = None
     for made, given in pairs:
         fitted = given if given.size == made.size else given.resize(made.size, Image.Resampling.LANCZOS)

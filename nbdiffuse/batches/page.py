@@ -32,9 +32,11 @@ const word = document.querySelector('[name=word]'), order = document.querySelect
 const only = document.querySelector('[name=starred]'), names = document.querySelector('output');
 const key = 'nbdiffuse ' + location.pathname, stars = new Set(JSON.parse(localStorage.getItem(key) || '[]'));
 function show() {
-  const number = order.value === 'name' ? null : order.value;
-  const value = one => number ? -parseFloat(one.dataset[number] || -1) : parseFloat(one.dataset.place);
-  all.sort((a, b) => value(a) - value(b));
+  const [number, way] = order.value.split(' ');
+  // What was not measured comes last, whichever way round.
+  const value = one => number in one.dataset ? (way === 'up' ? 1 : -1) * parseFloat(one.dataset[number]) : Infinity;
+  const place = one => parseFloat(one.dataset.place);
+  all.sort((a, b) => (value(a) === value(b) ? 0 : value(a) - value(b)) || place(a) - place(b));
   for (const one of all) {
     const starred = stars.has(one.dataset.name);
     one.hidden = !one.textContent.toLowerCase().includes(word.value.toLowerCase()) || (only.checked && !starred);
@@ -59,7 +61,13 @@ show();
 """
 
 
-def page(title: str, rows: Sequence[Row], outcomes: Mapping[int, Outcome], notices: Sequence[str] = ()) -> str:
+def page(
+    title: str,
+    rows: Sequence[Row],
+    outcomes: Mapping[int, Outcome],
+    notices: Sequence[str] = (),
+    measures: Mapping[int, Mapping[str, float]] | None = None,
+) -> str:
     """Compose the page.
 
     Parameters
@@ -70,26 +78,40 @@ def page(title: str, rows: Sequence[Row], outcomes: Mapping[int, Outcome], notic
         Of the batch; results are in their files beside the page.
     notices
         Lines that a person should read, above the pictures.
+    measures
+        What was measured, by a row's place and a metric's name.
 
     Returns
     -------
     str
         HTML 5 with a script of its own, which sorts, filters and stars, and with links to nothing but the results.
     """
-    items = "".join(_item(place, row, outcomes.get(place)) for place, row in enumerate(rows))
+    items = "".join(_item(place, row, outcomes.get(place), (measures or {}).get(place, {})) for place, row in enumerate(rows))
     said = "".join(f"<p>{_text(without_folders(line))}</p>" for line in notices)
     return (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title><style>{_STYLE}</style></head>'
         f"<body><h1>{_text(title)}</h1>{said}<form>"
         '<label>Filter <input name="word" type="search"></label>'
-        '<label>Order <select name="order"><option value="name">as given</option><option value="seconds">slowest first</option>'
-        '<option value="pixels">largest first</option><option value="failed">failed first</option></select></label>'
+        '<label>Order <select name="order"><option value="place up">as given</option>'
+        '<option value="seconds">slowest first</option>'
+        '<option value="pixels">largest first</option><option value="failed">failed first</option>'
+        f"{_orders(measures or {})}</select></label>"
         '<label><input name="starred" type="checkbox"> starred only</label><output></output></form>'
         f"<ul>{items}</ul><script>{_SCRIPT}</script></body></html>\n"
     )
 
 
-def _item(place: int, row: Row, outcome: Outcome | None) -> str:
+def _orders(measures: Mapping[int, Mapping[str, float]]) -> str:
+    """Return the ways to order by what was measured, the worst and the best first."""
+    names = dict.fromkeys(name for values in measures.values() for name in values)
+    return "".join(
+        f'<option value="{name} {way}">{name}: {said} first</option>'
+        for name in names
+        for way, said in (("up", "lowest"), ("down", "highest"))
+    )
+
+
+def _item(place: int, row: Row, outcome: Outcome | None, measured: Mapping[str, float]) -> str:
     state = "missing" if outcome is None else outcome.state
     pictures = ""
     if outcome is not None and outcome.before:
@@ -101,14 +123,15 @@ def _item(place: int, row: Row, outcome: Outcome | None) -> str:
     known = {"place": place, "name": row.name, "failed": int(state == "failed")}
     if outcome is not None and outcome.size is not None:
         known |= {"seconds": outcome.seconds or 0, "pixels": outcome.size[0] * outcome.size[1]}
+    known |= {name: f"{value:.4g}" for name, value in measured.items()}
     data = " ".join(f'data-{name}="{_text(str(value))}"' for name, value in known.items())
     name = _text(row.name)
     star = f'<button type="button" title="star" aria-label="star {name}">☆</button>'
-    details = f"<p>{star} {name}</p><p><small>{_text(_details(row, outcome))}</small></p>"
+    details = f"<p>{star} {name}</p><p><small>{_text(_details(row, outcome, measured))}</small></p>"
     return f'<li class="{state}" {data}><div>{pictures}</div>{details}</li>'
 
 
-def _details(row: Row, outcome: Outcome | None) -> str:
+def _details(row: Row, outcome: Outcome | None, measured: Mapping[str, float]) -> str:
     if outcome is None:
         return "not run"
     if outcome.error is not None:
@@ -117,7 +140,8 @@ def _details(row: Row, outcome: Outcome | None) -> str:
     seconds = "made earlier" if outcome.seconds is None else f"{outcome.seconds:.1f} s"
     own = {name: value for name, value in row.values.items() if isinstance(value, (str, int, float))}
     own |= {"prompt": outcome.prompt} if outcome.prompt and (row.words or row.prompting.changes) else {}
-    return f"{size}{outcome.steps} steps, {seconds}" + (f", {json.dumps(own, ensure_ascii=False)}" if own else "")
+    numbers = "".join(f", {name} {value:.2f}" for name, value in measured.items())
+    return f"{size}{outcome.steps} steps, {seconds}{numbers}" + (f", {json.dumps(own, ensure_ascii=False)}" if own else "")
 
 
 def _text(text: str) -> str:

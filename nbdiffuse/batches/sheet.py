@@ -53,7 +53,14 @@ def _pair(row: Row, outcome: Outcome, folder: Path) -> list[Cell]:
     return [Cell(before, row.name), Cell(after, "redrawn" if before else row.file)]
 
 
-def save_page(rows: Sequence[Row], outcomes: Mapping[int, Outcome], folder: Path, notices: Sequence[str], text: str) -> Path:
+def save_page(
+    rows: Sequence[Row],
+    outcomes: Mapping[int, Outcome],
+    folder: Path,
+    notices: Sequence[str],
+    text: str,
+    measures: Mapping[int, Mapping[str, float]] | None = None,
+) -> Path:
     """Write `index.html` into a batch's folder; parameters as for `bundle` and `page`, `text` its heading.
 
     Raises
@@ -62,7 +69,7 @@ def save_page(rows: Sequence[Row], outcomes: Mapping[int, Outcome], folder: Path
         It cannot be written.
     """
     try:
-        write_atomic(folder / PAGE, page(text, rows, outcomes, notices).encode("utf-8", "replace"))
+        write_atomic(folder / PAGE, page(text, rows, outcomes, notices, measures).encode("utf-8", "replace"))
     except OSError as error:
         raise FileError(f"{shown_path(folder / PAGE)} cannot be written: {error.strerror or error}.") from None
     return folder / PAGE

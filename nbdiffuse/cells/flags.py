@@ -39,7 +39,7 @@ CELL_OPTIONS = {
     "on_error": "for many pictures: continue with the others when one fails, or stop",
     "executor": "runs a grid's cells or a batch's rows: dask, devices, or a variable that holds a concurrent.futures.Executor",
     "yes": "run a grid of more than 1000 cells",
-    "measure": f"metrics that are shown beside a grid's pictures: {', '.join(METRICS)}",
+    "measure": f"metrics shown beside a grid's pictures, or of many pictures: {', '.join(METRICS)}",
     "panel": "move the panel to these values, or open one",
 }
 """What a cell takes besides the fields of a recipe."""

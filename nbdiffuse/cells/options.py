@@ -55,7 +55,7 @@ class Cell:
     yes
         Whether more cells are meant than usual.
     measure
-        Metrics of a grid that are shown beside its pictures.
+        Metrics of a grid that are shown beside its pictures; those of a batch are in `many`, too.
     panel
         Whether the panel is to follow: its controls move to the recipe.
     many
@@ -160,20 +160,16 @@ def parse_cell(
     # A magic that hands its line on saves what it makes itself.
     many = many_in(single.get("image"), known, None if others else save, variables)
     for option in ("executor", "measure"):
-        if getattr(known, option) is not None and not axes and (not many or option == "measure"):
+        if getattr(known, option) is not None and not axes and not many:
             raise ParameterError(f"`--{option}` must go with several values of an option, got one of each. Leave it out.")
+    measure = _metrics(known.measure, variables)
     if many is not None:
         single.pop("image", None)
-        _check_many(known)
-    measure = _metrics(known.measure, variables)
+        if known.panel:
+            raise ParameterError("`--panel` must be left out for many pictures: a folder or a table has no grid.")
+        many |= {"measure": measure}
     executor = None if known.executor is None else known.executor.removeprefix("=")
     return Cell(single, axes, known.out, save, tuple(notices), executor, known.yes, measure, known.panel, many)
-
-
-def _check_many(known: Any) -> None:
-    for option, given in (("measure", known.measure), ("panel", known.panel)):
-        if given:
-            raise ParameterError(f"`--{option}` must be left out for many pictures: a folder or a table has no grid.")
 
 
 def _check_edits(model: Any) -> None:

@@ -67,7 +67,7 @@ def carried_out(magic: str, line: str, body: str, place: str | None, report: Rep
     # A film's name decides what the cell is about.
     named = place is not None and Path(place).suffix.lower() in WRITTEN and "--save" not in shlex.split(line)
     asked = parse_cell(magic, f"{line} --save {shlex.quote(place)}" if named and place else line, body, {})
-    for option, given in (("out", asked.out), ("panel", asked.panel), ("measure", asked.measure)):
+    for option, given in (("out", asked.out), ("panel", asked.panel), ("measure", asked.measure and asked.many is None)):
         if given:
             raise ParameterError(f"`--{option}` must be left out here: it belongs to a notebook.")
     if asked.executor not in (None, *WORDS):

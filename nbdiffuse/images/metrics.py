@@ -38,6 +38,8 @@ class Metric:
         Whether it compares with an initial picture.
     needs_mask
         Whether it looks at where a mask ends.
+    needs_film
+        Whether it compares frames of a film with those before them.
     libraries
         Modules that must be installed.
     install
@@ -49,6 +51,7 @@ class Metric:
     higher_is_better: bool = True
     needs_initial: bool = True
     needs_mask: bool = False
+    needs_film: bool = False
     libraries: tuple[str, ...] = ()
     install: str = ""
 
@@ -77,6 +80,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             Metric("identity", "how far it still shows the same, by a CLIP"),
             Metric("seam", "how much the border of the mask shows: about 1 where it does not", False, False, needs_mask=True),
             Metric("noise_share", "share of noise that the run began with", False),
+            Metric("flicker", "change from the frame before, of 255, beside that of the film's source", False, needs_film=True),
         )
     }
 )

@@ -6,26 +6,14 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import TYPE_CHECKING, Any
-
-from PIL import Image
 
 from ..errors import ParameterError, breaks_rule
-from ..images import fidelity, metrics
 from ..images.metrics import METRICS, Metric, metric_of
-from ..recipes.comparison import own_mask
-from ..recipes.sizes import fitted_picture
 from ..recipes.steps import start_noise
 from ..results import Result
 from ..sweeps.cell import SweepCell
+from .measuring import BY_CLIP, measured
 from .outcomes import Outcomes
-
-if TYPE_CHECKING:
-    from ..pipelines.pipelines import Pipelines
-
-
-BY_CLIP = frozenset({"prompt_score", "identity"})
-"""Metrics that a scorer judges."""
 
 
 class GridMetrics:
@@ -69,7 +57,7 @@ class GridMetrics:
         finished, known = self.finished(cells), self._known.get((name, scorer), {})
         new = {key: result for key, result in finished.items() if key not in known}
         if new:
-            known = {**known, **dict(zip(new, self._measured(metric, list(new.values()), scorer), strict=True))}
+            known = {**known, **dict(zip(new, measured(metric, list(new.values()), self._outcomes.session, scorer), strict=True))}
             self._known[name, scorer] = known
         return {key: known[key] for key in finished}
 
@@ -100,57 +88,6 @@ class GridMetrics:
         outcomes = {cell.picture_key: self._outcomes.outcomes.get(cell.picture_key) for cell in cells}
         return {key: outcome for key, outcome in outcomes.items() if isinstance(outcome, Result)}
 
-    def _measured(self, metric: Metric, results: Sequence[Result], scorer: str | None) -> list[float]:
-        if metric.name == "prompt_score":
-            return self._prompt_scores(results, scorer)
-        if metric.name == "noise_share":
-            return [result.noise_share or 0.0 for result in results]
-        if metric.name == "identity":
-            return self._identities(results, scorer)
-        if metric.name in fidelity.MEASURES:
-            measure = fidelity.MEASURES[metric.name]
-            return [measure(*_pair(result), own_mask(result.recipe)) for result in results]
-        if metric.needs_mask:
-            return [metrics.seam(result.image, fitted_picture(result.recipe, "mask_image")) for result in results]
-        pairs = [_pair(result) for result in results]
-        if metric.name == "lpips":
-            return self._outcomes.session.with_pipelines(lambda pipelines: _lpips(pairs, pipelines))
-        compare = {"ssim": metrics.ssim, "structure": metrics.structure}[metric.name]
-        return [compare(initial, image) for initial, image in pairs]
-
-    def _prompt_scores(self, results: Sequence[Result], scorer: str | None) -> list[float]:
-        def score(word: str, some: Sequence[Result], device: Any) -> list[float]:
-            from ..pipelines import scorers
-
-            return scorers.prompt_scores(word, [(result.recipe.prompt, result.image) for result in some], device)
-
-        return self._by_clip(score, results, scorer)
-
-    def _identities(self, results: Sequence[Result], scorer: str | None) -> list[float]:
-        def score(word: str, some: Sequence[Result], device: Any) -> list[float]:
-            from ..pipelines import scorers
-
-            return scorers.identities(word, list(map(_pair, some)), device)
-
-        return self._by_clip(score, results, scorer)
-
-    def _by_clip(
-        self, score: Callable[[str, Sequence[Result], Any], list[float]], results: Sequence[Result], scorer: str | None
-    ) -> list[float]:
-        """Judge results by one CLIP, or each by the one that knows what its checkpoint draws."""
-
-        def work(pipelines: Pipelines) -> list[float]:
-            from ..pipelines import scorers
-
-            words = [scorer or scorers.scorer_for(str(result.recipe.checkpoint)) for result in results]
-            values: dict[int, float] = {}
-            for word in dict.fromkeys(words):
-                places = [place for place, each in enumerate(words) if each == word]
-                values.update(zip(places, score(word, [results[place] for place in places], pipelines.device), strict=True))
-            return [values[place] for place in range(len(results))]
-
-        return self._outcomes.session.with_pipelines(work)
-
 
 def checked(names: Sequence[str], cells: Sequence[SweepCell], scorer: str | None = None) -> list[Metric]:
     """Return metrics by name, or say before anything runs why they cannot be measured; errors as for `GridMetrics.of`."""
@@ -160,6 +97,10 @@ def checked(names: Sequence[str], cells: Sequence[SweepCell], scorer: str | None
     for metric in found:
         if metric.needs_initial and any(cell.recipe.image is None for cell in cells):
             raise ParameterError(f"`{metric.name}` needs an initial picture to compare with. Measure `prompt_score`.")
+        if metric.needs_film:
+            raise ParameterError(
+                f"`{metric.name}` needs the frames of a film, and a grid has none. Measure it where a film is made."
+            )
         if metric.needs_mask and any(cell.recipe.mask is None for cell in cells):
             raise ParameterError(f"`{metric.name}` needs a mask whose border it looks at. Measure `prompt_score`.")
         if metric.name == "noise_share" and any(start_noise(cell.recipe) is None for cell in cells):
@@ -168,19 +109,3 @@ def checked(names: Sequence[str], cells: Sequence[SweepCell], scorer: str | None
             )
         metric.require()
     return found
-
-
-def _lpips(pairs: Sequence[tuple[Image.Image, Image.Image]], pipelines: Pipelines) -> list[float]:
-    from ..pipelines import scorers
-
-    return scorers.lpips_distances(pairs, pipelines.device)
-
-
-def _pair(result: Result) -> tuple[Image.Image, Image.Image]:
-    """Return the initial picture, in the size of the result, and the result; RGB."""
-    initial = result.initial
-    if initial is None:
-        raise ParameterError("A cell has no initial picture to compare with. Measure `prompt_score`.")
-    if initial.size != result.image.size:
-        initial = initial.resize(result.image.size, Image.Resampling.BICUBIC)
-    return initial.convert("RGB"), result.image

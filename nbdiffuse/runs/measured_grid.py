@@ -13,8 +13,9 @@ from ..results import Result
 from ..sweeps.cell import SweepCell
 from ..sweeps.sweep import Sweep
 from .frontier import Frontier
-from .grid_metrics import BY_CLIP, GridMetrics, checked
+from .grid_metrics import GridMetrics, checked
 from .heatmaps import Heatmap
+from .measuring import BY_CLIP
 from .outcomes import FailedCell, Outcomes
 from .records import frame, records
 
