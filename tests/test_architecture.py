@@ -42,7 +42,8 @@ ROOMS = {
     "ip_adapter_files locate lora_layers lora_products lora_fusion adapters low_rank loading own_vae latent_space",
     "pipelines": "loaded_model model_cache lookups new_words adapted_unet ip_adapters assembly previews packed_latents "
     "unfused_loras perturbed_attention pipelines depth segmentation captions scorers",
-    "engine": "model_calls embedding_cache conditioning tokenization progress notices faithful adapters call_values engine "
+    "engine": "model_calls embedding_cache conditioning tokenization progress notices faithful adapters call_values beginning "
+    "engine "
     "batched_models unfinished batching",
     "scripts": "statements listing embedded_folders lora_sums adapters noise masks calls loading weighting writing checking "
     "loopbacks sweeps",

@@ -12,6 +12,7 @@ from PIL import Image
 from test_films import RECIPE, shot, write_gif, write_mp4
 
 import nbdiffuse
+from nbdiffuse import Recipe
 from nbdiffuse.batches import films
 from nbdiffuse.batches.film_writer import write_film
 from nbdiffuse.batches.flicker import Flicker, flicker
@@ -98,6 +99,31 @@ def test_flicker_tells_the_same_noise_from_another_one_in_each_frame(tmp_path: P
     assert [one.recipe.seed for one in said if one] == [7, 7, 7, 7, 8, 8]
 
 
+def test_noise_that_walks_changes_little_by_little_and_each_frame_says_how(tmp_path: Path, session: Any) -> None:
+    folder = tmp_path / "still"
+    folder.mkdir()
+    for number in range(8):
+        shot(0).save(folder / f"p{number}.png")
+    how = {"rate": 12, "measure": ["flicker"], "together": 1}
+    made = nbdiffuse.batch(RECIPE, folder, film=tmp_path / "walk.gif", noise_walk=3, **how).run()
+    files = [made.folder / row["file"] for row in made.records()]
+    said = [one.recipe for file in files if (one := image_files.read(file).provenance)]
+    assert {one.seed for one in said} == {7}
+    assert [one.get("variation_strength") for one in said] == pytest.approx([None, 1 / 3, 2 / 3, 1, 2 / 3, 1 / 3, None, 1 / 3])
+    assert [one.get("variation_seed") for one in said] == [None, 8, 8, 8, 8, 8, None, 9]
+    for number, file in enumerate(files):
+        given = {"image": folder / f"p{number}.png"}
+        assert session.run(said[number].replace(**given)).image.tobytes() == Image.open(file).tobytes()
+    jumps = nbdiffuse.batch(RECIPE, folder, film=tmp_path / "jump.gif", seed_every=3, **how).run()
+    steps = [row["flicker"] for row in made.records()[1:]]
+    assert min(steps) > 0 and max(steps) < 0.5 * max(row["flicker"] for row in jumps.records()[1:])
+    with pytest.raises(ParameterError, match="`noise_walk` is not taken by edit"):
+        nbdiffuse.batch(Recipe(model="edit", prompt="make it night"), folder, film=tmp_path / "x.gif", noise_walk=3)
+    masked = RECIPE.replace(mask_image=Image.new("L", (64, 64), 255))
+    with pytest.raises(ParameterError, match="`noise_walk` must be left out with a mask"):
+        nbdiffuse.batch(masked, folder, film=tmp_path / "x.gif", noise_walk=3)
+
+
 @pytest.mark.quick
 def test_flicker_is_the_mean_change_of_neighbours() -> None:
     grey = [Image.new("RGB", (8, 8), (level,) * 3) for level in (0, 10, 40)]
@@ -124,6 +150,8 @@ def test_a_frame_that_failed_is_shown_as_the_one_before_it(tmp_path: Path) -> No
         ({"carry": 1}, ParameterError, "`carry` must be a number in [0, 1), got 1."),
         ({"carry": "x"}, ParameterError, "`carry` must be a number in [0, 1), got 'x'."),
         ({"seed_every": 0}, ParameterError, "`seed_every` must be a whole number of frames, at least 1, got 0."),
+        ({"noise_walk": 1}, ParameterError, "`noise_walk` must be a whole number of frames, at least 2, got 1."),
+        ({"noise_walk": 3, "seed_every": 3}, ParameterError, "`noise_walk` must be left out with `seed_every`"),
         ({"rate": 12}, ParameterError, "`rate` must be left out for a film, whose own is kept"),
         ({"film": None, "folder": "out", "rate": 12}, ParameterError, "`rate` must be given with a film"),
         ({"film": None}, ParameterError, "`folder` must be given: results go there."),

@@ -6,6 +6,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -75,13 +76,63 @@ def test_the_program_of_a_grid_of_variations_makes_the_same_pixels(
     assert [Image.open(tmp_path / name).tobytes() for name in script.results] == made and len(set(made)) == 4
 
 
-def test_what_is_half_said_or_has_a_picture_is_refused() -> None:
+@pytest.mark.parametrize("scheduler", ["DDIM", "EulerAncestralDiscrete"])
+def test_the_noise_that_is_added_to_a_picture_is_turned_from_one_seeds_to_the_others(scheduler: str, session: Any) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    base = Recipe(**{**GIVEN, "scheduler": scheduler}, image=picture, strength=0.7, width=64, height=64)
+    plain = session.run(base).image.tobytes()
+    assert session.run(base.replace(variation_seed=9, variation_strength=0.0)).image.tobytes() == plain
+    half = session.run(base.replace(variation_seed=9, variation_strength=0.5)).image.tobytes()
+    assert half != plain and session.run(base).image.tobytes() == plain, "the scheduler is put back"
+    import diffusers
+
+    from nbdiffuse import embedded
+
+    pipeline = diffusers.AutoPipelineForImage2Image.from_pretrained(embedded.path("sd15"))
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.scheduler = getattr(diffusers, f"{scheduler}Scheduler").from_config(pipeline.scheduler.config)
+    added: list[torch.Tensor] = []
+
+    def raw(seed: int, noise: torch.Tensor | None = None) -> bytes:
+        add_noise = type(pipeline.scheduler).add_noise
+
+        def recorded(original: Any, own: torch.Tensor, timesteps: Any) -> Any:
+            added.append(own)
+            return add_noise(pipeline.scheduler, original, own if noise is None else noise, timesteps)
+
+        pipeline.scheduler.add_noise = recorded
+        how = {"strength": 0.7, "num_inference_steps": 3, "generator": torch.Generator("cpu").manual_seed(seed)}
+        return pipeline("a cat", image=picture, **how).images[0].tobytes()
+
+    assert raw(3) == plain
+    raw(9)
+    # What is turned to is the noise that the other seed's own run adds.
+    assert raw(3, theirs(0.5, added[0][0], added[1][0])[None]) == half
+
+
+def test_the_program_of_a_variation_of_a_picture_makes_the_same_pixels(
+    session: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "start.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(file)
+    base = Recipe(**GIVEN, image=file, strength=0.7, width=64, height=64, variation_seed=9)
+    sweep = Sweep(base, (Axis("variation_strength", (0.2, 0.4)),))
+    script = script_of(Grid(sweep, session))
+    script.save(tmp_path / "program.py")
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path("program.py")
+    made = [session.run(cell.recipe).image.tobytes() for cell in sweep.cells()]
+    assert [Image.open(tmp_path / name).tobytes() for name in script.results] == made and len(set(made)) == 2
+
+
+def test_what_is_half_said_or_has_a_mask_is_refused() -> None:
     with pytest.raises(ParameterError, match=r"`variation_strength` must be given where `variation_seed` is"):
         resolve(Recipe(prompt="a cat", variation_seed=1))
     with pytest.raises(ParameterError, match=r"`variation_seed` must be given where `variation_strength` is"):
         resolve(Recipe(prompt="a cat", variation_strength=0.5))
-    with pytest.raises(ParameterError, match=r"`variation_seed` must be left out with an initial picture"):
-        resolve(Recipe(prompt="a cat", image=Image.new("RGB", (64, 64)), variation_seed=1, variation_strength=0.5))
+    masked = {"image": Image.new("RGB", (64, 64)), "mask_image": Image.new("L", (64, 64), 255)}
+    with pytest.raises(ParameterError, match=r"`variation_seed` must be left out with a mask"):
+        resolve(Recipe(prompt="a cat", **masked, variation_seed=1, variation_strength=0.5))
     with pytest.raises(ParameterError, match=r"`variation_seed` is not taken by flux"):
         resolve(Recipe(prompt="a cat", model="flux", checkpoint="a/b", variation_seed=1, variation_strength=0.5))
 

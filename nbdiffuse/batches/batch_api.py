@@ -35,6 +35,7 @@ def batch(
     frames: Any = None,
     carry: float | None = None,
     seed_every: int | None = None,
+    noise_walk: int | None = None,
     film: str | os.PathLike[str] | None = None,
     rate: float | None = None,
     folder: str | os.PathLike[str] | None = None,
@@ -70,6 +71,9 @@ def batch(
         frames are then made one after the other.
     seed_every
         Frames after which the seed goes up by one, and the noise is another one; the same in each frame when None.
+    noise_walk
+        Frames in which the noise turns smoothly to that of another seed, at least 2; in as many it turns back, and then
+        to a third one's. Each frame has its `variation_seed` and `variation_strength`.
     film
         File that the results become, .mp4, .webm, .mov, .mkv, .gif or .webp, at the source's times and with its sound.
     rate
@@ -105,16 +109,14 @@ def batch(
         raise ParameterError("`folder` must be given: results go there. For a film give `film`.")
     target = path_of(f"{os.path.splitext(os.fspath(film))[0]}-frames" if folder is None else folder, "folder")  # type: ignore[arg-type]
     prompting, said = _prompting(wildcards, captioner, target)
-    in_order = carry is not None or seed_every is not None or film is not None
+    changing = {"carry": carry, "seed_every": seed_every, "noise_walk": noise_walk}
+    in_order = film is not None or any(value is not None for value in changing.values())
     if in_order and frames is None and is_animation(images):
         frames = "all"
     rows, notices = rows_of(recipe, images, table, axes, prompts, frames, prompting)
-    noted = {
-        **prompting.noted,
-        **{name: value for name, value in (("carry", carry), ("seed_every", seed_every)) if value is not None},
-    }
+    noted = {**prompting.noted, **{name: value for name, value in changing.items() if value is not None}}
     if in_order:
-        rows = following(recipe, rows, target, carry, seed_every)
+        rows = following(recipe, rows, target, carry, seed_every, noise_walk)
     how: dict[str, Any] = {"on_error": on_error, "noted": noted, "notices": (*notices, *said)}
     how |= {"together": 1 if carry else together, "executor": executor, "measure": measure}
     if film is not None:

@@ -26,11 +26,14 @@ class Following:
         Share of that result in this frame's initial picture, in [0, 1).
     seeds
         How far its seed is from the first frame's.
+    walked
+        Another seed as its distance from the first frame's, and how far the noise is turned towards its, in [0, 1].
     """
 
     before: Path | None = None
     carry: float = 0.0
     seeds: int = 0
+    walked: tuple[int, float] = (0, 0.0)
 
     def applied(self, recipe: Recipe) -> Recipe:
         """Return a frame's recipe with what it has of the one before it.
@@ -42,6 +45,9 @@ class Following:
         """
         seed = (recipe.seed or 0) + self.seeds
         made = recipe if seed == recipe.seed else recipe.replace(seed=seed)
+        towards, share = self.walked
+        if share:
+            made = made.replace(variation_seed=seed + towards, variation_strength=share)
         result = self._result()
         if result is None:
             return made

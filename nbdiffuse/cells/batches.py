@@ -16,7 +16,7 @@ from ..files.paths import path_of
 from .flags import flag
 from .variables import named_value
 
-MAKES_MANY = ("table", "prompts", "wildcards", "captioner", "frames", "carry", "seed_every")
+MAKES_MANY = ("table", "prompts", "wildcards", "captioner", "frames", "carry", "seed_every", "noise_walk")
 """Options that make a cell one about many pictures."""
 OPTIONS = (*MAKES_MANY, "rate", "on_error")
 """Options of a cell about many pictures."""
@@ -61,7 +61,7 @@ def many_in(word: Any, known: Any, save: str | None, variables: Mapping[str, Any
 
 def _number(name: str, value: Any) -> Any:
     """Return an option's value as the number that it is; what is none is refused by `batch`."""
-    kind = {"carry": float, "rate": float, "seed_every": int}.get(name)
+    kind = {"carry": float, "rate": float, "seed_every": int, "noise_walk": int}.get(name)
     if kind is None or not isinstance(value, str):
         return value
     try:

@@ -71,7 +71,8 @@ def call_values(
         device = pipeline._execution_device
         prompts = conditioning.arguments(pipeline, recipe, lambda key, make: cache.get((*scope, *key), make, device))
     generator = _generator(recipe)
-    noise = {} if recipe.variation is None else {"latents": _turned_noise(pipeline, recipe, generator)}
+    turns = recipe.variation is not None and recipe.image is None
+    noise = {} if not turns else {"latents": _turned_noise(pipeline, recipe, generator)}
     return {**arguments, **prompts, **noise, "generator": generator}
 
 

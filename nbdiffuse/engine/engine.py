@@ -24,7 +24,6 @@ from ..checkpoints.latent_space import vae_of
 from ..devices.failures import DEAD_LINE, GuardedVae, is_device_dead, is_out_of_memory, not_numbers, out_of_memory_line
 from ..devices.steps import StepHook
 from ..errors import DeviceMemoryError, RunError
-from ..families.first_step import start_at
 from ..families.recognition import recognise_directory
 from ..images.latents import Latents
 from ..images.mask_edges import edge
@@ -36,7 +35,6 @@ from ..pipelines.perturbed_attention import attention_put_back
 from ..pipelines.pipelines import Pipelines
 from ..recipes.corrections import corrects
 from ..recipes.lora import unfused
-from ..recipes.noise_start import NoiseStart, noise_start
 from ..recipes.presets import preset_of
 from ..recipes.recipe import Recipe
 from ..recipes.resolve import check_weights, checkpoint_text, resolve
@@ -46,6 +44,7 @@ from ..recipes.steps import skipped_steps, unrun_steps
 from ..results import Result
 from ..version import __version__
 from . import adapters
+from .beginning import begun
 from .call_values import call_values
 from .embedding_cache import EmbeddingCache
 from .faithful import made_faithful
@@ -139,7 +138,7 @@ class Engine:
         guard = GuardedVae(vae_of(pipeline.components))
         try:
             with (
-                _first_step(pipeline.scheduler, noise_start(recipe)),
+                begun(pipeline.scheduler, recipe),
                 _hooks(pipeline, watcher, skipped_steps(recipe), unrun_steps(recipe)),
                 guard,
                 # What draws with torch's own generator leaves it as it was.
@@ -275,17 +274,6 @@ def _laid_out(pipeline: Any, recipe: Recipe, latents: torch.Tensor) -> torch.Ten
 def _threads(device: str) -> dict[str, str]:
     """Return how many threads share a sum on the CPU: another number adds in another order."""
     return {"threads": str(torch.get_num_threads())} if device == "cpu" else {}
-
-
-@contextmanager
-def _first_step(scheduler: Any, start: NoiseStart | None) -> Iterator[None]:
-    """Let a run begin with a share of noise between two steps of its schedule."""
-    if start is not None and start.first is not None:
-        start_at(scheduler, **dataclasses.asdict(start.first))
-    try:
-        yield
-    finally:
-        vars(scheduler).pop("set_timesteps", None)
 
 
 @contextmanager

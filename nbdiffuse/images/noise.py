@@ -15,3 +15,29 @@ def slerp(share: float, low: Any, high: Any) -> Any:
     angle = cosine.acos()
     parts = ((1.0 - share) * angle).sin() / angle.sin(), (share * angle).sin() / angle.sin()
     return parts[0].unsqueeze(1) * low + parts[1].unsqueeze(1) * high
+
+
+def turn_added_noise(scheduler: Any, share: float, seed: int, encoded: bool) -> None:
+    """Let a scheduler add the noise of an image-to-image call turned towards that of another seed.
+
+    Parameters
+    ----------
+    scheduler
+        Of diffusers; `del scheduler.add_noise` puts it back.
+    share
+        How far it is turned, in [0, 1].
+    seed
+        The other one. A run with it adds the noise that is turned to.
+    encoded
+        Whether a VAE encodes the picture, for which each run draws noise first.
+    """
+    import torch
+
+    other, add_noise = torch.Generator("cpu").manual_seed(seed), type(scheduler).add_noise
+
+    def turned(original: Any, noise: Any, timesteps: Any) -> Any:
+        for _ in range(2 if encoded else 1):
+            drawn = torch.randn(noise.shape, generator=other, dtype=noise.dtype)
+        return add_noise(scheduler, original, slerp(share, noise[0].cpu(), drawn[0])[None].to(noise.device), timesteps)
+
+    scheduler.add_noise = turned

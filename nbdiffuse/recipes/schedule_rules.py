@@ -67,8 +67,9 @@ def check_schedule(complete: Recipe) -> None:
 def _check_variation(complete: Recipe) -> None:
     if complete.variation is None:
         return
-    if complete.image is not None:
-        line = "`variation_seed` must be left out with an initial picture: it turns the noise that a text's picture begins with."
+    if complete.image is not None and (complete.mask is not None or complete.strength is None):
+        left = "with a mask" if complete.mask is not None else "where there is no strength"
+        line = f"`variation_seed` must be left out {left}: it turns the noise that is added to all of a picture."
         raise ParameterError(f"{line} Leave it out, or sweep `seed`.")
     if complete.variation.seed is None or complete.variation.strength is None:
         missing, there = ("seed", "strength") if complete.variation.seed is None else ("strength", "seed")

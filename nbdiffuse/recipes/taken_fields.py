@@ -143,7 +143,7 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
     if recipe.task == "txt2img":
         fits = {"resize_mode"} if _has_shape(recipe) else set()
         taken -= ONLY_WITH_PICTURE - fits - ({"image"} if {"img2img", "edit"} & set(preset.tasks) else set())
-    else:
+    elif recipe.mask is not None:
         taken -= set(names_of("variation"))
     together = any("+mask+controlnet" in mode for mode in preset.pipelines)
     if recipe.mask is None:

@@ -27,7 +27,8 @@ class Variation(Part):
 
     Notes
     -----
-    Source: AUTOMATIC1111 `modules/rng.py`, spherical interpolation along the second axis of a picture's noise.
+    With an initial picture it is the noise that is added to it; what a scheduler adds at each step stays that of the
+    recipe's seed. Source: AUTOMATIC1111 `modules/rng.py`, spherical interpolation along the second axis of a picture's noise.
     """
 
     TITLE: ClassVar[str] = "variation"

@@ -9,7 +9,7 @@ from typing import Any
 from ..families.diffusers_classes import call_defaults
 from ..families.number_lists import called_value
 from ..images.fitting import crop_box, pad_place
-from ..images.noise import slerp
+from ..images.noise import slerp, turn_added_noise
 from ..images.picture import Picture
 from ..recipes.fields import first_name
 from ..recipes.noise_start import called_strength
@@ -196,9 +196,12 @@ def run(
         Whether `turned_noise` stands before it, whose generator goes on.
     """
     listing.use("torch")
+    added = recipe.variation is not None and not drawn
     lines = [*lines, "latents=latents", "generator=generator"] if drawn else [*lines, generator(seed, recipe)]
     made = target if overlay is None else "redrawn"
     listing.add(*exploded(f"{made} = pipeline", lines, ".images[0]", indent))
+    if added:
+        listing.add(f"{indent}del pipeline.scheduler.add_noise")
     if overlay is not None:
         # As `masks.overlay` does.
         listing.use("PIL", "Image")
@@ -211,14 +214,34 @@ def define_slerp(listing: Listing, recipe: Recipe) -> None:
     if recipe.variation is not None:
         listing.define(slerp)
         listing.use("typing", "Any")
+        if recipe.task != "txt2img":
+            listing.define(turn_added_noise)
 
 
-def turned_noise(listing: Listing, recipe: Recipe, indent: str = "") -> bool:
-    """Write the lines that turn a complete recipe's noise towards that of its variation; tell whether there are any."""
+def turned_noise(listing: Listing, recipe: Recipe, indent: str = "", decoded: bool = True) -> bool:
+    """Write the lines that turn a complete recipe's noise towards that of its variation.
+
+    Parameters
+    ----------
+    listing, recipe, indent
+        As for `run`.
+    decoded
+        Whether the initial picture, if there is one, is a picture, and not latents.
+
+    Returns
+    -------
+    bool
+        Whether they stand as `latents`, for the call; with a picture its scheduler turns what it adds.
+    """
     if recipe.variation is None:
         return False
     define_slerp(listing, recipe)
     listing.use("torch")
+    if recipe.task != "txt2img":
+        values = [literal(recipe.get("variation_strength")), literal(recipe.get("variation_seed")), f"encoded={decoded}"]
+        listing.add(f"{indent}# The noise of the seed is turned towards that of another one.")
+        listing.add(*call("turn_added_noise", ["pipeline.scheduler", *values], indent=indent))
+        return False
     sides = f"{recipe.height} // pipeline.vae_scale_factor, {recipe.width} // pipeline.vae_scale_factor"
     drawn = "torch.randn(shape, generator={}, dtype=pipeline.unet.dtype)[0]"
     other = f'torch.Generator("cpu").manual_seed({recipe.get("variation_seed")})'

@@ -208,7 +208,7 @@ def _write_step(listing: Listing, step: Step, later: bool, to_latents: bool) -> 
     called = masks.put_content(listing, recipe, sources)
     lines = [*calls.arguments(recipe, called, embeddings=embeddings), *of_adapters]
     noise.begin(listing, recipe)
-    drawn = calls.turned_noise(listing, recipe)
+    drawn = calls.turned_noise(listing, recipe, decoded=not later or bool(step.decoded))
     if to_latents:
         calls.run(listing, recipe, [*lines, 'output_type="latent"'], literal(recipe.seed), "latents", drawn=drawn)
         if preset_of(recipe.model).packed:
