@@ -26,12 +26,13 @@ ROOMS = {
     "prompts": "weights a1111 compel extras dialects alternatives wildcards tokens unknown_words",
     "families": "aliases parameters number_lists diffusers_classes arguments step_rules family families pipeline_classes "
     "table hub_ids scheduler_names scheduler_table scheduler_classes noise_schedule flow_schedule first_step schedulers "
-    "scheduler_settings model_calls contents embedding_file single_file description distilled published well_known recognition",
+    "scheduler_settings model_calls contents embedding_file single_file description distilled published well_known recognition "
+    "motion",
     "recipes": "link call_arguments parts reference corrections scheduler_config variation ip_adapter lora textual_inversion "
     "fields "
     "recipe_json values_by_name recipe chain format_1 weights_source controlnets segmenters preset presets listing "
     "other_family defaults scheduler_rules schedule_rules noise_start steps portable sizes prompt_embeddings notices summary "
-    "prompt_loras reference_rules taken_fields controlnet_rules ip_adapter_rules mask_rules comparison resolve",
+    "prompt_loras reference_rules clip_rules taken_fields controlnet_rules ip_adapter_rules mask_rules comparison resolve",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",
     "metadata": "models resources infotext a1111_masks a1111_samplers a1111 imported flat png_text exif xmp stealth texts "
     "fingerprints provenance image_files comfy_graph comfy_pass comfyui fooocus invokeai tools",
@@ -43,16 +44,16 @@ ROOMS = {
     "pipelines": "loaded_model model_cache lookups new_words adapted_unet ip_adapters assembly previews packed_latents "
     "unfused_loras perturbed_attention pipelines depth segmentation captions scorers",
     "engine": "model_calls embedding_cache conditioning tokenization progress notices faithful adapters call_values beginning "
-    "engine "
+    "engine clips "
     "batched_models unfinished batching",
     "scripts": "statements listing embedded_folders lora_sums adapters noise masks calls loading weighting writing checking "
-    "loopbacks sweeps",
+    "loopbacks sweeps clips",
     "sessions": "waiting remote named_executors executor_errors picture_models session runners history",
     "runs": "notices consistency outcomes grid_display measuring grid_metrics records heatmaps frontier measured_grid grid "
     "chain_step latent_transfer "
     "chain_run loopback editing chain_grid sweep_api suggest consent replay verify program",
     "batches": "layout sources films tables prompting following rows windows manifest outcome plan page sheet "
-    "captions row_metrics measured_batch batch film_writer flicker film sequence batch_api",
+    "captions row_metrics measured_batch batch film_writer flicker film clip sequence batch_api",
     "cells": "flags variables batches options chains loopbacks reference write from_file",
     "command_line": "report carry_out main",
     "magics": "interrupts history_commands live_display live_batch mask_command tokens_command commands notebook_variables "

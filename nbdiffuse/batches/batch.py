@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ class Batch(MeasuredBatch):
             with self._session.unrecorded():
                 done = {place for place, outcome in self.outcomes.items() if outcome.state != "failed"}
                 missing = [place for place in range(len(self.rows)) if place not in done]
-                for places in windows(self.rows, missing, self._together):
+                for places in self.windows(missing):
                     self._settle(places, meanwhile)
                     self._metrics.measure(self._measures, set(places) & set(self._there()))
                     meanwhile()
@@ -171,6 +171,10 @@ class Batch(MeasuredBatch):
         if self._halted is not None:
             raise self._halted
         return self
+
+    def windows(self, missing: Sequence[int]) -> Iterable[list[int]]:
+        """Return the places of rows that are read and run together, see `windows.windows`."""
+        return windows(self.rows, missing, self._together)
 
     def _settle(self, places: Sequence[int], while_waiting: Callable[[], None]) -> None:
         """Find or run some rows."""

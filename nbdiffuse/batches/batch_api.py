@@ -17,6 +17,7 @@ from ..recipes.recipe import Recipe
 from ..sessions.session import get_session
 from .batch import TOGETHER, Batch
 from .captions import Captions
+from .clip import ClipBatch
 from .film import FilmBatch
 from .films import is_animation
 from .prompting import Prompting
@@ -36,6 +37,7 @@ def batch(
     carry: float | None = None,
     seed_every: int | None = None,
     noise_walk: int | None = None,
+    motion_adapter: str | None = None,
     film: str | os.PathLike[str] | None = None,
     rate: float | None = None,
     folder: str | os.PathLike[str] | None = None,
@@ -74,6 +76,9 @@ def batch(
     noise_walk
         Frames in which the noise turns smoothly to that of another seed, at least 2; in as many it turns back, and then
         to a third one's. Each frame has its `variation_seed` and `variation_strength`.
+    motion_adapter
+        Directory or hub id of a motion adapter for AnimateDiff: all frames are redrawn in one call, in which each sees
+        the others; with Stable Diffusion 1.5, and as many frames as the adapter sees at once, 32 or so.
     film
         File that the results become, .mp4, .webm, .mov, .mkv, .gif or .webp, at the source's times and with its sound.
     rate
@@ -119,6 +124,12 @@ def batch(
         rows = following(recipe, rows, target, carry, seed_every, noise_walk)
     how: dict[str, Any] = {"on_error": on_error, "noted": noted, "notices": (*notices, *said)}
     how |= {"together": 1 if carry else together, "executor": executor, "measure": measure}
+    if motion_adapter is not None:
+        if film is None or len(noted) > len(prompting.noted):
+            rule = "given with a film, and without carry, seed_every and noise_walk"
+            raise ParameterError(breaks_rule("motion_adapter", rule, motion_adapter, "Name a film's file, such as clip.mp4."))
+        how["noted"] = {**noted, "motion_adapter": motion_adapter}
+        return ClipBatch(recipe, rows, target, film=path_of(film, "film"), rate=rate, motion_adapter=motion_adapter, **how)
     if film is not None:
         return FilmBatch(recipe, rows, target, film=path_of(film, "film"), rate=rate, **how)
     if rate is not None:

@@ -16,7 +16,7 @@ from ..files.paths import path_of
 from .flags import flag
 from .variables import named_value
 
-MAKES_MANY = ("table", "prompts", "wildcards", "captioner", "frames", "carry", "seed_every", "noise_walk")
+MAKES_MANY = ("table", "prompts", "wildcards", "captioner", "frames", "carry", "seed_every", "noise_walk", "motion_adapter")
 """Options that make a cell one about many pictures."""
 OPTIONS = (*MAKES_MANY, "rate", "on_error")
 """Options of a cell about many pictures."""

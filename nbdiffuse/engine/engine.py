@@ -128,7 +128,7 @@ class Engine:
     ) -> Result:
         failure: Exception | None = None
         word = checkpoint_text(recipe)
-        pipeline = self._acquired(recipe)
+        pipeline = self.acquired(recipe)
         prepare(pipeline)
         pictures = fitted_pictures(recipe)
         unpack = functools.partial(_laid_out, pipeline, recipe)
@@ -153,7 +153,7 @@ class Engine:
                 output = pipeline(**given, output_type=kind)
                 made = output.images
         except (RuntimeError, MemoryError) as error:
-            failure = self._explained(error, recipe)
+            failure = self.explained(error, recipe)
         finally:
             pipeline.maybe_free_model_hooks()
             self.pipelines.rest()
@@ -197,7 +197,7 @@ class Engine:
         complete = resolve(recipe)
         return complete if complete.scheduler else complete.replace(scheduler=preset_of(recipe.model).scheduler)
 
-    def _acquired(self, recipe: Recipe) -> Any:
+    def acquired(self, recipe: Recipe) -> Any:
         """Return the recipe's pipeline; loading and moving weights can run out of memory, too."""
         preset = preset_of(recipe.model)
         pipeline, extras = preset.pipeline(recipe), adapters.extras(recipe, preset)
@@ -220,10 +220,10 @@ class Engine:
                 made.safety_checker = None
             return made
         except (RuntimeError, MemoryError) as error:
-            failure = self._explained(error, recipe)
+            failure = self.explained(error, recipe)
         raise failure
 
-    def _explained(self, error: Exception, recipe: Recipe) -> Exception:
+    def explained(self, error: Exception, recipe: Recipe) -> Exception:
         """Return a line in place of a device's own message; any other error as it is."""
         self._dead = self._dead or is_device_dead(error)
         if not self._dead and not is_out_of_memory(error):

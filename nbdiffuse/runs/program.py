@@ -38,7 +38,7 @@ def script_of(what: Any, *, own_folder: bool = False, name: str = "result") -> S
     Parameters
     ----------
     what
-        A recipe, a result, a chain or its run, a sweep or its grid, a loopback. For a chain that
+        A recipe, a result, a chain or its run, a sweep or its grid, a loopback, a clip. For a chain that
         has not run, checkpoints may be loaded to see which of them share a VAE.
     own_folder
         Whether the program looks for its pictures beside itself, and not where it is run.
@@ -57,6 +57,11 @@ def script_of(what: Any, *, own_folder: bool = False, name: str = "result") -> S
     if isinstance(what, Loopback):
         machine = _machine_of([result.fingerprint for result in what.results[:1]])
         return loopbacks.of_loopback(what, machine, own_folder=own_folder, name=name)
+    # A clip, whose room stands above this one.
+    to_script = getattr(what, "to_script", None)
+    if callable(to_script):
+        made: Script = to_script(own_folder=own_folder, name=name)
+        return made
     return writing.of_steps(_steps(what), own_folder=own_folder, name=name)
 
 

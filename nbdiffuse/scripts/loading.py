@@ -65,7 +65,7 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         kind = controlnet_class(pipeline)
         listing.use("diffusers", kind)
         control = controlnet_of(net).checkpoint(word, preset_of(recipe.model))
-        listing.assign(name, f"{kind}.from_pretrained", [*_located(listing, control, machine.get(name, "")), *typed])
+        listing.assign(name, f"{kind}.from_pretrained", [*located(listing, control, machine.get(name, "")), *typed])
     if recipe.vae is not None:
         more.insert(0, _own_vae(listing, recipe.vae, word, machine.get("vae", ""), typed))
     if nets:
@@ -82,7 +82,7 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
         loader = pipeline if preset.mode(recipe).endswith(("+pag", "-union")) else automatic_class(pipeline)
         listing.use("diffusers", loader)
         lent = [one for one in _lent(listing, word, typed) if recipe.vae is None or one != "vae=vae"]
-        given = [*_located(listing, word, machine.get("checkpoint", "")), *lent, *more]
+        given = [*located(listing, word, machine.get("checkpoint", "")), *lent, *more]
         listing.assign("pipeline", f"{loader}.from_pretrained", given)
     for name, value in preset_of(recipe.model).missing_config(recipe).items():
         listing.add("# The pipeline reads this setting, which the checkpoint does not say.")
@@ -119,7 +119,7 @@ def _schedule(listing: Listing, recipe: Recipe) -> None:
     listing.assign("pipeline.scheduler", f"{name}.from_config", ["pipeline.scheduler.config", *settings])
 
 
-def _located(listing: Listing, word: str, identity: str) -> list[str]:
+def located(listing: Listing, word: str, identity: str = "") -> list[str]:
     """Return the first arguments of `from_pretrained`; a commit that is known is pinned."""
     if word in embedded.names():
         return [embedded_folder(listing, word)]
@@ -143,12 +143,12 @@ def _own_vae(listing: Listing, vae: str, word: str, identity: str, typed: list[s
         config = path / "config.json" if path is not None else cached(name, "config.json", revision or None)
         said = content_of(config).get("_class_name", "AutoencoderKL") if config is not None else "AutoencoderKL"
         listing.use("diffusers", kind := identifier(str(said)))
-        listing.assign("vae", f"{kind}.from_pretrained", [*_located(listing, vae, identity), *typed])
+        listing.assign("vae", f"{kind}.from_pretrained", [*located(listing, vae, identity), *typed])
         return "vae=vae"
     listing.use("diffusers", "AutoencoderKL")
     single = single_file(here(word) or Path())
     owner = embedded.shared_weights_of(word).get("vae", word) if word in embedded.names() else word
-    described = [literal(CONFIGS[single.family])] if single else _located(listing, owner, "")[:1]
+    described = [literal(CONFIGS[single.family])] if single else located(listing, owner, "")[:1]
     where = _single_file(vae)[:1] if path is None else [literal(path)]
     given = [
         *where,

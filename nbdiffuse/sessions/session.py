@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
+from PIL import Image
+
 from ..devices.worker import Job, Worker
 from ..errors import NbdiffuseError
 from ..files.snapshots import Snapshot
@@ -125,6 +127,17 @@ class Session(PictureModels):
             from ..engine.batching import ContinuousBatch
 
             ContinuousBatch(engine, complete, on_progress, settled, stop, lambda: self._worker.waiting, snapshot).run()
+
+        return self._submit(work)
+
+    def submit_clip(self, recipe: Recipe, frames: Sequence[Image.Image], motion_adapter: str) -> Job[list[Image.Image]]:
+        """Queue a call that redraws all frames of a clip, and return at once; parameters and errors as for `redraw_clip`."""
+
+        def work(stop: threading.Event) -> list[Image.Image]:
+            engine = self._ready_engine()
+            from ..engine.clips import redraw_clip
+
+            return redraw_clip(engine, recipe, frames, motion_adapter, stop)
 
         return self._submit(work)
 
