@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL
 from PIL import Image
 
 from nbdiffuse import embedded
-from nbdiffuse.embedded.reports import edits, family, figures, masks, segments, styles, upscalers
+from nbdiffuse.embedded.reports import edits, family, figures, holes, masks, segments, styles, upscalers
 from nbdiffuse.embedded.shared_weights import CHECKPOINTS
 from nbdiffuse.embedded.world import STYLES, sample
 from nbdiffuse.errors import CheckpointError
@@ -25,8 +25,9 @@ CALLS = {
     "x4-upscaler": "StableDiffusionUpscalePipeline",
     "controlnet-depth": "ControlNetModel",
     "edit": "StableDiffusionInstructPix2PixPipeline",
+    "inpaint": "StableDiffusionInpaintPipeline",
 }
-DRAWING = [name for name in CALLS if name not in ("controlnet-depth", "edit")]
+DRAWING = [name for name in CALLS if name not in ("controlnet-depth", "edit", "inpaint")]
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -104,6 +105,16 @@ def test_a_controlnet_keeps_the_layout() -> None:
 def test_an_edit_changes_what_the_words_ask_for_and_keeps_the_rest() -> None:
     changed, *_, kept, _, _, _ = (figure.value for figure in edits.edit_figures(15))
     assert changed >= 60 and kept >= 75
+
+
+def test_a_hole_is_filled_with_what_the_prompt_says(session: Any) -> None:
+    from nbdiffuse import Recipe
+
+    filled, *_, seam, put_back, _ = holes.hole_figures(15)
+    assert filled.value >= 80 and seam.value < 2.5 and put_back.value < 10
+    one = holes.sample_hole(3_000_003, "subject")
+    made = session.run(Recipe(prompt=one.wanted.caption, model="inpaint", image=one.scene.image, mask_image=one.mask, seed=1))
+    assert made.image.tobytes() == holes.pasted(made.image, one).tobytes() != one.scene.image.tobytes()
 
 
 def test_the_segmenter_finds_what_words_say_and_nothing_else() -> None:

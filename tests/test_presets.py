@@ -19,7 +19,8 @@ IMAGE = Image.new("RGB", (128, 128), "teal")
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_complete_recipe_stays_as_it_is(name: str) -> None:
-    complete = resolve(Recipe(prompt="a cat", image=IMAGE, model=name))
+    masked = {"mask_image": IMAGE.convert("L")} if all("+mask" in mode for mode in PRESETS[name].pipelines) else {}
+    complete = resolve(Recipe(prompt="a cat", image=IMAGE, model=name, **masked))
     assert resolve(complete) == complete
     side = 128 * PRESETS[name].scale
     assert complete.seed is not None and complete.width == complete.height == side

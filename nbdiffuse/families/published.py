@@ -85,6 +85,7 @@ PUBLISHED: Mapping[str, Published] = MappingProxyType(
         "SimianLuo/LCM_Dreamshaper_v7": _sd15(
             kind="LatentConsistencyModelPipeline", native_size=768, precisions=(4,), licence="MIT", scheduler="LCM"
         ),
+        "stable-diffusion-v1-5/stable-diffusion-inpainting": _sd15(),
         "timbrooks/instruct-pix2pix": _sd15(kind="StableDiffusionInstructPix2PixPipeline", licence="MIT"),
         "stabilityai/stable-diffusion-xl-base-1.0": Published(
             native_size=1024, licence=OPEN_RAIL_XL, scheduler="EulerDiscrete", **_SDXL

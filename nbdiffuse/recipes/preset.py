@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -46,6 +46,8 @@ class Preset:
         Class, without "Scheduler", that its originals are saved with; shown until they are on this disk.
     controlnets
         Names of `CONTROLNETS` made for it.
+    modes
+        Those of its family that its weights, which are given the mask itself, are for; all of them when empty.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Preset:
     trigger: str = ""
     scheduler: str | None = None
     controlnets: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.title:
@@ -63,7 +66,8 @@ class Preset:
 
     @property
     def _family(self) -> Family:
-        return FAMILIES[self.family]
+        whole = FAMILIES[self.family]
+        return replace(whole, modes=self.modes, masks_latents=frozenset()) if self.modes else whole
 
     @property
     def pipelines(self) -> Mapping[str, str]:
@@ -93,8 +97,7 @@ class Preset:
     @property
     def gives_latents(self) -> bool:
         """Whether a pipeline that takes latents of the same VAE goes on from those of its results."""
-        said = self._family.gives_latents
-        return self.takes_latents if said is None else said
+        return self.takes_latents if self._family.gives_latents is None else self._family.gives_latents
 
     def keeps_latents(self, recipe: Recipe) -> bool:
         """Tell whether the result of a recipe has latents; inpainting and corrections change the picture after its last step."""

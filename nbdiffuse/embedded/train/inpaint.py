@@ -46,6 +46,9 @@ ALONE = 0.25
 """Share of captions that name the subject and nothing else, as people do who fill a hole."""
 SEAM = 1.5
 """How much more an error counts on both sides of a hole's border, where it shows as a seam."""
+FINISHING = 2500
+"""Last steps, in which errors count alike however much noise there is: what the words say is learned by then, and a border
+shows by what the steps with little noise get wrong."""
 GREY = 128
 """What the pipeline lays under a mask: nothing, which is the middle of [-1, 1]."""
 
@@ -156,7 +159,8 @@ def train(
         filled = [rng.choice(holes.fillings[index]) for index in chosen]
         latents = torch.stack([pool.latents[tuple(filling)].float() for filling in filled])
         captions = [_caption(pool.scene(*filling), rng) for filling in filled]
-        noisy, noise, timesteps = (part.to(device) for part in noised(latents, generator, EARLY))
+        finishing = step >= steps - FINISHING
+        noisy, noise, timesteps = (part.to(device) for part in noised(latents, generator, 1.0 if finishing else EARLY))
         mask = holes.masks[chosen].to(device)
         given = torch.cat([noisy, mask, holes.left[chosen].to(device)], dim=1), timesteps
         with torch.no_grad():
@@ -164,8 +168,9 @@ def train(
         shares = torch.tensor([SHARE if words else 1.0 for words in captions], device=device)
         errors = words_apart(model, *given, text[:-1], text[-1:], noise, shares)  # type: ignore[arg-type]
         # What is in the hole counts more, and most along its border: the rest can be read off.
-        weight = 0.5 + mask + SEAM * border_of(mask)
-        return (height_of(timesteps).clamp(0.3, HIGHEST) * weight * errors**2).mean()
+        weight = 0.5 + mask + (2 * SEAM if finishing else SEAM) * border_of(mask)
+        lowest, highest = (1.0, 4.0) if finishing else (0.3, HIGHEST)
+        return (height_of(timesteps).clamp(lowest, highest) * weight * errors**2).mean()
 
     return fit(unet, loss_of, Plan(steps=steps, learning_rate=1e-3, averaging=0.995, seed=seed, weight_decay=0.0), state_file)
 

@@ -281,7 +281,7 @@ MEMBERS: dict[str, Member] = {
     "segmenter": Member(_segmenter, 1500),
     "sdxl": Member(_sdxl("sdxl"), 1300),
     "edit": Member(_edit, 6000),
-    "inpaint": Member(_inpaint, 3000),
+    "inpaint": Member(_inpaint, 7000),
     "lcm-lora": Member(_lcm_lora, 1500),
     "ip-adapter": Member(_ip_adapter, 1500),
     "controlnet-canny": Member(_controlnet_canny, 1200),
