@@ -58,6 +58,8 @@ _QWEN_EDIT = MappingProxyType(
 )
 _EDIT_INPAINT = "diffusers' QwenImageEditInpaintPipeline"
 
+USUAL = "stable-diffusion"
+"""Family of the model that runs where none is said."""
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         family.key: family

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..files.paths import here
 from .contents import PARTS, header, seems_to_be
-from .families import FAMILIES
+from .families import FAMILIES, USUAL
 from .hub_ids import cached, parse_hub_id
 from .well_known import WELL_KNOWN
 
@@ -58,6 +58,27 @@ def recognise(word: str) -> Recognised | None:
     if known is None:
         return _in_cache(word)
     return Recognised(FAMILIES[known].title, known) if known in FAMILIES else Recognised(_with_article(known), _by_class(known))
+
+
+def model_of_weights(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's `model` and `checkpoint` where it says weights alone and these are not of the family that is usual.
+
+    Parameters
+    ----------
+    given
+        What is said of a recipe, by field.
+
+    Returns
+    -------
+    dict of str to Any
+        Empty where a model is said, and for weights that nothing on this disk tells; those of the usual family may be any
+        of its models'.
+    """
+    word = given.get("checkpoint")
+    if not isinstance(word, str) or given.get("model") is not None:
+        return {}
+    found = recognise(word)
+    return {"model": word, "checkpoint": None} if found is not None and found.family not in ("", USUAL) else {}
 
 
 def _in_cache(word: str) -> Recognised | None:

@@ -15,6 +15,7 @@ from ..errors import ParameterError, breaks_rule
 from ..families.aliases import unknown_parameter
 from ..families.arguments import ARGUMENTS
 from ..families.parameters import Param, declared
+from ..families.recognition import model_of_weights
 from ..images.fitting import RESIZE_MODES
 from ..images.latents import Latents
 from ..images.picture import Picture
@@ -141,6 +142,7 @@ class Recipe(Link):
     def __init__(self, *unnamed: Any, **given: Any) -> None:
         if unnamed:
             raise ParameterError(breaks_rule("Recipe", "given values by name, such as prompt='a cat'", unnamed[0]))
+        given |= model_of_weights(given)
         values: dict[str, Any] = {one.name: given.pop(one.name, _default(one)) for one in dataclasses.fields(self)}
         for name, param in CORE.items():
             if values[name] is not None or name in REQUIRED:
@@ -270,9 +272,6 @@ class _Params(Mapping[str, Param]):
         if place is None:
             raise KeyError(name)
         return place.param
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and place_of(name, CORE) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(_SHOWN)
