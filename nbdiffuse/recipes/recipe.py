@@ -254,13 +254,7 @@ def _place(name: str) -> Place:
 
 
 def shown_name(name: str) -> str:
-    """Return the one name of a field that is shown and stored, for any of its names.
-
-    Raises
-    ------
-    ParameterError
-        There is no such field; the line offers the nearest name.
-    """
+    """Return the one name of a field that is shown and stored, for any of its names; raise a line for what names none."""
     return _place(name).name
 
 
@@ -272,6 +266,9 @@ class _Params(Mapping[str, Param]):
         if place is None:
             raise KeyError(name)
         return place.param
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and place_of(name, CORE) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(_SHOWN)
