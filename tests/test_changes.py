@@ -48,6 +48,10 @@ def test_a_name_has_moved(old: str, new: str) -> None:
     assert not (is_module(f"nbdiffuse.{home}") and hasattr(importlib.import_module(f"nbdiffuse.{home}"), name))
 
 
+def test_the_citation_is_of_this_version() -> None:
+    assert f"version: {__version__}\n" in (PACKAGE.parent / "CITATION.cff").read_text("utf-8")
+
+
 def test_it_ships_and_the_readme_leads_to_it() -> None:
     assert '"CHANGES.md"' in (PACKAGE.parent / "pyproject.toml").read_text("utf-8")
     assert "(nbdiffuse/CHANGES.md)" in (PACKAGE.parent / "README.md").read_text("utf-8")

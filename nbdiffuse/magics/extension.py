@@ -74,16 +74,37 @@ def load(shell: InteractiveShell) -> None:
 
 
 def _offer_completion(shell: InteractiveShell) -> None:
-    from IPython.core.completer import context_matcher
-
+    try:
+        from IPython.core.completer import SimpleCompletion, context_matcher
+    except ImportError:
+        _offer_completion_before_8_6(shell)
+        return
     matchers: list[Any] = shell.Completer.custom_matchers
     if any(getattr(one, "__name__", "") == "complete_nbdiffuse" for one in matchers):
         return
 
     @context_matcher()
     def complete_nbdiffuse(context: CompletionContext) -> SimpleMatcherResult:
-        from .completion import complete_line
+        if not context.full_text.startswith("%"):
+            return {"completions": []}
+        from .completion import words_for
 
-        return complete_line(context)
+        column = context.cursor_position
+        words, token = words_for(context.full_text, (context.cursor_line, column), shell.user_ns)
+        found = [SimpleCompletion(text=word, type="magic") for word in words]
+        return {"completions": found, "matched_fragment": token, "suppress": bool(found)}
 
     matchers.append(complete_nbdiffuse)
+
+
+def _offer_completion_before_8_6(shell: InteractiveShell) -> None:
+    """Complete the line of a magic in older IPython, such as Colab's: it has no matchers, and shows a completer one line."""
+
+    def complete(_: Any, event: Any) -> list[str]:
+        from .completion import words_for
+
+        return words_for(event.line, (0, len(event.line)), shell.user_ns)[0]
+
+    for sign, names in (("%%", CELL_MAGICS), ("%", LINE_MAGICS)):
+        for name in names:
+            shell.set_hook("complete_command", complete, str_key=f"{sign}{name}")

@@ -175,6 +175,8 @@ class ChainPanel(BasePanel):
             self._output.note(numbered([before_run(step) for step in resolve_chain(self._steps.chain)], "Step"))
 
     def _run(self) -> None:
+        for controls in self._steps.sets:
+            controls.check_prompt()
         self._begin(resolve_chain(self._steps.chain))
 
     def _begin(self, complete: Chain) -> None:

@@ -58,8 +58,11 @@ class Panel(BasePanel):
         self.grid: Grid | None = None
         self._running: Recipe | None = None
         self._controls = self._new_controls(self._restore)
-        self._history = HistoryStrip(self._thread, self.guarded(self._bring_back))
-        self._sweep = SweepControls(self._thread, lambda: self._controls.recipe, self._run_grid, self._fail)
+        self._history = HistoryStrip(self._thread, self.guarded(self._bring_back), self.guarded(self._compare_with))
+        self._compared: Result | None = None
+        self._sweep = SweepControls(
+            self._thread, lambda: self._controls.recipe, self._run_grid, self._fail, self.guarded(self._bring_back)
+        )
         self._start_button = button("Use as initial image", "arrow-left", "redraw this result")
         self._sweep_button = widgets.ToggleButton(description="Try several values", icon="th", tooltip="vary one or two fields")
         self._actions = Actions(self._thread, self, [self._start_button, self._sweep_button])
@@ -150,9 +153,11 @@ class Panel(BasePanel):
         self._sweep.refresh()
 
     def _run(self) -> None:
+        self._controls.check_prompt()
         self._begin(resolve(self._controls.recipe))
 
     def _run_live(self) -> None:
+        self._controls.check_prompt()
         complete = resolve(self._controls.recipe)
         shown = self.shown.recipe if self.shown is not None else None
         now = self._running if self._runner.busy else shown
@@ -196,9 +201,17 @@ class Panel(BasePanel):
 
     def _put_on_stage(self, result: Result, told: str) -> None:
         self.shown = result
-        self._output.finish(result, told)
+        if self._compared is None:
+            self._output.finish(result, told)
+        else:
+            self._output.finish(result, told, self._compared.image, f"compared with seed {self._compared.recipe.seed}")
         self._history.choose(result)
         self._enable()
+
+    def _compare_with(self, result: Result | None) -> None:
+        self._compared = result
+        if self.shown is not None:
+            self._put_on_stage(self.shown, "Press another result to compare it with this one." if result else "")
 
     def _bring_back(self, result: Result) -> None:
         self._controls.show(minimal(without_latents(result.recipe)))

@@ -17,53 +17,19 @@ from ...recipes.noise_start import called_strength
 from ...recipes.presets import names_offered, preset_of
 from ...recipes.recipe import PARAMS, PROMPTS, Recipe
 from ...recipes.resolve import BLANK, resolve
-from ...recipes.scheduler_rules import SETTINGS, settings_in_force
+from ...recipes.scheduler_rules import settings_in_force
 from ...recipes.steps import start_noise
 from ...recipes.taken_fields import settable
 from ...recipes.weights_source import source
 from ..runtime.callback_thread import CallbackThread
 from ..runtime.closing import close
 from ..runtime.events import on_click, on_user_change
+from .field_errors import FieldErrors
+from .field_order import CHOSEN, FIRST, KEPT, OF_CLASS, OPENED
 from .image_input import PanelContext, PictureControl
 from .mask_input import MaskControl
 from .number_controls import NumberControl, StrengthControl
 from .text_controls import OPEN, ChoiceControl, SeedControl, SizeControl, SwitchControl, TextControl
-
-FIRST = (
-    "image",
-    "image_reference",
-    "prompt",
-    "negative_prompt",
-    "model",
-    "strength",
-    "noise",
-    "guidance_scale",
-    "image_guidance_scale",
-    "num_inference_steps",
-    "seed",
-)
-"""Fields that are always in sight; the others stand below "More settings"."""
-KEPT = frozenset(
-    {
-        "image",
-        "prompt",
-        "model",
-        "mask_image",
-        "image_reference",
-        "ip_adapter_image",
-        "control_image",
-        "controlnet",
-        "checkpoint",
-        "vae",
-    }
-)
-"""Fields that "Defaults" leaves alone."""
-OF_CLASS = frozenset(name for name in SETTINGS if PARAMS[name].choices)
-"""Settings whose choices are those of the scheduler's class."""
-CHOSEN = frozenset({"model", "scheduler", "controlnet"}) | OF_CLASS
-"""Fields whose choices are the preset's, or the scheduler's."""
-OPENED = frozenset({"safety_checker"})
-"""Fields with choices of which none may be made."""
 
 
 class Controls:
@@ -93,6 +59,9 @@ class Controls:
         self._laid_by: dict[str, Any] = {}
         self._told: dict[str, Any] = {}
         self._made: dict[str, Any] = {}
+        self._errors = FieldErrors()
+        self._in_sight: tuple[list[str], list[str]] = ([], [])
+        self._failure: NbdiffuseError | None = None
         self._thread, self._on_change, self._context = thread, on_change, context
         self._first, self._further = widgets.VBox().add_class("nbd-fields"), widgets.VBox().add_class("nbd-fields")
         self._more = widgets.ToggleButton(description="More settings", tooltip="scheduler, size, mask, ControlNet, weights")
@@ -173,9 +142,10 @@ class Controls:
             fitting = self._without_untaken(changed)
         except NbdiffuseError as error:
             self._problems[name] = self.outlook = again(error)
+            self.mark(None)
         else:
             self._problems.pop(name, None)
-            self.asked = fitting
+            self.asked, self._failure = fitting, None
             # The control itself is left alone: a person may be moving it on.
             self.refresh(but=None if PARAMS[name].kind is Picture or name == "seed" else name)
         self._on_change(name)
@@ -233,8 +203,20 @@ class Controls:
         if "strength" in values and "num_inference_steps" in values:
             self._control("strength").show_steps(values["num_inference_steps"], preset.step_rule)
         first = sorted((name for name in visible if first_name(name) in FIRST), key=lambda name: FIRST.index(first_name(name)))
-        self._place(self._first, first)
-        self._place(self._further, [name for name in visible if name not in first])
+        self._in_sight = (first, [name for name in visible if name not in first])
+        self.mark(self._failure)
+
+    def mark(self, failure: NbdiffuseError | None) -> None:
+        """Show what is wrong below the controls: their own errors, and `failure`, which a run told."""
+        self._failure = failure
+        self._errors.tell(self._problems, (self.outlook, failure), [name for names in self._in_sight for name in names])
+        for box, names in zip((self._first, self._further), self._in_sight, strict=True):
+            self._place(box, names)
+
+    def check_prompt(self) -> None:
+        """Raise `ParameterError` where there is nothing to draw: an empty prompt makes a picture that nobody asked for."""
+        if not self.asked.prompt.strip() and preset_of(self.asked.model).scale == 1:
+            raise ParameterError("`prompt` is empty. Say what to draw, such as: a cat in the snow.")
 
     def _starts(self, visible: Sequence[str]) -> dict[str, Any]:
         """Return strength and share of noise of the same beginning, as far as both are in sight and known."""
@@ -252,8 +234,8 @@ class Controls:
             return (found.choices.get(name) if found is not None else None) or PARAMS[name].choices or ()
         return {"model": names_offered(source()), "scheduler": preset.schedulers}.get(name, (OPEN, *preset.controlnets))
 
-    def _place(self, box: Any, names: list[str]) -> None:
-        children = tuple(self._control(name).widget for name in names)
+    def _place(self, box: Any, names: Sequence[str]) -> None:
+        children = self._errors.with_lines({name: self._control(name).widget for name in names})
         # Putting the same ones in place again would take the focus from them.
         if box.children != children:
             box.children = children

@@ -20,7 +20,8 @@ from ..runtime.events import on_click, on_user_change
 from ..runtime.frontend import LIVELY, ImageInput
 from .number_controls import label_of, tooltip_of
 
-HINT = "Drop, paste or choose a picture." if LIVELY else "Choose a picture."
+_PLAIN = 'Choose a picture. To drop, paste, compare and paint here: pip install "nbdiffuse[panels]", then restart the kernel.'
+HINT = "Drop, paste or choose a picture." if LIVELY else _PLAIN
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,13 @@ class PictureControl:
         self.word: str | None = None
         self._well = ImageInput(label_of(name), name == "image", thread, self._file)
         self._named = widgets.Combobox(
-            description="variable or file",
+            description=f"{label_of(name)}: variable or file",
             placeholder="variable or file",
             tooltip=tooltip_of(name, param),
             continuous_update=False,
         ).add_class("nbd-named")
-        self._last = widgets.Button(description="Use last result", tooltip="take the newest result as this picture")
-        self._clear = widgets.Button(description="Clear", tooltip="take the picture away")
+        self._last = widgets.Button(description="Use last result", tooltip=f"take the newest result as the {label_of(name)}")
+        self._clear = widgets.Button(description="Clear", tooltip=f"take the {label_of(name)} away")
         buttons = [self._last, self._clear]
         if name == "control_image":
             made = widgets.Button(description="Make it", tooltip="make it from the initial picture: its depth, or its edges")

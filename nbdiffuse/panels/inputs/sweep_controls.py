@@ -12,13 +12,17 @@ from ...images.picture import Picture
 from ...recipes.presets import preset_of
 from ...recipes.recipe import PARAMS, PROMPTS, Recipe
 from ...recipes.taken_fields import settable
+from ...results import Result
 from ...runs.grid import Grid
 from ...runs.sweep_api import sweep
 from ...sweeps.axes import Axis
 from ...sweeps.sweep import Sweep
+from ...sweeps.tables import coordinates_text
 from ..output import html_lines
+from ..output.thumbnail_button import thumbnail_button
 from ..output.thumbnails import encoded_sheet
 from ..runtime.callback_thread import CallbackThread
+from ..runtime.closing import close
 from ..runtime.events import on_click, on_user_change
 from .number_controls import label_of
 
@@ -35,6 +39,8 @@ SUGGESTED = {
     "mask_blur": "0,4,8",
 }
 """Values that a person may begin with."""
+PRESSED = 100
+"""Cells of a grid that can be pressed, the first ones."""
 
 
 class SweepControls:
@@ -48,6 +54,8 @@ class SweepControls:
         Called on the callback thread with a grid that is to run.
     on_problem
         Called on the callback thread with an error of the axes.
+    on_open
+        Called on the callback thread with the result of a cell that was pressed.
     """
 
     def __init__(
@@ -56,16 +64,20 @@ class SweepControls:
         recipe: Callable[[], Recipe],
         on_run: Callable[[Grid], None],
         on_problem: Callable[[NbdiffuseError], None],
+        on_open: Callable[[Result], None],
     ) -> None:
         self._recipe, self._on_run, self._on_problem, self._thread = recipe, on_run, on_problem, thread
+        self._on_open = on_open
         self._axes = [_AxisRow(thread, title, self.plan) for title in ("rows", "columns")]
         self._plan = widgets.HTML()
         self._button = widgets.Button(description="Run sweep", tooltip="run every cell that is not there yet", icon="th")
         self._sheet, self._notes = widgets.HTML(), widgets.HTML()
+        self._cells = widgets.HBox().add_class("nbd-strip")
+        self._shown: tuple[Grid, int] | None = None
         on_click(self._button, thread, self._run)
         rows = [row.widget for row in self._axes]
         footer = widgets.HBox([self._button, self._plan]).add_class("nbd-buttons")
-        self.widget = widgets.VBox([*rows, footer, self._sheet, self._notes]).add_class("nbd-sweep")
+        self.widget = widgets.VBox([*rows, footer, self._sheet, self._cells, self._notes]).add_class("nbd-sweep")
         self.widget.layout.display = "none"
 
     @property
@@ -106,6 +118,22 @@ class SweepControls:
         bundle = grid.bundle()
         self._sheet.value = html_lines.image(encoded_sheet(bundle["image/png"]), repr(grid))
         self._notes.value = html_lines.notices(list(grid.notices))
+        self._offer_cells(grid)
+
+    def _offer_cells(self, grid: Grid) -> None:
+        """Show a small picture of each cell, at most `PRESSED`, which opens it with its settings."""
+        if grid.missing or self._shown == (grid, len(grid)):
+            return
+        self._shown = (grid, len(grid))
+        found = [(cell, grid[cell.index]) for cell in grid.sweep.cells()[:PRESSED]]
+        old = self._cells.children
+        self._cells.children = [
+            thumbnail_button(result, label, f"open {label}", self._thread, self._on_open)
+            for cell, result in found
+            if isinstance(result, Result) and (label := coordinates_text(grid.sweep, cell) or "the one cell")
+        ]
+        for one in old:
+            close(one)
 
     def enable(self, enabled: bool) -> None:
         """Let the sweep be run, or not."""
@@ -134,7 +162,7 @@ class _AxisRow:
     def __init__(self, thread: CallbackThread, title: str, on_change: Callable[[], None]) -> None:
         self._field = widgets.Dropdown(options=(NONE,), description=title, tooltip=f"what varies along the {title}")
         self._values = widgets.Text(
-            description="values",
+            description=f"values in {title}",
             tooltip="0.4,0.6 or 0.2:1:0.2 or 1..4; prompts between |",
             placeholder="0.4,0.6  or  0.2:1:0.2  or  1..4",
             continuous_update=False,

@@ -18,6 +18,8 @@ from .number_controls import label_of, tooltip_of
 
 OPEN = ""
 """What a choice is called that was not made."""
+DRAWN = "drawn for each run"
+"""What stands in the place of a seed that nobody set."""
 
 
 class TextControl:
@@ -141,7 +143,7 @@ class SeedControl:
         self._on_change = on_change
         self._name = name
         self._text = widgets.Text(
-            description=label_of(name), tooltip=tooltip_of(name, param), placeholder="drawn for each run", continuous_update=False
+            description=label_of(name), tooltip=tooltip_of(name, param), placeholder=DRAWN, continuous_update=False
         )
         self._dice = widgets.Button(description="New seed", icon="random", tooltip="draw another seed and keep it")
         self._lock = widgets.ToggleButton(description="Keep seed", icon="unlock", tooltip="keep this seed for the next runs")
@@ -153,9 +155,9 @@ class SeedControl:
         on_click(self._dice, thread, self._roll)
 
     def show(self, value: Any) -> None:
-        """Show a seed that is held; None shows the one that was drawn last."""
-        shown = self.drawn if value is None else value
-        self._text.value = "" if shown is None else str(shown)
+        """Show a seed that is held; None leaves the box empty, with the seed that was drawn last as a hint."""
+        self._text.value = "" if value is None else str(value)
+        self._text.placeholder = DRAWN if self.drawn is None else f"{self.drawn}, drawn"
         self._lock.value = value is not None
         self._lock.icon = "lock" if value is not None else "unlock"
 
@@ -168,6 +170,8 @@ class SeedControl:
             self._on_change(None)
         elif self._text.value.strip():
             self._typed()
+        elif self.drawn is not None:
+            self._on_change(self.drawn)
         else:
             self._roll()
 

@@ -25,6 +25,11 @@ def status(text: str, failed: bool = False) -> str:
     return f'<div class="nbd-{kind}" role="{kind}" aria-live="polite">{safe(text)}</div>'
 
 
+def field_error(text: str) -> str:
+    """Return a line below a control whose value is wrong."""
+    return f'<div class="nbd-field-error">{safe(text)}</div>'
+
+
 def notices(lines: list[str]) -> str:
     """Return several lines, one below the other."""
     return "".join(f'<div class="nbd-note">{safe(line)}</div>' for line in lines)

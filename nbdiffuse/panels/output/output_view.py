@@ -80,10 +80,10 @@ class OutputView:
         self._bar.value = share
         self._status.value = html_lines.status(text)
 
-    def finish(self, result: Result, label: str = "", before: Image.Image | None = None) -> None:
+    def finish(self, result: Result, label: str = "", before: Image.Image | None = None, before_label: str = "") -> None:
         """Show a result beside the picture that it started from, or another one."""
         self._bar.layout.visibility = "hidden"
-        self._set_before(before or result.initial)
+        self._set_before(before or result.initial, before_label or "initial image")
         self._show(encoded(result.image, SIDE), result_label(result.recipe).splitlines()[0])
         if label:
             self._status.value = html_lines.status(label)
@@ -104,9 +104,9 @@ class OutputView:
         else:
             self._show(b"", "no result yet")
 
-    def _set_before(self, image: Image.Image | None) -> None:
+    def _set_before(self, image: Image.Image | None, label: str = "initial image") -> None:
         self._before = encoded(image, SIDE)
-        self._before_label = "initial image" if image is not None else ""
+        self._before_label = label if image is not None else ""
 
     def _show(self, after: bytes, label: str) -> None:
         self._compare.show(self._before, after, self._before_label, label)

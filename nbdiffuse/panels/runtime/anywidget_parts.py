@@ -155,7 +155,7 @@ class MaskCanvas:
 
 
 class _ClipboardWidget(anywidget.AnyWidget):
-    _esm = HERE / "clipboard.js"
+    _esm = "".join((HERE / name).read_text("utf-8") for name in ("accessibility.js", "clipboard.js"))
 
 
 class Clipboard:

@@ -60,9 +60,13 @@ class BasePanel(ABC):
         self.shown: Result | None = None
         self._runner = Runner(self._thread, self)
         self._output, self._static_output = OutputView(), StaticOutput()
-        self._run_button = widgets.Button(description="Run", icon="play", button_style="primary", tooltip="run these settings")
-        self._stop_button = widgets.Button(description="Stop", icon="stop", tooltip="stop after this step", disabled=True)
+        self._run_button = widgets.Button(
+            description="Run", icon="play", button_style="primary", tooltip="Run these settings (Ctrl+Enter)"
+        )
+        self._stop_button = widgets.Button(description="Stop", icon="stop", tooltip="Stop after this step (Esc)", disabled=True)
         self._live = widgets.ToggleButton(description="Auto-run", icon="refresh", tooltip="run again whenever a slider rests")
+        self._run_button.add_class("nbd-run-button")
+        self._stop_button.add_class("nbd-stop-button")
         on_click(self._run_button, self._thread, self.guarded(self._run))
         on_click(self._stop_button, self._thread, self._runner.stop)
         on_user_change(self._live, self._thread, self.guarded(lambda: self._go_live() if self._live.value else None))
@@ -172,6 +176,7 @@ class BasePanel(ABC):
     def started(self) -> None:
         """A run begins."""
         self._standing = None
+        self._mark(None)
         self._enable_runs()
 
     def ended(self, made: Any, error: NbdiffuseError | None) -> None:
@@ -186,6 +191,7 @@ class BasePanel(ABC):
             # The output view goes back from the preview to what was there before.
             self._show_again()
             self._output.say(str(error)) if isinstance(error, Interrupted) else self._output.problem(error)
+        self._mark(self._standing)
         # What came of it is in sight before the next run is offered.
         self._enable_runs()
 
@@ -215,7 +221,14 @@ class BasePanel(ABC):
     def _fail(self, error: NbdiffuseError) -> None:
         self.last_error = self._standing = again(error)
         self._output.problem(error)
+        self._mark(self._standing)
         self._enable_runs()
+
+    def _mark(self, failure: NbdiffuseError | None) -> None:
+        """Show below its field what a run told; of several steps nobody knows which one is meant."""
+        sets = list(self._sets())
+        if len(sets) == 1:
+            sets[0].mark(failure)
 
     def _enable_runs(self) -> None:
         busy = self._runner.busy

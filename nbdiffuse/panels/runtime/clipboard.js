@@ -1,4 +1,4 @@
-// What a panel does outside of itself: put a cell into the notebook, hand over a file, name what has no name.
+// What a panel does outside of itself: put a cell into the notebook, hand over a file.
 const pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
 async function insert(el, text) {
@@ -36,15 +36,6 @@ function hand_over(name, bytes) {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-// ipywidgets gives the knob of a slider no name of its own.
-function name_sliders(panel) {
-  for (const slider of panel.querySelectorAll(".widget-slider, .widget-hslider")) {
-    const knob = slider.querySelector("[role=slider]");
-    const name = [...slider.classList].find((part) => part.startsWith("nbd-slider-"));
-    if (knob && name && !knob.hasAttribute("aria-label")) knob.setAttribute("aria-label", name.slice(11).replaceAll("_", " "));
-  }
-}
-
 function render({ model, el }) {
   el.style.display = "none";
   const on_message = async (message, buffers) => {
@@ -55,17 +46,14 @@ function render({ model, el }) {
     if (message.kind === "cell") model.send({ kind: "inserted", done: await insert(el, message.text), text: message.text });
   };
   model.on("msg:custom", on_message);
-  let observer = null;
+  let leave = () => {};
   setTimeout(() => {
     const panel = el.closest(".nbdiffuse-panel");
-    if (!panel) return;
-    name_sliders(panel);
-    observer = new MutationObserver(() => name_sliders(panel));
-    observer.observe(panel, { childList: true, subtree: true });
+    if (panel) leave = make_accessible(panel);
   });
   return () => {
     model.off("msg:custom", on_message);
-    observer?.disconnect();
+    leave();
   };
 }
 

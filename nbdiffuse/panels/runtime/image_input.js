@@ -13,6 +13,29 @@ async function send(model, file) {
 
 const picture = (transfer) => [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/"));
 
+// A picture that is dragged out of a page comes as an address, and only some servers give it to another page.
+async function from_page(transfer) {
+  const found = new DOMParser().parseFromString(transfer.getData("text/html"), "text/html").querySelector("img")?.src;
+  const address = found || transfer.getData("text/uri-list").split("\n").find((line) => line && !line.startsWith("#"));
+  if (!address) return null;
+  const answer = await fetch(address);
+  const content = await answer.blob();
+  if (!answer.ok || !content.type.startsWith("image/")) return null;
+  return new File([content], address.split(/[?#]/)[0].split("/").pop() || "picture", { type: content.type });
+}
+
+// What was dropped as a file, or a line that says why nothing was.
+async function dropped(transfer) {
+  const entry = transfer.items?.[0]?.webkitGetAsEntry?.();
+  if (entry?.isDirectory) return `${entry.name} is a folder: %%img2img ${entry.name}/ redraws every picture in it.`;
+  // A file without a type may be a picture all the same: the kernel looks at its content.
+  const file = picture(transfer) ?? [...transfer.files].find((one) => !one.type);
+  if (file) return file;
+  if (transfer.files.length) return `${transfer.files[0].name} is no picture (${transfer.files[0].type}).`;
+  const refused = "That page does not give its picture away: save it as a file, and drop the file.";
+  return (await from_page(transfer).catch(() => null)) ?? refused;
+}
+
 function render({ model, el }) {
   const field = document.createElement("div");
   field.className = "nbd-image-input";
@@ -22,7 +45,11 @@ function render({ model, el }) {
   input.type = "file";
   input.accept = "image/*";
   input.hidden = true;
-  el.append(field, input);
+  input.setAttribute("aria-label", model.get("label"));
+  const said = document.createElement("div");
+  said.className = "nbd-said";
+  said.setAttribute("role", "status");
+  el.append(field, input, said);
   let url = null;
 
   function draw() {
@@ -42,7 +69,10 @@ function render({ model, el }) {
     field.setAttribute("aria-label", `${model.get("label")}: ${model.get("caption")} ${model.get("hint")}`);
   }
 
-  const take = (file) => file && send(model, file);
+  const take = (file) => {
+    said.textContent = typeof file === "string" ? file : "";
+    if (file && typeof file !== "string") send(model, file);
+  };
   const over = (event) => {
     event.preventDefault();
     event.stopPropagation();
@@ -63,7 +93,7 @@ function render({ model, el }) {
   field.addEventListener("drop", (event) => {
     over(event);
     field.classList.remove("nbd-over");
-    take(picture(event.dataTransfer));
+    dropped(event.dataTransfer).then(take);
   });
   const paste = (event) => {
     const file = picture(event.clipboardData);

@@ -38,8 +38,8 @@ class ImageInput:
         upload.observe(take, "value")
 
     def show(self, thumbnail: bytes, caption: str, hint: str) -> None:
-        """Show a small picture, or none, with its name."""
-        self._shown.value = image(thumbnail, caption) + f" <span>{html.escape(caption)}</span>"
+        """Show a small picture, or none, with its name and what can be done."""
+        self._shown.value = image(thumbnail, caption) + f" <span>{html.escape(caption)}</span> {note(hint)}"
 
 
 class Compare:
