@@ -133,6 +133,7 @@ CASES: dict[str, FlowCase] = {
 CONTROLS = (picture(SIZE, 3), picture(SIZE, 1))
 _FLUX_CALL = {"guidance_scale": 5.0, "max_sequence_length": 64}
 _TRUE_CFG = {"negative_prompt": "night", "true_cfg_scale": 3.0}
+_CONTROL = ("flux-control", "flux-control")
 _ONE = (("flux-controlnet", {"scale": 0.7, "start": 0.0, "end": 0.7}),)
 _ONE_RAW = {"controlnet_conditioning_scale": 0.7, "control_guidance_start": 0.0, "control_guidance_end": 0.7}
 _TWO = (("flux-controlnet", {"scale": 0.7}), ("flux-controlnet", {"scale": 0.4}))
@@ -155,6 +156,27 @@ CASES |= {
     ),
     "flux-controlnet-inpaint": FlowCase(
         "flux-dev", "flux", FLUX_NETS[2], {**_FLUX_CALL, "strength": 0.7}, _MASKED, {**_RAW, **_ONE_RAW}, nets=_ONE
+    ),
+    "flux-control": FlowCase(
+        *_CONTROL,
+        "FluxControlPipeline",
+        _FLUX_CALL,
+        {**_DRAWN, "control_image": CONTROLS[0]},
+        {**_DRAWN, "control_image": CONTROLS[0]},
+    ),
+    "flux-control-img2img": FlowCase(
+        *_CONTROL,
+        "FluxControlImg2ImgPipeline",
+        {**_FLUX_CALL, "strength": 0.7},
+        {"image": IMAGE, "control_image": CONTROLS[0]},
+        {**_STARTED, "control_image": CONTROLS[0]},
+    ),
+    "flux-control-inpaint": FlowCase(
+        *_CONTROL,
+        "FluxControlInpaintPipeline",
+        {**_FLUX_CALL, "strength": 0.7},
+        {**_MASKED, "control_image": CONTROLS[0]},
+        {**_RAW, "control_image": CONTROLS[0]},
     ),
     "chroma-inpaint": FlowCase(
         "chroma",
@@ -234,6 +256,7 @@ def recipe_of(name: str, checkpoints: Path, **more: Any) -> Recipe:
         for (net, said), control in zip(case.nets, CONTROLS, strict=False)
     ]
     values = {"num_inference_steps": 3, "seed": 3, **case.call, **case.said, "controlnets": nets, **more}
+    values = {name: value for name, value in values.items() if name != "controlnets" or nets}
     return Recipe(**{"prompt": PROMPT, "model": str(directory), **values})
 
 

@@ -30,7 +30,7 @@ ROOMS = {
     "motion",
     "recipes": "link call_arguments parts reference corrections scheduler_config variation ip_adapter lora textual_inversion "
     "fields "
-    "recipe_json values_by_name recipe chain format_1 weights_source controlnets segmenters preset presets listing "
+    "recipe_json values_by_name recipe chain format_1 weights_source controlnets segmenters family_traits preset presets listing "
     "other_family defaults scheduler_rules schedule_rules noise_start steps portable sizes prompt_embeddings notices summary "
     "prompt_loras reference_rules clip_rules taken_fields controlnet_rules ip_adapter_rules mask_rules comparison resolve",
     "sweeps": "axes cell plan sweep difference chain_sweep tables",

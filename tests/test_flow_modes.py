@@ -28,6 +28,7 @@ from nbdiffuse.errors import CheckpointError, Interrupted, ParameterError
 from nbdiffuse.families.recognition import recognise
 from nbdiffuse.metadata import image_files
 from nbdiffuse.recipes import preset
+from nbdiffuse.recipes.parts import ControlNet
 from nbdiffuse.recipes.resolve import resolve
 from nbdiffuse.recipes.steps import real_steps
 from nbdiffuse.recipes.taken_fields import settable
@@ -97,13 +98,15 @@ def test_a_saved_picture_says_the_same_recipe(name: str, run: Run, tmp_path: Pat
     found = image_files.read(run(name).save(tmp_path / "it.png")).provenance
     made = run(name).recipe
     # Of a directory no more than its name leaves this machine.
-    places = {
-        "checkpoint": made.checkpoint,
-        "controlnets": [dataclasses.replace(net, checkpoint="net") for net in made.controlnets],
-    }
-    assert found is not None and [net.checkpoint for net in found.recipe.controlnets] == [net for net, _ in CASES[name].nets]
-    said = [dataclasses.replace(net, checkpoint="net") for net in found.recipe.controlnets]
-    assert found.recipe.replace(checkpoint=made.checkpoint, controlnets=said) == made.replace(**places)
+    assert found is not None
+    kept = [net.checkpoint for net in found.recipe.controlnets if net.checkpoint is not None]
+    assert kept == [net for net, _ in CASES[name].nets]
+    own, said = ([_placeless(net) for net in recipe.controlnets] for recipe in (made, found.recipe))
+    assert found.recipe.replace(checkpoint=made.checkpoint, controlnets=said) == made.replace(controlnets=own)
+
+
+def _placeless(net: ControlNet) -> ControlNet:
+    return net if net.checkpoint is None else dataclasses.replace(net, checkpoint="net")
 
 
 @pytest.mark.parametrize("name", marked(CASES))
@@ -190,6 +193,10 @@ def test_what_a_mode_does_not_take_is_one_line(name: str, change: dict[str, Any]
         ("z-controlnet-inpaint", {"strength": 0.5}, "`strength` is not taken by z-image .* with a mask and a ControlNet"),
         ("qwen-controlnet", {"image": IMAGE, "mask_image": LAMP}, "encodes the picture with random numbers"),
         ("kontext", {"controlnet": "a/b", "control_image": LAMP}, "`controlnet` is not taken by flux-kontext"),
+        ("flux-control-img2img", {"controlnets": ()}, "`control_image` must be given: Flux Control only draws what a control"),
+        ("flux-control-img2img", {"controlnet": "a/b"}, r"`controlnet` is not taken by flux-control \(Flux Control\)"),
+        ("flux-control-img2img", {"controlnet_conditioning_scale": 0.5}, "`controlnet_conditioning_scale` is not taken by flux"),
+        ("flux-control-img2img", {"control_image": "auto"}, "must be a picture for Flux Control, or say what makes one: `auto:"),
     ],
 )  # fmt: skip
 def test_what_a_controlnet_does_not_go_with_is_one_line(
@@ -240,6 +247,13 @@ def test_a_panel_shows_strength_where_a_mask_gives_an_edit_one(family_checkpoint
     assert "strength" in settable(masked)
     assert "strength" not in settable(masked.replace(mask=None, strength=None))
     assert "mask_image" in settable(masked.replace(mask=None, strength=None))
+
+
+def test_weights_that_follow_a_picture_themselves_are_offered_one_and_no_controlnet(family_checkpoints: Path) -> None:
+    recipe = recipe_of("flux-control-img2img", family_checkpoints)
+    for one in (recipe, recipe.replace(controlnets=())):
+        assert {name for name in settable(one) if "control" in name} == {"control_image"}
+    assert resolve(Recipe(prompt=PROMPT, model="black-forest-labs/FLUX.1-Canny-dev", control_image=IMAGE)).model == "flux-control"
 
 
 @pytest.mark.parametrize("name", marked(CASES))

@@ -58,6 +58,15 @@ def _fill() -> Any:
     return diffusers.FluxFillPipeline(**{**parts, "transformer": transformer.eval()})
 
 
+def _control() -> Any:
+    """Return Flux Control, whose transformer takes the control picture's latents beside those of what it draws."""
+    parts = {name: part for name, part in tiny_families._flux(guidance=True).components.items() if part is not None}
+    wide = {**tiny_families._PACKED, "in_channels": 2 * 16, "out_channels": 16}
+    transformer = diffusers.FluxTransformer2DModel(pooled_projection_dim=32, guidance_embeds=True, **wide)
+    kept = {name: part for name, part in parts.items() if name not in ("image_encoder", "feature_extractor")}
+    return diffusers.FluxControlPipeline(**{**kept, "transformer": transformer.eval()})
+
+
 _SEEN = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 _CHAT = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{% if message.content is string %}{{ message.content }}"
@@ -167,6 +176,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "flux-kontext": _kontext,
     "flux2-klein": _klein,
     "flux-fill": _fill,
+    "flux-control": _control,
     "qwen-edit": lambda: _qwen_edit("QwenImageEditPipeline"),
     "qwen-edit-plus": lambda: _qwen_edit("QwenImageEditPlusPipeline"),
 }

@@ -19,7 +19,8 @@ from ..recipes.resolve import checkpoint_text
 
 def extras(recipe: Recipe, preset: Preset) -> dict[str, str]:
     """Return the checkpoints of components that the base checkpoint does not hold."""
-    nets = [controlnet_of(str(net.checkpoint)).checkpoint(str(recipe.checkpoint), preset) for net in recipe.controlnets]
+    words = [net.checkpoint for net in recipe.controlnets if net.checkpoint is not None]
+    nets = [controlnet_of(word).checkpoint(str(recipe.checkpoint), preset) for word in words]
     return {extra_name(number): net for number, net in enumerate(nets, start=1)}
 
 

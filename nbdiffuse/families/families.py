@@ -42,9 +42,15 @@ def _flow(**more: Any) -> Family:
     return Family(**{**usual, **more})
 
 
+def _flux(**more: Any) -> Family:
+    """Return a family whose transformer is Flux's, or made after it."""
+    return _flow(packed=True, limits=_T5_LENGTH, **more)
+
+
 _PLAIN_MASK = frozenset({"img2img+mask"})
 _REDRAWING = ("txt2img", "img2img", "img2img+mask")
 _CONTROLLED = ("txt2img+controlnet", "img2img+controlnet", "img2img+mask+controlnet")
+_FLUX_CONTROL = ("FluxControlPipeline", "FluxControlImg2ImgPipeline", "FluxControlInpaintPipeline")
 _SEEDLESS = "encodes the picture with random numbers that no seed decides"
 _QWEN_EDIT = MappingProxyType(
     {
@@ -101,21 +107,25 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 scheduler_needs="",
                 limits=_T5_LENGTH,
             ),
-            _flow(
+            _flux(
                 key="flux",
                 title="Flux",
                 modes=(*_REDRAWING, *_CONTROLLED),
                 controlnet="FluxControlNetModel",
-                packed=True,
-                limits=_T5_LENGTH,
             ),
-            _flow(
+            _flux(
+                key="flux-control",
+                title="Flux Control",
+                modes=_CONTROLLED,
+                classes=dict(zip(_CONTROLLED, _FLUX_CONTROL, strict=True)),
+                controlnet="",
+                most_controlnets=1,
+            ),
+            _flux(
                 key="flux-fill",
                 title="Flux Fill",
                 modes=("img2img+mask",),
                 classes={"img2img+mask": "FluxFillPipeline"},
-                packed=True,
-                limits=_T5_LENGTH,
             ),
             _flow(
                 key="qwenimage",
@@ -156,7 +166,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 controlnet="ZImageControlNetModel",
                 most_controlnets=1,
             ),
-            _flow(
+            _flux(
                 key="chroma",
                 title="Chroma",
                 # diffusers' automatic classes for img2img and inpainting do not know it.
@@ -164,8 +174,6 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 # The pipeline asks for it as Flux's does, and Chroma's transformer takes no guidance.
                 missing_config={"img2img+mask": {"guidance_embeds": False}},
                 saved_as=("Chroma",),
-                packed=True,
-                limits=_T5_LENGTH,
             ),
             Family(
                 key="lcm",
@@ -202,7 +210,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 scheduler_needs="generator",
                 left_out=_WEIGHTING,
             ),
-            _flow(
+            _flux(
                 key="flux-kontext",
                 title="Flux Kontext",
                 modes=("edit", "edit+mask"),
@@ -211,12 +219,10 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 area_argument="max_area",
                 # Else the picture is brought to one of the sizes near a megapixel that it was trained on.
                 fixed={"_auto_resize": False},
-                packed=True,
                 # Its inpainting pipeline crops around the mask and leaves the crop as the result.
                 left_out=_WEIGHTING | {"mask_crop"},
-                limits=_T5_LENGTH,
             ),
-            _flow(
+            _flux(
                 key="flux2-klein",
                 title="Flux 2 Klein",
                 modes=("txt2img", "edit", "edit+mask"),
@@ -225,11 +231,9 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 most_area={"edit+mask": 1024 * 1024},
                 # Its latents are patches that its VAE's batch norm has scaled; its pipeline takes pictures alone.
                 takes_latents=False,
-                packed=True,
                 shift_rule="empirical",
                 least_side=64,
                 most_ratio=8,
-                limits=_T5_LENGTH,
             ),
             Family(
                 key="kandinsky22",

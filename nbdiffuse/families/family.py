@@ -128,7 +128,8 @@ class Family:
     missing_config
         Settings that a mode's pipeline reads from its transformer's config, where no checkpoint of the family says them.
     controlnet
-        Class of the ControlNets that its modes with one take; those with "+controlnet-union" take `UNION`.
+        Class of the ControlNets that its modes with one take, "" where its own denoiser takes their picture; modes with
+        "+controlnet-union" take `UNION`.
     most_controlnets
         How many of them a run takes at most.
     libraries

@@ -12,6 +12,7 @@ WELL_KNOWN: Mapping[str, str] = MappingProxyType(
         **{repo: one.kind for repo, one in PUBLISHED.items() if one.kind != "ControlNetModel"},
         "shuttleai/shuttle-3-diffusion": "FluxPipeline",
         "black-forest-labs/FLUX.1-Fill-dev": "FluxFillPipeline",
+        **dict.fromkeys(("black-forest-labs/FLUX.1-Depth-dev", "black-forest-labs/FLUX.1-Canny-dev"), "FluxControlPipeline"),
         "black-forest-labs/FLUX.2-dev": "Flux2Pipeline",
         **dict.fromkeys(
             (

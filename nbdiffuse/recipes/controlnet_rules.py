@@ -30,19 +30,20 @@ def check_controlnets(recipe: Recipe, preset: Preset) -> None:
 
 def _check_one_control(recipe: Recipe, net: ControlNet, number: int, preset: Preset) -> None:
     checkpoint, image = (numbered(name, number) for name in ("controlnet", "control_image"))
-    if net.checkpoint is None:
+    if net.checkpoint is None and not preset.follows_pictures:
         given = next(name for name in names_of("controlnets", number) if name != checkpoint and recipe.get(name) is not None)
         raise ParameterError(f"`{checkpoint}` must be given with `{given}`. {_offered(preset)}")
-    if net.checkpoint not in preset.controlnets and not _may_be_a_checkpoint(net.checkpoint):
+    if net.checkpoint is not None and net.checkpoint not in preset.controlnets and not _may_be_a_checkpoint(net.checkpoint):
         advice = did_you_mean(net.checkpoint, preset.controlnets) if preset.controlnets else _offered(preset)
         known = net.checkpoint in CONTROLNETS
         reason = f"made for {preset.name}" if known else "the name of a ControlNet, a hub id or a directory"
         raise ParameterError(f"`{checkpoint}` must be {reason}, got {net.checkpoint!r}. {advice}")
     if net.image is None:
-        way_out = "Give a picture, or `auto` to make one." if controlnet_of(net.checkpoint).preprocessor else "Give a picture."
+        made = net.checkpoint is not None and controlnet_of(net.checkpoint).preprocessor
+        way_out = "Give a picture, or `auto` to make one." if made else "Give a picture."
         raise ParameterError(f"`{image}` must be given with `{checkpoint}`. {way_out}")
     if is_auto(net.image):
-        _check_auto(recipe, net.checkpoint, image, net.image)
+        _check_auto(recipe, net.checkpoint or preset.title, image, net.image)
 
 
 def _offered(preset: Preset) -> str:

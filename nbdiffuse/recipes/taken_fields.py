@@ -34,6 +34,8 @@ def refuse_untaken(recipe: Recipe, preset: Preset) -> None:
         raise ParameterError(f"`mask_image` must be left out for {preset.name}: {preset.broken[preset.mode(recipe)]}.")
     if preset.mode(recipe) not in preset.pipelines and f"{preset.mode(recipe)}+mask" in preset.pipelines:
         raise ParameterError(f"`mask_image` must be given: {preset.title} only redraws what a mask says. White is redrawn.")
+    if preset.follows_pictures and not recipe.controlnets:
+        raise ParameterError(f"`control_image` must be given: {preset.title} only draws what a control picture says.")
     check_number_of_references(recipe, preset)
     _check_pag(recipe, preset)
     taken = _taken(preset)
@@ -108,7 +110,7 @@ def _taken(preset: Preset) -> set[str]:
     if preset.varies_noise:
         taken |= set(names_of("variation"))
     if any("controlnet" in mode for mode in preset.pipelines):
-        always = ("controlnet", "control_image")
+        always = ("control_image",) if preset.follows_pictures else ("controlnet", "control_image")
         taken |= {name for name in names_of("controlnets") if name in always or name in preset.fields}
     if preset.references:
         taken |= set(names_of("references"))
@@ -159,7 +161,9 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
     mode = preset.mode(recipe)
     taken -= _only_elsewhere(preset, mode)
     taken -= {*PAG} if mode.removesuffix("+pag") + "+pag" not in preset.pipelines else set()
-    repeated = {names_of(part)[0]: part for part in PARTS.keys() - SINGLE}
+    # Weights that take a control picture themselves take one.
+    single = {*SINGLE, "controlnets"} if preset.follows_pictures else SINGLE
+    repeated = {names_of(part)[0]: part for part in PARTS.keys() - single}
     found: list[str] = []
     for name in (name for name in PARAMS if name in taken):
         if name in repeated:
@@ -167,6 +171,6 @@ def settable(recipe: Recipe) -> tuple[str, ...]:
             count = len(getattr(recipe, part))
             found += [one for number in range(1, count + 1) for one in names_of(part, number)]
             found.append(numbered(name, count + 1))
-        elif name not in OF_PARTS or OF_PARTS[name].part in SINGLE:
+        elif name not in OF_PARTS or OF_PARTS[name].part in single:
             found.append(name)
     return tuple(found)

@@ -60,7 +60,7 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
     typed = [f"dtype=torch.{dtype}"] if dtype != "float32" else []
     more = [*typed, *(["add_watermarker=False"] if "XL" in pipeline else [])]
     more += ["safety_checker=None"] if recipe.safety_checker is not None else []
-    nets = {extra_name(number): str(net.checkpoint) for number, net in enumerate(recipe.controlnets, start=1)}
+    nets = {extra_name(number): net.checkpoint for number, net in enumerate(recipe.controlnets, start=1) if net.checkpoint}
     for name, net in nets.items():
         kind = controlnet_class(pipeline)
         listing.use("diffusers", kind)
