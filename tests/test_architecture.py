@@ -57,7 +57,7 @@ ROOMS = {
     "cells": "flags variables batches options chains loopbacks reference write from_file",
     "command_line": "report carry_out main",
     "magics": "interrupts history_commands live_display live_batch mask_command tokens_command commands notebook_variables "
-    "completion magics extension",
+    "terminal completion magics extension",
     "__main__": "",
 }
 """The house from the ground up: every room, and in it every module, stands on those named before it."""

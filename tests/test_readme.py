@@ -93,3 +93,8 @@ def test_a_picture_is_what_its_cell_draws(cell: str, name: str, shell: Any) -> N
     shown = np.asarray(Image.open(ROOT / "notebooks" / "pictures" / name).convert("RGB"), float)
     # Another machine rounds differently.
     assert made.shape == shown.shape and abs(made - shown).mean() < 2
+
+
+def test_the_tour_is_an_animation_that_loads_fast() -> None:
+    tour = ROOT / "notebooks" / "pictures" / "tour.webp"
+    assert tour.stat().st_size <= 3_000_000 and Image.open(tour).n_frames > 20

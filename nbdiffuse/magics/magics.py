@@ -39,6 +39,7 @@ from .interrupts import ends_as_interrupted, ignore_further_interrupts
 from .live_batch import LiveBatch
 from .live_display import LiveGrid, LiveRun, LiveRuns
 from .notebook_variables import NotebookVariables
+from .terminal import in_terminal, written_line
 
 _BETWEEN = "Stopped between two pictures. What is finished is kept: run the cell again for the rest."
 
@@ -142,6 +143,8 @@ class DiffusionMagics(Magics):
             self.shell.user_ns[asked.out] = made
         if asked.save:
             made.save(asked.save)
+        elif in_terminal(self.shell):
+            _say(written_line(made, asked.out))
         if isinstance(made, Grid):
             for metric in asked.measure:
                 display(made.heatmap(metric))
