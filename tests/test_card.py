@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import card
 import diffusers
 import numpy as np
 import pytest
+import tiny
 import torch
 
 import nbdiffuse
@@ -75,6 +76,21 @@ def recipe(scene: Any) -> Recipe:
     return Recipe(prompt=PROMPT, image=scene.image, num_inference_steps=3, seed=7)
 
 
+@pytest.fixture(scope="module")
+def plain(plugged_in: card.Cards, scene: Any) -> bytes:
+    """Pixels of `recipe` where there is plenty of memory."""
+    session = Session(GPU)
+    pixels = session.run(Recipe(prompt=PROMPT, image=scene.image, num_inference_steps=3, seed=7)).image.tobytes()
+    session.with_pipelines(lambda pipelines: pipelines.unload())
+    return pixels
+
+
+@pytest.fixture
+def small(recipe: Recipe, scene: Any) -> Recipe:
+    """A quarter of the pixels, for tests that count no bytes: half precision is slow on a CPU."""
+    return recipe.replace(image=scene.image.resize((64, 64)))
+
+
 def move(session: Session, name: str, value: str) -> None:
     session.with_pipelines(lambda pipelines: pipelines.set_optimization(name, value))
 
@@ -102,9 +118,9 @@ def test_the_card_refuses_what_a_gpu_refuses(cards: card.Cards) -> None:
 
 
 FAMILIES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
-    "sd15 txt2img": ("sd15", "StableDiffusionPipeline", {}, {}),
+    "sd15 txt2img": ("sd15", "StableDiffusionPipeline", {"width": 64, "height": 64}, {}),
     "sd15 img2img": ("sd15", IMG2IMG, {"strength": 0.6, "negative_prompt": "jungle"}, {}),
-    "sd15 inpainting": ("sd15", "StableDiffusionInpaintPipeline", {"mask_image": "mask"}, {}),
+    "sd15 inpainting": ("sd15", "StableDiffusionInpaintPipeline", {"mask_image": "mask"}, {"width": 64, "height": 64}),
     "sd15 ControlNet": ("sd15", "StableDiffusionControlNetImg2ImgPipeline", {"control_image": "depth"}, {}),
     "comic": ("comic", IMG2IMG, {}, {}),
     "sdxl txt2img": ("sdxl", "StableDiffusionXLPipeline", {"width": 64, "height": 96}, {}),
@@ -120,50 +136,65 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
         "kandinsky22",
         "KandinskyV22Img2ImgCombinedPipeline",
         {"strength": 0.6, "prior_num_inference_steps": 2, "negative_prompt": "ugly"},
-        {"width": 128, "height": 128},
+        {"width": 64, "height": 64},
     ),
     "x2": ("x2-upscaler", "StableDiffusionLatentUpscalePipeline", {"guidance_scale": 3.0}, {}),
     "x4": ("x4-upscaler", "StableDiffusionUpscalePipeline", {"noise_level": 50}, {}),
+    "x2 embedded": ("x2-upscaler", "StableDiffusionLatentUpscalePipeline", {"guidance_scale": 3.0}, {}),
+    "x4 embedded": ("x4-upscaler", "StableDiffusionUpscalePipeline", {"noise_level": 50}, {}),
 }
+# Half precision takes a CPU minutes for an upscaler of the package: every time it is one with fewer channels.
+ALL = [pytest.param(name, marks=[pytest.mark.slow] if "embedded" in name else []) for name in FAMILIES]
+OFFLOADED = ("sd15 ControlNet", "refiner", "kandinsky img2img", "x2", "x4", "x2 embedded", "x4 embedded")
 
 
-def asked(family: str, scene: Any) -> tuple[Recipe, dict[str, Any]]:
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Return where a family's weights are."""
+    folder = tmp_path_factory.mktemp("upscalers")
+    narrow = {name: tiny.write(f"{name}-upscaler", folder) for name in ("x2", "x4")}
+    return lambda family: str(narrow.get(family) or embedded.path(FAMILIES[family][0]))
+
+
+def asked(family: str, scene: Any, checkpoint: Callable[[str], str]) -> tuple[Recipe, dict[str, Any]]:
     """Return a recipe and the same as arguments of the raw call."""
     model, _, values, sizes = FAMILIES[family]
     pictures = {name: getattr(scene, value).convert("RGB") for name, value in values.items() if value in ("mask", "depth")}
-    start = scene.image.resize((64, 64)) if model == "x4-upscaler" else scene.image
+    # A quarter of a scene's pixels: half precision is slow on a CPU.
+    start, pictures = scene.image.resize((64, 64)), {name: one.resize((64, 64)) for name, one in pictures.items()}
     given = {**({} if "txt2img" in family else {"image": start}), **values, **pictures, "num_inference_steps": 2}
     control = {"controlnet": "depth"} if "ControlNet" in family else {}
     raw = {"mask_overlay": "none"} if "mask_image" in values else {}
-    return Recipe(prompt=PROMPT, model=model, seed=7, **given, **control, **raw), {**given, **sizes}
+    named = {"checkpoint": checkpoint(family)} if family in ("x2", "x4") else {}
+    return Recipe(prompt=PROMPT, model=model, seed=7, **given, **control, **raw, **named), {**given, **sizes}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_pixels_equal_the_raw_call_on_the_gpu_and_only_weights_stay(
-    family: str, gpu: Session, cards: card.Cards, scene: Any
+    family: str, gpu: Session, cards: card.Cards, scene: Any, checkpoint: Callable[[str], str]
 ) -> None:
-    mine, arguments = asked(family, scene)
+    mine, arguments = asked(family, scene, checkpoint)
     made = gpu.run(mine)
     assert made.fingerprint["device"] == "cuda" and made.fingerprint["dtype"] == "float16"
     gc.collect()
     # Schedulers that a checkpoint keeps hold some timesteps there.
     assert weights(gpu) <= cards.taken[0] <= weights(gpu) + 8192
-    model, pipeline, *_ = FAMILIES[family]
+    pipeline = FAMILIES[family][1]
     half: dict[str, Any] = {"dtype": torch.float16}
     parts = dict(half)
     if "ControlNet" in family:
         parts["controlnet"] = diffusers.ControlNetModel.from_pretrained(embedded.path("controlnet-depth"), **half)
-    raw = getattr(diffusers, pipeline).from_pretrained(embedded.path(model), **parts).to(GPU)
+    raw = getattr(diffusers, pipeline).from_pretrained(checkpoint(family), **parts).to(GPU)
     raw.set_progress_bar_config(disable=True)
     theirs = raw(PROMPT, generator=torch.Generator("cpu").manual_seed(7), **arguments).images[0]
     assert made.image.tobytes() == theirs.tobytes()
 
 
-@pytest.mark.parametrize("family", ["sd15 ControlNet", "refiner", "kandinsky img2img", "x2", "x4"])
+@pytest.mark.parametrize("family", [one for one in ALL if one.values[0] in OFFLOADED])
 def test_offloading_changes_no_pixel_and_keeps_to_one_model_or_layer(
-    family: str, gpu: Session, cards: card.Cards, scene: Any
+    family: str, gpu: Session, cards: card.Cards, scene: Any, checkpoint: Callable[[str], str]
 ) -> None:
-    mine, _ = asked(family, scene)
+    mine, _ = asked(family, scene, checkpoint)
     pictures, peaks = {}, {}
     for mode in ("none", "model", "sequential"):
         move(gpu, "offload", mode)
@@ -178,22 +209,22 @@ def test_offloading_changes_no_pixel_and_keeps_to_one_model_or_layer(
     assert peaks["none"] > peaks["model"] > peaks["sequential"] or family == "kandinsky img2img"
 
 
-def test_a_vae_that_has_encoded_does_not_stay_beside_the_denoiser(gpu: Session, recipe: Recipe) -> None:
+def test_a_vae_that_has_encoded_does_not_stay_beside_the_denoiser(gpu: Session, small: Recipe) -> None:
     move(gpu, "offload", "model")
-    gpu.run(recipe)
+    gpu.run(small)
     parts = gpu.with_pipelines(lambda pipelines: dict(pipelines.components("sd15")))
     seen = set()
     handle = parts["unet"].conv_in.register_forward_pre_hook(
         lambda *call: seen.add(tuple(next(parts[name].parameters()).device.type for name in ("text_encoder", "vae", "unet")))
     )
-    gpu.run(recipe.replace(prompt="a cat", seed=8))
+    gpu.run(small.replace(prompt="a cat", seed=8))
     handle.remove()
     assert seen == {("cpu", "cpu", "cuda")}
 
 
-def test_a_failure_inside_a_layer_leaves_no_weights_there(gpu: Session, cards: card.Cards, recipe: Recipe) -> None:
+def test_a_failure_inside_a_layer_leaves_no_weights_there(gpu: Session, cards: card.Cards, small: Recipe) -> None:
     move(gpu, "offload", "sequential")
-    plain = gpu.run(recipe).image.tobytes()
+    plain = gpu.run(small).image.tobytes()
     parts = gpu.with_pipelines(lambda pipelines: dict(pipelines.components("sd15")))
     layer = parts["unet"].mid_block.resnets[0].conv1
 
@@ -202,11 +233,11 @@ def test_a_failure_inside_a_layer_leaves_no_weights_there(gpu: Session, cards: c
 
     handle = layer.register_forward_hook(fail)
     with pytest.raises(RunError, match="inside a layer"):
-        gpu.run(recipe.replace(seed=8))
+        gpu.run(small.replace(seed=8))
     handle.remove()
     gc.collect()
     assert cards.taken[0] < 8192
-    assert gpu.run(recipe).image.tobytes() == plain
+    assert gpu.run(small).image.tobytes() == plain
 
 
 # sd15 has 15.3 MB of weights, 8.5 of them in the UNet, and its run takes up to 6 MB more.
@@ -221,14 +252,12 @@ def test_a_failure_inside_a_layer_leaves_no_weights_there(gpu: Session, cards: c
     ],
 )
 def test_what_does_not_fit_waits_in_ram_and_the_picture_is_the_same(
-    size: int, mode: str, said: Sequence[str], cards: card.Cards, recipe: Recipe
+    size: int, mode: str, said: Sequence[str], plain: bytes, cards: card.Cards, recipe: Recipe
 ) -> None:
-    plenty, small = Session(GPU), Session(GPU)
-    expected = plenty.run(recipe).image.tobytes()
-    plenty.with_pipelines(lambda pipelines: pipelines.unload())
+    small = Session(GPU)
     cards.size = size
     made = small.run(recipe)
-    assert made.image.tobytes() == expected and where(small) == {"sd15": mode}
+    assert made.image.tobytes() == plain and where(small) == {"sd15": mode}
     assert len(made.notices) == len(said)
     for line, words in zip(made.notices, said, strict=True):
         assert line == f"Memory ran out at first, so models that are not active are kept in RAM ({words})."
@@ -264,18 +293,18 @@ def test_memory_that_stays_short_is_one_line_with_ways_out_that_help(
     assert gpu.run(recipe).image.size == (128, 128)
 
 
-def test_the_budget_sends_the_least_recently_used_to_ram(gpu: Session, cards: card.Cards, recipe: Recipe) -> None:
-    expected = gpu.run(recipe).image.tobytes()
+def test_the_budget_sends_the_least_recently_used_to_ram(gpu: Session, cards: card.Cards, small: Recipe) -> None:
+    expected = gpu.run(small).image.tobytes()
     gpu.with_pipelines(lambda pipelines: pipelines.set_budget(20_000_000))
-    gpu.run(recipe.replace(model="comic"))
+    gpu.run(small.replace(model="comic"))
     assert where(gpu) == {"comic": GPU, "sd15": "cpu"}
-    assert gpu.run(recipe).image.tobytes() == expected
+    assert gpu.run(small).image.tobytes() == expected
     assert where(gpu) == {"sd15": GPU, "comic": "cpu"}
 
 
-def test_a_grid_shares_calls_on_the_gpu(gpu: Session, recipe: Recipe) -> None:
+def test_a_grid_shares_calls_on_the_gpu(gpu: Session, small: Recipe) -> None:
     values = {"strength": [0.5, 1.0], "guidance_scale": [1, 7.5]}
-    grid = Grid(Sweep.of(recipe, **values), session=gpu)
+    grid = Grid(Sweep.of(small, **values), session=gpu)
     made = [np.asarray(cell.image, int) for cell in grid]
     assert any("batch" in cell.fingerprint for cell in grid)
     for mine, cell in zip(made, grid, strict=True):
@@ -283,17 +312,17 @@ def test_a_grid_shares_calls_on_the_gpu(gpu: Session, recipe: Recipe) -> None:
         assert np.abs(mine - np.asarray(gpu.run(cell.recipe).image, int)).max() <= 4
 
 
-def test_latents_weights_of_words_and_passes_go_through_the_gpu(gpu: Session, recipe: Recipe) -> None:
-    chain = nbdiffuse.ChainRun(recipe >> recipe.replace(model="comic", image=None), session=gpu)
+def test_latents_weights_of_words_and_passes_go_through_the_gpu(gpu: Session, small: Recipe) -> None:
+    chain = nbdiffuse.ChainRun(small >> small.replace(model="comic", image=None), session=gpu)
     chain.run()
     assert chain.arrows == [LATENTS]
-    weighed = gpu.run(recipe.replace(prompt="astronaut++ in a jungle-", weighting="compel"))
-    assert weighed.image.tobytes() != gpu.run(recipe).image.tobytes()
+    weighed = gpu.run(small.replace(prompt="astronaut++ in a jungle-", weighting="compel"))
+    assert weighed.image.tobytes() != gpu.run(small).image.tobytes()
 
 
-def test_each_gpu_has_its_own_models(cards: card.Cards, recipe: Recipe) -> None:
+def test_each_gpu_has_its_own_models(cards: card.Cards, small: Recipe) -> None:
     with Devices() as devices:
-        grid = Grid(Sweep.of(recipe, seed=range(6)), executor=devices)
+        grid = Grid(Sweep.of(small, seed=range(6)), executor=devices)
         made = [cell.image.tobytes() for cell in grid]
     assert len(set(made)) == 6 and cards.taken[0] == cards.taken[1] > 0
     from nbdiffuse.sessions import remote
@@ -329,14 +358,14 @@ def test_a_vae_that_needs_float32_gets_it_without_a_word(mode: str, gpu: Session
 
 
 @pytest.mark.parametrize("mode", ["none", "model", "sequential"])
-def test_previews_are_measured_wherever_the_weights_wait(mode: str, gpu: Session, recipe: Recipe, tmp_path: Path) -> None:
+def test_previews_are_measured_wherever_the_weights_wait(mode: str, gpu: Session, small: Recipe, tmp_path: Path) -> None:
     bare = upcasting("sd15", tmp_path / "bare")
     move(gpu, "offload", mode)
     seen = []
-    made = gpu.run(recipe.replace(checkpoint=str(bare)), lambda progress: seen.append(progress.preview))
+    made = gpu.run(small.replace(checkpoint=str(bare)), lambda progress: seen.append(progress.preview))
     assert seen[0] is not None
     move(gpu, "offload", "none")
-    assert gpu.run(recipe).image.tobytes() == made.image.tobytes()
+    assert gpu.run(small).image.tobytes() == made.image.tobytes()
 
 
 def test_scorers_leave_the_gpu_when_they_are_done(cards: card.Cards, scene: Any) -> None:

@@ -89,9 +89,10 @@ def test_a_member_runs_by_its_preset(name: str, session: Any) -> None:
     assert figures.distance(small, start.image) < 90
 
 
+@pytest.mark.parametrize("renders", [60, pytest.param(300, id="the report's own judge", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", STYLES)
-def test_a_style_comes_when_its_trigger_calls(name: str) -> None:
-    drawn, *_, judge = styles.style_figures(name, 10)
+def test_a_style_comes_when_its_trigger_calls(name: str, renders: int) -> None:
+    drawn, *_, judge = styles.style_figures(name, 10, renders)
     assert drawn.value >= 80 and judge.value >= 90
 
 

@@ -23,27 +23,37 @@ RIDGE = 1e-3
 """Of the judge's weights."""
 
 
-def style_figures(name: str, count: int) -> list[Figure]:
-    """Tell a style from plain pictures, with its trigger; and what is shown without it."""
+def style_figures(name: str, count: int, renders: int = 300) -> list[Figure]:
+    """Tell a style from plain pictures, with its trigger; and what is shown without it.
+
+    Parameters
+    ----------
+    name
+        One of `world.STYLES`.
+    count
+        Pictures of each kind, at least 1.
+    renders
+        Scenes that the judge is fitted on, each in every style; see `style_judge`.
+    """
     pipeline = quiet(AutoPipelineForText2Image.from_pretrained(path(name)))
     scenes = [sample(UNSEEN + 40_000 + index) for index in range(count)]
     called = [captions.assemble(Random(f"style {one.seed}"), one.subject, one.place, one.palette, name) for one in scenes]
     styled = text_to_image(pipeline, called, 7.5)
     plain = text_to_image(pipeline, prompts(scenes), 7.5)
-    found = style_judge()(styled)
+    found = style_judge(renders)(styled)
     kept = accuracy(recogniser.load(), plain, scenes)
     return [
         Figure(f'{name}: drawn in its style with "{TRIGGERS[name]}"', 100 * found.count(name) / count, 95.0),
         Figure(f"{name}: subject without its trigger", kept["subject"]),
         Figure(f"{name}: place without its trigger", kept["place"]),
-        _judge_figure(name, count),
+        _judge_figure(name, count, renders),
     ]
 
 
-def _judge_figure(name: str, count: int) -> Figure:
+def _judge_figure(name: str, count: int, fitted_on: int) -> Figure:
     """Tell how many renders in a style the judge knows."""
     renders = [sample(UNSEEN + 80_000 + index, style=name).image for index in range(count)]
-    found = style_judge()(seen_through(diffusers.AutoencoderKL.from_pretrained(path("sd15") / "vae"), renders))
+    found = style_judge(fitted_on)(seen_through(diffusers.AutoencoderKL.from_pretrained(path("sd15") / "vae"), renders))
     return Figure(f"{name}: the judge of styles on unseen renders", 100 * found.count(name) / count)
 
 
