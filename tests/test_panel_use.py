@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from waiting import wait_for
 
 from nbdiffuse import Recipe, Session
 from nbdiffuse.panels.inputs.field_errors import INVALID
 from nbdiffuse.panels.recipe_panel import Panel
 from nbdiffuse.runs.sweep_api import sweep
-
-
-def wait_for(true: Callable[[], bool], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture

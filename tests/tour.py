@@ -28,15 +28,6 @@ CELLS = [
 ]
 
 
-def wait_for(true: Callable[[], Any], seconds: float = 180) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.1)
-
-
 class Film:
     """Frames of a page, each with the time for which it is shown, in ms."""
 
