@@ -90,8 +90,8 @@ def test_what_has_no_counterpart_is_said_plainly(word: str) -> None:
     ("line", "way_out"),
     [
         ("--size 512x512", "Here it is `--width` and `--height`."),
-        ("--batch-size 4", "several values of `--seed`, such as 1..4, make several."),
-        ("--n 4", "several values of `--seed`, such as 1..4, make several."),
+        ("--batch-size 4", "`--seed` 1..4 makes several; so does `--num-images-per-prompt` 4"),
+        ("--n 4", "`--seed` 1..4 makes several; so does `--num-images-per-prompt` 4"),
         ("--init-image x.png", "The initial picture stands right after %%img2img"),
         ("--prompt cat", "The prompt is the body of the cell"),
         ("--output x.png", "`--out` names the variable of the result, and `--save` its file."),

@@ -33,7 +33,7 @@ ROOMS = {
     "recipe_json values_by_name recipe chain format_1 weights_source controlnets segmenters family_traits preset presets listing "
     "other_family defaults scheduler_rules schedule_rules noise_start steps portable sizes prompt_embeddings notices summary "
     "prompt_loras reference_rules clip_rules taken_fields controlnet_rules ip_adapter_rules mask_rules comparison resolve",
-    "sweeps": "axes cell plan sweep difference chain_sweep tables",
+    "sweeps": "axes counts cell plan sweep difference chain_sweep tables",
     "metadata": "models resources infotext a1111_masks a1111_samplers a1111 imported flat png_text exif xmp stealth texts "
     "fingerprints provenance image_files comfy_graph comfy_pass comfyui fooocus invokeai tools",
     "store": "entries store index lineage compare",

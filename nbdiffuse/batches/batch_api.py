@@ -15,6 +15,7 @@ from ..files.paths import path_of
 from ..prompts import wildcards as lists
 from ..recipes.recipe import Recipe
 from ..sessions.session import get_session
+from ..sweeps.counts import checked_count
 from .batch import TOGETHER, Batch
 from .captions import Captions
 from .clip import ClipBatch
@@ -45,6 +46,7 @@ def batch(
     on_error: str = "continue",
     together: int = TOGETHER,
     measure: Sequence[str] = (),
+    num_images_per_prompt: int | None = None,
     **axes: Any,
 ) -> Batch:
     """Redraw the pictures of a folder, an archive, a table or a film into another folder; nothing runs before `run`.
@@ -95,6 +97,8 @@ def batch(
         else a few may differ by 1 of 255.
     measure
         Metrics of each result, such as ["kept", "drift"], see `Batch.measure`; the page can be ordered by them.
+    num_images_per_prompt
+        Pictures of each, whose seeds go up by one; not of a film, which shows one for each frame.
     **axes
         Values that each picture is made with, by field, as for `sweep`.
 
@@ -118,7 +122,10 @@ def batch(
     in_order = film is not None or any(value is not None for value in changing.values())
     if in_order and frames is None and is_animation(images):
         frames = "all"
-    rows, notices = rows_of(recipe, images, table, axes, prompts, frames, prompting)
+    count = None if num_images_per_prompt is None else checked_count(num_images_per_prompt, "seed" in axes)
+    if count is not None and in_order:
+        raise ParameterError("`num_images_per_prompt` must be left out of a film, which shows one picture for each frame.")
+    rows, notices = rows_of(recipe, images, table, axes, prompts, frames, prompting, count)
     noted = {**prompting.noted, **{name: value for name, value in changing.items() if value is not None}}
     if in_order:
         rows = following(recipe, rows, target, carry, seed_every, noise_walk)

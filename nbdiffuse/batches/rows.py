@@ -78,6 +78,7 @@ def rows_of(
     prompts: Any = None,
     frames: Any = None,
     prompting: Prompting | None = None,
+    count: int | None = None,
 ) -> tuple[list[Row], tuple[str, ...]]:
     """List what a batch makes.
 
@@ -97,6 +98,8 @@ def rows_of(
         See `films.film_of`; None for all frames of a film, and for the first one of an animation.
     prompting
         What completes the prompts.
+    count
+        Pictures of each, whose seeds go up by one; None for one.
 
     Returns
     -------
@@ -113,10 +116,13 @@ def rows_of(
     prompting = prompting or Prompting()
     if images is not None and table is not None:
         raise ParameterError("`images` or `table` must be given, and not both. A table names its pictures in the column `image`.")
-    rows, notices = _named_rows(base, images, table, frames, alone=prompts is None and not axes and prompting.wildcards is None)
+    alone = prompts is None and not axes and count is None and prompting.wildcards is None
+    rows, notices = _named_rows(base, images, table, frames, alone=alone)
     in_place = "prompt" in PLACEHOLDER.findall(base.prompt)
     rows = [_prompted(row, number, text, in_place) for row in rows for number, text in enumerate(_texts(prompts), 1)]
     rows = [_varied(row, chosen) for row in rows for chosen in _combinations(axes)]
+    if count is not None and count > 1:
+        rows = [_counted(row, number) for row in rows for number in range(count)]
     _check_prompts(base, rows, prompting)
     rows = [row if row.name else dataclasses.replace(row, name="0001") for row in rows]
     files = result_files([row.name for row in rows])
@@ -225,6 +231,11 @@ def _varied(row: Row, chosen: Sequence[tuple[str, Any, str]]) -> Row:
     return dataclasses.replace(
         row, name=_behind(row.name, said), values={**row.values, **{field: value for field, value, _ in chosen}}
     )
+
+
+def _counted(row: Row, number: int) -> Row:
+    """Return one of several pictures of a row, counted from 0: its seed is so much higher."""
+    return dataclasses.replace(row, name=_behind(row.name, f"{number + 1:02d}"), following=Following(seeds=number))
 
 
 def _behind(name: str, said: str) -> str:

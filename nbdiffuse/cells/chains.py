@@ -11,7 +11,8 @@ from typing import Any
 from ..errors import ParameterError, breaks_rule
 from ..prompts.alternatives import escaped
 from .flags import flag, parser_of, unknown_option, words_of
-from .options import Cell, file_typed, parse_cell
+from .options import Cell, parse_cell
+from .variables import file_typed
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,8 @@ def _step(
     if own.out or own.save or "--panel" in rest:
         raise ParameterError("`--out`, `--save` and `--panel` must stand on the first line: they are the whole chain's.")
     step = parse_cell(task, shlex.join([*start, *given, *rest]), text, variables, magic="%%chain")
+    if step.num_images_per_prompt is not None:
+        raise ParameterError("`--num-images-per-prompt` must be left out of a chain: write `--seed 1..4` for several.")
     if step.executor or step.measure or step.yes:
         raise ParameterError("`--executor`, `--measure` and `--yes` must be left out: %%chain does not take them.")
     return step

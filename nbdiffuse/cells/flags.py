@@ -28,6 +28,7 @@ JOINED = {"measure": ","}
 CELL_OPTIONS = {
     "out": "variable that receives the result",
     "save": "file that receives it (.png, .jpg, .webp), recipe inside; a folder for a grid or many pictures; .mp4 for a film",
+    "num_images_per_prompt": "pictures of each prompt, in [1, 1000]: seeds from --seed on, as in AUTOMATIC1111's batch; 1",
     "table": "CSV or JSON Lines file, or =name of a pandas table: a result for each row, fields in its columns",
     "prompts": "text file with a prompt in each line, or =name of a list: each picture is made with each; {prompt} is its place",
     "wildcards": "folder of text files: __animals__ in a prompt becomes a line of animals.txt, drawn by the seed",

@@ -27,6 +27,8 @@ def parse_loopback(line: str, body: str, variables: Mapping[str, Any] | None = N
     cell = parse_cell("img2img", shlex.join(rest), body, variables, magic="%%loopback", others=tuple(LOOP_OPTIONS))
     if cell.many is not None:
         raise ParameterError("`image` must be one picture in a loopback, got many. Use %%img2img for a folder or a table.")
+    if cell.num_images_per_prompt is not None:
+        raise ParameterError("`num_images_per_prompt` must be left out of a loopback: each pass redraws one picture.")
     if cell.axes:
         raise ParameterError(f"`{next(iter(cell.axes))}` must have one value in a loopback, got several.")
     typed = {name: named_value(flag(name), value, variables) for name, value in vars(known).items() if value is not None}

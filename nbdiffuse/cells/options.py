@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +16,12 @@ from ..recipes.fields import first_name, names_of, numbered
 from ..recipes.lora import JOINT
 from ..recipes.preset import SCHEDULERS
 from ..recipes.presets import EDIT, PRESETS, model_names, preset_of
+from ..sweeps import counts
 from ..sweeps.axes import alternatives, values_of
 from .batches import OPTIONS as MANY_OPTIONS
 from .batches import many_in
 from .flags import CELL_OPTIONS, Parser, fields_of, flag, named_option, parser_of, unknown_option, words_of
-from .variables import named_value, pictures_typed, template_notice, values_typed
+from .variables import file_typed, named_value, pictures_typed, template_notice, values_typed
 
 INTROS = {
     "img2img": ("Redraw a picture after a prompt.", "the prompt"),
@@ -58,6 +58,8 @@ class Cell:
         Metrics of a grid that are shown beside its pictures; those of a batch are in `many`, too.
     panel
         Whether the panel is to follow: its controls move to the recipe.
+    num_images_per_prompt
+        Pictures that each of its values makes, whose seeds go up by one, or None for one.
     many
         What `batch` is called with where the cell is about many pictures, see `batches.many_in`, or None.
     """
@@ -71,7 +73,13 @@ class Cell:
     yes: bool = False
     measure: tuple[str, ...] = ()
     panel: bool = False
+    num_images_per_prompt: int | None = None
     many: dict[str, Any] | None = None
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether several pictures are asked for: several values of a field, or several pictures of one."""
+        return bool(self.axes) or self.num_images_per_prompt is not None
 
 
 def parse_cell(
@@ -110,8 +118,8 @@ def parse_cell(
     """
     words = words_of(line)
     parser, magic = parser_of(task, words), magic or f"%%{task}"
-    for name in ("executor", "measure", *MANY_OPTIONS):
-        parser.add_argument(flag(name))
+    for name in ("executor", "measure", counts.FIELD, *MANY_OPTIONS):
+        parser.add_argument(*dict.fromkeys((flag(name), f"--{name}")), dest=name)
     for name in ("yes", "panel"):
         parser.add_argument(flag(name), action="store_true")
     known, rest = parser.parse_known_args(words)
@@ -159,8 +167,9 @@ def parse_cell(
     save = file_typed(known.save, variables)
     # A magic that hands its line on saves what it makes itself.
     many = many_in(single.get("image"), known, None if others else save, variables)
+    count = _count(known, axes, variables)
     for option in ("executor", "measure"):
-        if getattr(known, option) is not None and not axes and not many:
+        if getattr(known, option) is not None and not axes and count is None and not many:
             raise ParameterError(f"`--{option}` must go with several values of an option, got one of each. Leave it out.")
     measure = _metrics(known.measure, variables)
     if many is not None:
@@ -169,7 +178,16 @@ def parse_cell(
             raise ParameterError("`--panel` must be left out for many pictures: a folder or a table has no grid.")
         many |= {"measure": measure}
     executor = None if known.executor is None else known.executor.removeprefix("=")
-    return Cell(single, axes, known.out, save, tuple(notices), executor, known.yes, measure, known.panel, many)
+    return Cell(single, axes, known.out, save, tuple(notices), executor, known.yes, measure, known.panel, count, many)
+
+
+def _count(known: Any, axes: Mapping[str, Any], variables: Mapping[str, Any] | None) -> int | None:
+    """Return how many pictures of each are asked for, or None for one."""
+    text = getattr(known, counts.FIELD)
+    if text is None:
+        return None
+    count = counts.checked_count(named_value(flag(counts.FIELD), text, variables), "seed" in axes)
+    return count if count > 1 else None
 
 
 def _check_edits(model: Any) -> None:
@@ -184,22 +202,6 @@ def _without_unknown_networks(values: dict[str, Any], typed: Mapping[str, str]) 
     given = {"lora": JOINT.join(values_of("lora", text)[0] for text in written)} if written else {}
     kept, lines = prompt_loras.carried({**values, **given}, move=False)
     return {name: kept[name] for name in values}, lines
-
-
-def file_typed(text: str | None, variables: Mapping[str, Any] | None) -> str | None:
-    """Return the file that `--save` names; `=name` is the path that a variable holds.
-
-    Raises
-    ------
-    ParameterError
-        There is no such variable, or it holds no path.
-    """
-    held = None if text is None else named_value("--save", text, variables)
-    if held is None or isinstance(held, str):
-        return held
-    if not isinstance(held, os.PathLike):
-        raise ParameterError(breaks_rule("--save", "a path, or the name of a variable that holds one", held))
-    return str(os.fspath(held))
 
 
 def _metrics(text: str | None, variables: Mapping[str, Any] | None) -> tuple[str, ...]:

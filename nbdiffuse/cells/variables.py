@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -175,3 +176,19 @@ def _is_picture(held: Any) -> bool:
     if isinstance(held, ChainRun):
         return bool(held.results)
     return isinstance(held, (Image.Image, Picture, *MADE))
+
+
+def file_typed(text: str | None, variables: Mapping[str, Any] | None) -> str | None:
+    """Return the file that `--save` names; `=name` is the path that a variable holds.
+
+    Raises
+    ------
+    ParameterError
+        There is no such variable, or it holds no path.
+    """
+    held = None if text is None else named_value("--save", text, variables)
+    if held is None or isinstance(held, str):
+        return held
+    if not isinstance(held, os.PathLike):
+        raise ParameterError(breaks_rule("--save", "a path, or the name of a variable that holds one", held))
+    return str(os.fspath(held))

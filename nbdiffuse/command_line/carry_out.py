@@ -74,7 +74,7 @@ def carried_out(magic: str, line: str, body: str, place: str | None, report: Rep
         raise ParameterError(breaks_rule("--executor", f"one of {', '.join(WORDS)}", asked.executor))
     if asked.many is not None:
         return _batch(magic, asked, place, report)
-    return _grid(asked, place, report) if asked.axes else _single(magic, asked, place, report)
+    return _grid(asked, place, report) if asked.is_grid else _single(magic, asked, place, report)
 
 
 def _recipe(values: dict[str, Any]) -> Recipe:
@@ -90,8 +90,8 @@ def _batch(magic: str, asked: Cell, place: str | None, report: Report) -> bool:
     folder = folder_for(many, place or asked.save, magic)
     if folder is not None:
         _check_folder(folder)
-    how: dict[str, Any] = {"executor": asked.executor, **many, **asked.axes}
-    made = batch(_recipe(asked.values), folder=folder, **how)
+    how: dict[str, Any] = {"num_images_per_prompt": asked.num_images_per_prompt, **many, **asked.axes}
+    made = batch(_recipe(asked.values), folder=folder, executor=asked.executor, **how)
     report.say("plan", made.plan_line(), count=len(made), folder=str(made.folder))
     _say(report, *made.before_run, *asked.notices)
     try:
@@ -107,7 +107,8 @@ def _grid(asked: Cell, place: str | None, report: Report) -> bool:
     folder = place or asked.save or "grid"
     _check_folder(folder)
     axes: dict[str, Any] = {name: [_value(PARAMS[name], one) for one in values] for name, values in asked.axes.items()}
-    grid = sweep(_recipe(asked.values), executor=asked.executor, yes=asked.yes, **axes)
+    how: dict[str, Any] = {"yes": asked.yes, "num_images_per_prompt": asked.num_images_per_prompt, **axes}
+    grid = sweep(_recipe(asked.values), executor=asked.executor, **how)
     report.say("plan", grid.plan_line(), count=len(grid), folder=folder)
     _say(report, *grid.before_run, *asked.notices)
     grid.run()

@@ -81,11 +81,11 @@ _NAMES = {
     "yes": "y force confirm",
 }
 """By our own name: the words for it in AUTOMATIC1111, ComfyUI, InvokeAI, diffusers' scripts and stable-diffusion's own."""
-_ONE_EACH = "Each run makes one picture; several values of {seed}, such as 1..4, make several."
+_SEVERAL = "{seed} 1..4 makes several; so does {num_images_per_prompt} 4, in a cell or in `sweep`."
 _NO_OPTION = "It has no counterpart here yet."
 _ADVICE = {
     "batch batches batch_size batch_count n num num_images n_images num_images_per_prompt images_per_prompt images n_samples "
-    "num_samples num_outputs n_iter iterations samples count number repeat repeats amount": _ONE_EACH,
+    "num_samples num_outputs n_iter iterations samples count number repeat repeats amount": _SEVERAL,
     "size resolution dimensions image_size img_size output_size res wh shape aspect_ratio aspect ratio target_size": (
         "Here it is {width} and {height}."
     ),

@@ -138,7 +138,7 @@ class DiffusionMagics(Magics):
         if asked.many is not None:
             self._batch(task, asked, asked.many)
             return
-        made = self._grid(asked) if asked.axes else self._result(asked)
+        made = self._grid(asked) if asked.is_grid else self._result(asked)
         if asked.out:
             self.shell.user_ns[asked.out] = made
         if asked.save:
@@ -170,7 +170,8 @@ class DiffusionMagics(Magics):
     def _grid(self, asked: Cell) -> Grid:
         _check_folder(asked.save)
         executor, axes = self._names.executor(asked.executor), self._names.axes(asked.axes)
-        grid = sweep(self._names.recipe(asked.values), executor=executor, yes=asked.yes, **axes)
+        how: dict[str, Any] = {"yes": asked.yes, "num_images_per_prompt": asked.num_images_per_prompt, **axes}
+        grid = sweep(self._names.recipe(asked.values), executor=executor, **how)
         grid.check(*asked.measure)
         self._fill_grid(grid, asked)
         return grid
@@ -179,7 +180,8 @@ class DiffusionMagics(Magics):
         folder = folder_for(many, asked.save, task)
         _check_folder(folder)
         recipe, executor = self._names.recipe(asked.values), self._names.executor(asked.executor)
-        made = batch(recipe, folder=folder, executor=executor, **many, **self._names.axes(asked.axes))
+        how: dict[str, Any] = {"num_images_per_prompt": asked.num_images_per_prompt, **many, **self._names.axes(asked.axes)}
+        made = batch(recipe, folder=folder, executor=executor, **how)
         _say(made.plan_line(), *asked.notices)
         self._fill(made, LiveBatch(made, animated=self._animated), asked.out)
 

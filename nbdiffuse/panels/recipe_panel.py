@@ -14,13 +14,14 @@ from ..recipes.resolve import minimal, resolve
 from ..recipes.summary import weights_label
 from ..results import Result
 from ..runs.grid import Grid
+from ..runs.sweep_api import sweep
 from ..sessions.session import Session
 from ..sweeps.cell import SweepCell
 from ..sweeps.plan import count_text
 from .actions.actions import Actions, button
 from .actions.dropped_file import dropped_file
 from .actions.exports import cell_of, program_of
-from .history.history_strip import HistoryStrip
+from .history.history_strip import LONGEST, HistoryStrip
 from .inputs.controls import Controls
 from .inputs.sweep_controls import SweepControls
 from .runtime.base_panel import BasePanel
@@ -57,6 +58,7 @@ class Panel(BasePanel):
         super().__init__(session, names)
         self.grid: Grid | None = None
         self._running: Recipe | None = None
+        self._several: Grid | None = None
         self._controls = self._new_controls(self._restore)
         self._history = HistoryStrip(self._thread, self.guarded(self._bring_back), self.guarded(self._compare_with))
         self._compared: Result | None = None
@@ -68,8 +70,11 @@ class Panel(BasePanel):
         self._actions = Actions(self._thread, self, [self._start_button, self._sweep_button])
         on_click(self._start_button, self._thread, self.guarded(self._start_from_shown))
         on_user_change(self._sweep_button, self._thread, self.guarded(lambda: self._sweep.toggle(bool(self._sweep_button.value))))
+        self._count = widgets.BoundedIntText(
+            value=1, min=1, max=LONGEST, description="pictures", tooltip="pictures of a press, seeds from the one shown on"
+        ).add_class("nbd-count")
         below = [self._actions.widget, self._history.widget, self._sweep.widget]
-        self.widget = self._framed(self._controls.widget, below)
+        self.widget = self._framed(self._controls.widget, below, [self._count])
         self._enable_runs()
         self.show(recipe)
 
@@ -139,7 +144,9 @@ class Panel(BasePanel):
         if self._running is None and self.grid is not None:
             self._sweep.show(self.grid)
             self._static_output.update(self.grid)
-        if isinstance(made, Result):
+        if self._running is None and self._several is self.grid is not None:
+            self._adopt_several(self.grid)
+        elif isinstance(made, Result):
             self._adopt(made)
             self._keep(made)
         elif made is not None:
@@ -154,7 +161,12 @@ class Panel(BasePanel):
 
     def _run(self) -> None:
         self._controls.check_prompt()
-        self._begin(resolve(self._controls.recipe))
+        if self._count.value == 1:
+            self._begin(resolve(self._controls.recipe))
+            return
+        several = sweep(self._controls.recipe, num_images_per_prompt=self._count.value)
+        self._several = several
+        self._run_grid(several)
 
     def _run_live(self) -> None:
         self._controls.check_prompt()
@@ -187,8 +199,9 @@ class Panel(BasePanel):
             # Only now: what ran before may have had to end first.
             job = begin(note)
             self._running, self.grid = recipe, grid or self.grid
-            if recipe is not None and recipe.seed is not None:
-                self._controls.show_drawn(recipe.seed)
+            seed = recipe.seed if recipe is not None else grid.sweep.base.seed if grid is not None else None
+            if seed is not None:
+                self._controls.show_drawn(seed)
             return job
 
         self._runner.run(begun)
@@ -198,6 +211,15 @@ class Panel(BasePanel):
         told = f"{weights_label(result.recipe)}, seed {result.recipe.seed}"
         self._put_on_stage(result, f"{told}, {result.seconds:.1f} s" if result.seconds else told)
         self._static_output.update(result)
+
+    def _adopt_several(self, grid: Grid) -> None:
+        """Put what is finished of a press's pictures into the strip, and the first one in the output view."""
+        finished = list(grid.finished)
+        for result in reversed(finished):
+            self._history.choose(result)
+        if finished:
+            self._adopt(finished[0])
+            self._static_output.update(grid)
 
     def _put_on_stage(self, result: Result, told: str) -> None:
         self.shown = result

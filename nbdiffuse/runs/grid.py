@@ -96,6 +96,12 @@ class Grid(MeasuredGrid):
         """Count of distinct images that are not there, failed ones included."""
         return sum(not isinstance(self._outcome(group[0]), Result) for group in self.sweep.distinct())
 
+    @property
+    def finished(self) -> tuple[Result, ...]:
+        """The results that are there, in the order of the cells; nothing runs."""
+        owned = [self._own(cell) for cell in self.sweep.cells() if self._outcome(cell) is not None]
+        return tuple(outcome for outcome in owned if isinstance(outcome, Result))
+
     def run(self, while_waiting: Callable[[], None] | None = None) -> Grid:
         """Run what is missing, failed cells too, and return this grid.
 

@@ -71,9 +71,10 @@ class BasePanel(ABC):
         on_click(self._stop_button, self._thread, self._runner.stop)
         on_user_change(self._live, self._thread, self.guarded(lambda: self._go_live() if self._live.value else None))
 
-    def _framed(self, controls: Any, below: Iterable[Any]) -> Any:
-        """Lay controls out on one side; the buttons, the output view and what stands below on the other."""
-        buttons = widgets.HBox([self._run_button, self._stop_button, self._live]).add_class("nbd-buttons").add_class("nbd-run")
+    def _framed(self, controls: Any, below: Iterable[Any], beside: Iterable[Any] = ()) -> Any:
+        """Lay controls out on one side; the buttons with what is beside them, the output view and the rest on the other."""
+        buttons = widgets.HBox([self._run_button, self._stop_button, self._live, *beside])
+        buttons.add_class("nbd-buttons").add_class("nbd-run")
         side = widgets.VBox([buttons, self._output.widget, *below]).add_class("nbd-side")
         columns = widgets.Box([controls, side]).add_class("nbd-columns")
         return widgets.VBox([widgets.HTML(f"<style>{CSS}</style>"), columns]).add_class("nbdiffuse-panel")
