@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL
 from PIL import Image
 
 from nbdiffuse import embedded
-from nbdiffuse.embedded.reports import edits, family, figures, holes, masks, segments, styles, upscalers
+from nbdiffuse.embedded.reports import edges, edits, family, figures, holes, masks, segments, styles, upscalers
 from nbdiffuse.embedded.shared_weights import CHECKPOINTS
 from nbdiffuse.embedded.world import STYLES, sample
 from nbdiffuse.errors import CheckpointError
@@ -23,11 +23,11 @@ CALLS = {
     **dict.fromkeys(("sd15", *STYLES, "sdxl-refiner", "sdxl", "kandinsky22"), "AutoPipelineForImage2Image"),
     "x2-upscaler": "StableDiffusionLatentUpscalePipeline",
     "x4-upscaler": "StableDiffusionUpscalePipeline",
-    "controlnet-depth": "ControlNetModel",
+    **dict.fromkeys(("controlnet-depth", "controlnet-canny"), "ControlNetModel"),
     "edit": "StableDiffusionInstructPix2PixPipeline",
     "inpaint": "StableDiffusionInpaintPipeline",
 }
-DRAWING = [name for name in CALLS if name not in ("controlnet-depth", "edit", "inpaint")]
+DRAWING = [name for name in CALLS if name not in ("controlnet-depth", "controlnet-canny", "edit", "inpaint")]
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -101,6 +101,22 @@ def test_a_controlnet_keeps_the_layout() -> None:
     kept, lost, *_ = family.controlnet_figures(10, masks.train(vae, steps=150, pool_size=600))
     # Judged by a network that was trained for seconds; the report's own judge is surer.
     assert kept.value >= 0.65 and lost.value < kept.value - 0.1
+
+
+def test_a_controlnet_for_edges_keeps_them() -> None:
+    kept, lost, place, unled, subject = (figure.value for figure in edges.edge_figures(8))
+    assert kept >= 0.5 and lost <= 0.35
+    assert place >= 60 > unled and subject >= 85
+
+
+def test_the_f1_of_edges_pairs_pixels_one_to_one() -> None:
+    line, beside, both = (Image.new("RGB", (128, 128)) for _ in range(3))
+    line.paste("white", (40, 10, 41, 110))
+    beside.paste("white", (41, 10, 42, 110))
+    both.paste("white", (40, 10, 42, 110))
+    assert edges.f1(line, line) == edges.f1(line, beside) == 1
+    assert edges.f1(both, line) == edges.f1(line, both) == pytest.approx(2 / 3)
+    assert edges.f1(Image.new("RGB", (128, 128)), line) == 0
 
 
 def test_an_edit_changes_what_the_words_ask_for_and_keeps_the_rest() -> None:

@@ -139,8 +139,9 @@ PUBLISHED: Mapping[str, Published] = MappingProxyType(
             licence=OPEN_RAIL_XL,
             scheduler="DDIM",
         ),
-        "lllyasviel/control_v11f1p_sd15_depth": Published(
-            kind="ControlNetModel", native_size=512, parts=(361,), precisions=(4, 2), licence="OpenRAIL"
+        **dict.fromkeys(
+            ("lllyasviel/control_v11f1p_sd15_depth", "lllyasviel/control_v11p_sd15_canny"),
+            Published(kind="ControlNetModel", native_size=512, parts=(361,), precisions=(4, 2), licence="OpenRAIL"),
         ),
     }
 )

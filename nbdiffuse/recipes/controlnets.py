@@ -49,6 +49,12 @@ CONTROLNETS: Mapping[str, ControlNetPreset] = MappingProxyType(
             hub=WeightsSource(checkpoint="lllyasviel/control_v11f1p_sd15_depth", native_size=512, licence="OpenRAIL"),
             preprocessor="depth",
         ),
+        "canny": ControlNetPreset(
+            name="canny",
+            embedded=WeightsSource(checkpoint="controlnet-canny", native_size=128),
+            hub=WeightsSource(checkpoint="lllyasviel/control_v11p_sd15_canny", native_size=512, licence="OpenRAIL"),
+            preprocessor="canny",
+        ),
     }
 )
 """Every ControlNet, by name."""

@@ -45,7 +45,7 @@ def _on_hub(name: str, title: str, family: str, hub: str) -> Preset:
 
 
 def _sd15(name: str, title: str, hub: str, trigger: str = "") -> Preset:
-    return _preset(name, "stable-diffusion", hub, title=title, trigger=trigger, controlnets=("depth",))
+    return _preset(name, "stable-diffusion", hub, title=title, trigger=trigger, controlnets=("depth", "canny"))
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(

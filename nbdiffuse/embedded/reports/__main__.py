@@ -10,13 +10,14 @@ from pathlib import Path
 from ...library_logging import silence_libraries
 from .. import holds, path
 from ..world import STYLES
-from . import adapters, base, edits, family, holes, segments, styles, upscalers
+from . import adapters, base, edges, edits, family, holes, segments, styles, upscalers
 from .figures import Figure
 from .sheets import contact_sheet
 
 REPORTS: dict[str, Callable[[int], list[Figure]]] = {
     "sd15": lambda count: base.measure(path("sd15"), count),
     "controlnet-depth": lambda count: family.controlnet_figures(count // 4),
+    "controlnet-canny": lambda count: edges.edge_figures(count // 2),
     **{style: lambda count, style=style: styles.style_figures(style, count // 4) for style in STYLES},  # type: ignore[misc]
     "x2-upscaler": lambda count: upscalers.upscaler_figures("x2-upscaler", count // 2),
     "x4-upscaler": lambda count: upscalers.upscaler_figures("x4-upscaler", count // 2),

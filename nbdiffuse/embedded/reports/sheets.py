@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoPipelineForImage2Image, AutoPipelineForText2Image, ControlNetModel
 from PIL import Image, ImageDraw, ImageFont
 
+from ...images.edges import canny
 from .. import names, path
 from ..world import STYLES, edits, sample
 from ..world.holes import HOLES
@@ -67,6 +68,13 @@ def _controlnet() -> list[Row]:
     pipeline = quiet(AutoPipelineForText2Image.from_pretrained(path("sd15"), controlnet=net))
     depths = [sample(UNSEEN + 90 + index).depth.convert("RGB") for index in range(8)]
     return [("depth maps", depths), ("the same prompts, following them", text_to_image(pipeline, GUIDE, 7.5, image=depths))]
+
+
+def _edges() -> list[Row]:
+    net = ControlNetModel.from_pretrained(path("controlnet-canny"))
+    pipeline = quiet(AutoPipelineForText2Image.from_pretrained(path("sd15"), controlnet=net))
+    found = [canny(sample(UNSEEN + 90 + index).image) for index in range(8)]
+    return [("edges", found), ("the same prompts, following them", text_to_image(pipeline, GUIDE, 7.5, image=found))]
 
 
 def _upscaler(name: str) -> Callable[[], list[Row]]:
@@ -136,6 +144,7 @@ SHEETS: dict[str, Callable[[], list[Row]]] = {
     "sd15": _base,
     **{style: _style(style) for style in STYLES},
     "controlnet-depth": _controlnet,
+    "controlnet-canny": _edges,
     "x2-upscaler": _upscaler("x2-upscaler"),
     "x4-upscaler": _upscaler("x4-upscaler"),
     "sdxl-refiner": _redrawn("sdxl-refiner", 5.0),
