@@ -42,7 +42,7 @@ ROOMS = {
     "checkpoints": "layouts completeness failures single_file priors lora_families hub adapter_files embedding_vectors "
     "ip_adapter_files locate lora_layers lora_products lora_fusion adapters low_rank loading own_vae latent_space",
     "pipelines": "loaded_model model_cache lookups new_words adapted_unet ip_adapters assembly previews packed_latents "
-    "unfused_loras perturbed_attention pipelines depth segmentation captions scorers",
+    "unfused_loras perturbed_attention free_u pipelines depth segmentation captions scorers",
     "engine": "model_calls embedding_cache conditioning tokenization progress notices faithful adapters call_values beginning "
     "engine clips "
     "batched_models unfinished batching",

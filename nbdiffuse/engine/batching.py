@@ -142,7 +142,9 @@ class ContinuousBatch:
 
         def prepare(pipeline: Any) -> None:
             self._answers[index].begin()
-            batch_model_calls(coroutine, pipeline)
+            # FreeU is in the blocks that all runs share: with it a run makes its calls itself, one after the other.
+            if self._recipes[index].get("freeu") is None:
+                batch_model_calls(coroutine, pipeline)
 
         return self._engine.run(self._recipes[index], progress, self._stop, prepare, lambda: len(self._coroutines) == 1)
 

@@ -30,6 +30,7 @@ from ..images.mask_edges import edge
 from ..images.masks import overlay
 from ..images.picture import Picture
 from ..pipelines.assembly import name_text_model
+from ..pipelines.free_u import freeu_for_a_run
 from ..pipelines.packed_latents import unpacked
 from ..pipelines.perturbed_attention import attention_put_back
 from ..pipelines.pipelines import Pipelines
@@ -144,6 +145,7 @@ class Engine:
                 # What draws with torch's own generator leaves it as it was.
                 torch.random.fork_rng(enabled=preset_of(recipe.model).unseeded(recipe)),
                 attention_put_back(pipeline),
+                freeu_for_a_run(pipeline, recipe.get("freeu")),
                 self.embedding_cache.reuse(pipeline, *adapters.scopes(self.pipelines, recipe)),
             ):
                 # A pipeline that crops around a mask gives PIL images and nothing else.

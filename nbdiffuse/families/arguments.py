@@ -65,11 +65,18 @@ ARGUMENTS: Mapping[str, Param] = MappingProxyType(
             usual=(0, 0.02),
         ),
         "pag_applied_layers": Param(str, "layers whose attention is perturbed, as parts of their names: mid, or mid+up_blocks.1"),
+        "freeu": Param(
+            str,
+            "FreeU's factors s1,s2,b1,b2: skips are weakened, the backbone is strengthened; 0.9,0.2,1.5,1.6",
+            checked=number_lists.checked_freeu,
+            written=number_lists.text_of,
+            bars=True,
+        ),
         "noise_level": Param(int, "noise the x4 upscaler adds to its picture", 0, 350, 1),
     }
 )
 """Arguments with a range and a help text; any other number or text of a call is taken as its signature says."""
-OPEN = frozenset({"clip_skip", "guidance_rescale", "denoising_start", "denoising_end", "eta", "timesteps", "sigmas"})
+OPEN = frozenset({"clip_skip", "guidance_rescale", "denoising_start", "denoising_end", "eta", "timesteps", "sigmas", "freeu"})
 """Arguments that stay open in a complete recipe where nobody sets them: what the call then does is what it did before."""
 
 

@@ -282,7 +282,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 steps="all",
                 scale=2,
                 scheduler_needs="sigmas",
-                left_out=frozenset({"weighting"}),
+                left_out=frozenset({"weighting", "freeu"}),  # its UNet has blocks that FreeU does not know
             ),
             Family(
                 key="x4-upscaler",

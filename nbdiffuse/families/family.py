@@ -228,6 +228,8 @@ class Family:
             values["weighting"] = "none"
         if any("LoraLoader" in base for base in bases(pipeline)):
             values["lora"] = None
+        if "StableDiffusionMixin" in bases(pipeline):
+            values["freeu"] = None
         # Elsewhere it is not CLIP alone that reads the prompt, and some of the pipelines cannot load one.
         if self.scheduler == "noise" and any("TextualInversionLoader" in base for base in bases(pipeline)):
             values["embedding"] = None

@@ -38,6 +38,24 @@ def checked(name: str, text: str) -> str:
     return text_of([int(number) if number == int(number) else number for number in numbers])
 
 
+def checked_freeu(name: str, text: str) -> str:
+    """Return FreeU's four factors as they are kept, or raise `ParameterError`."""
+    words = [word for word in re.split(r"[\s,]+", text.strip().strip("[]()")) if word]
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 4 or not all(0 <= number <= 10 for number in numbers):
+        rule = "s1,s2,b1,b2 as diffusers has them, each in [0, 10], such as 0.9,0.2,1.5,1.6"
+        raise ParameterError(breaks_rule(name, rule, text))
+    return text_of(numbers)
+
+
+def freeu_factors(text: str) -> dict[str, float]:
+    """Return FreeU's factors under the names that diffusers' `enable_freeu` has for them."""
+    return dict(zip(("s1", "s2", "b1", "b2"), map(float, text.split(",")), strict=True))
+
+
 def called_value(name: str, value: Any) -> Any:
     """Return what a call gets for the value of a field: the list that a text stands for, any other value as it is."""
     if name not in LISTS or not isinstance(value, str):

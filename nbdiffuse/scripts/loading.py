@@ -14,6 +14,7 @@ from ..errors import ParameterError, breaks_rule
 from ..families.description import content_of, describe, directory_of
 from ..families.diffusers_classes import automatic_class, init_defaults
 from ..families.hub_ids import MOVED, cached
+from ..families.number_lists import freeu_factors
 from ..families.pipeline_classes import controlnet_class
 from ..families.single_file import CONFIGS, single_file
 from ..files.paths import here
@@ -92,6 +93,9 @@ def load(listing: Listing, recipe: Recipe, machine: Mapping[str, str]) -> None:
     if recipe.get("clip_skip") is not None and "XL" not in pipeline:
         listing.add("# diffusers looks for the last norm in `text_model`, which transformers 5 does not have any more.")
         listing.add('vars(pipeline.text_encoder).setdefault("text_model", pipeline.text_encoder)')
+    if recipe.get("freeu") is not None:
+        named = freeu_factors(recipe.get("freeu"))
+        listing.add(f"pipeline.enable_freeu({', '.join(f'{name}={value!r}' for name, value in named.items())})")
     if device != "cpu":
         listing.add(f"pipeline.to({literal(device)})")
     transformer = "transformer" in index_of(word)

@@ -30,6 +30,7 @@ SET_UP = (
     *OF_ADAPTERS,
     *OF_SCHEDULERS,
     "weighting",
+    "freeu",
     *SIZES,
     *OF_MASKS,
     "extend",

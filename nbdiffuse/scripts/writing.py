@@ -56,6 +56,7 @@ WRITTEN = frozenset(
         *names_of("scheduler_config"),
         *names_of("variation"),
         "weighting",
+        "freeu",
         "seed",
         *SIZES,
         *OF_MASKS,
@@ -137,6 +138,7 @@ class Step:
             recipe.vae,
             recipe.safety_checker,
             recipe.get("clip_skip") is not None,
+            recipe.get("freeu"),
         )
 
 
