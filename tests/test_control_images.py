@@ -66,8 +66,28 @@ def test_edges_of_a_square_are_its_outline(session: Session) -> None:
     rows, columns = np.nonzero(found)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) in {(12, 35, 16, 47), (11, 36, 15, 48)} or found.sum() < 130
     assert not found[18:30, 22:42].any() and found.sum() > 90
-    with pytest.raises(ParameterError, match="`preprocessor` must be one of depth, canny, got 'depht'"):
+    with pytest.raises(ParameterError, match="`preprocessor` must be one of depth, canny, lineart, scribble, tile, got 'depht'"):
         session.control_picture(picture, "depht")
+
+
+def test_a_line_is_bright_where_it_is_darker_than_its_surroundings(session: Session) -> None:
+    picture = Image.new("RGB", (256, 192), "white")
+    picture.paste("black", (96, 64, 98, 144))
+    for name in ("lineart", "scribble"):
+        made = session.control_picture(picture, name)
+        found = np.asarray(made.image)[..., 0]
+        assert made.size == picture.size and made.label == controlnets.PREPROCESSORS[name]
+        assert found[70:138, 96:98].min() > 100 and found[:, 120:].max() == 0
+        plain = session.control_picture(Image.new("RGB", (256, 192), "teal"), name)
+        assert np.asarray(plain.image).max() == 0
+    assert session.control_picture(picture, "scribble").image.getcolors() is not None
+    assert set(np.unique(np.asarray(session.control_picture(picture, "scribble").image))) == {0, 255}
+
+
+def test_a_tile_is_the_picture_itself(recipe: Recipe, scene: Any, session: Session) -> None:
+    assert session.control_picture(scene.image, "tile").image.tobytes() == scene.image.convert("RGB").tobytes()
+    complete = resolve(recipe.replace(control_image="auto:tile"))
+    assert complete.controlnets[0].image.label == "picture to keep to"  # type: ignore[union-attr]
 
 
 def test_the_second_controlnet_takes_it_too(recipe: Recipe, session: Session, scene: Any) -> None:
@@ -102,8 +122,14 @@ def test_one_picture_is_estimated_once(recipe: Recipe, estimates: list[Any]) -> 
         ),
         (
             {"control_image": "auto:cany"},
-            "or `auto:` with one of depth, canny, got 'auto:cany'",
+            "or `auto:` with one of depth, canny, lineart, scribble, tile, got 'auto:cany'",
         ),
+        (
+            {"control_image": "auto:openpose"},
+            "`control_image` must be a picture for openpose, whose model is not in this package. "
+            "Make it with OpenposeDetector of controlnet-aux, and give it.",
+        ),
+        ({"control_image": "auto:soft edge"}, "`control_image` must be a picture for soft edge, .* HEDdetector"),
         ({"controlnet": None}, "`controlnet` must be given with `control_image`"),
     ],
     ids=str,

@@ -157,8 +157,8 @@ def test_a_control_image_is_estimated_for_the_controlnet_that_follows_depth_and_
     assert kernel.run("print(controlled.recipe.controlnets[1].image.label)").stream.strip() == "estimated depth"
     (error,) = kernel.run(cell.replace("--controlnet depth", "--controlnet some/canny")).outputs
     assert (
-        "`control_image` must be a picture for some/canny, or say what makes one: `auto:depth`, `auto:canny`."
-        in error["traceback"][0]
+        "`control_image` must be a picture for some/canny, or say what makes one: `auto:depth`, `auto:canny`, "
+        "`auto:lineart`, `auto:scribble`, `auto:tile`." in error["traceback"][0]
     )
 
 

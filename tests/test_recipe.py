@@ -24,6 +24,7 @@ WRITTEN: dict[str, st.SearchStrategy[object]] = {
     "embedding": st.builds("{}.pt{}".format, st.sampled_from("ab"), st.sampled_from(["", ":word"])),
     "timesteps": st.sets(st.integers(0, 999), min_size=1, max_size=4).map(lambda found: ",".join(map(str, sorted(found)[::-1]))),
     "sigmas": st.sampled_from(["1,0.5", "14.6,3,0.1"]),
+    "freeu": st.sampled_from(["0.9,0.2,1.5,1.6", "1,1,1,1"]),
     "ip_adapter_blocks": st.sampled_from(["style", "layout", "style and layout"]),
 }
 """Values of texts that have a form of their own."""

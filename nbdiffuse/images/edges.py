@@ -15,11 +15,11 @@ LOW, HIGH = 0.1, 0.2
 """Steepness from which an edge goes on, and from which one begins: the Sobel filter's answer to a picture in [0, 1]."""
 
 
-def require_library() -> None:
+def require_library(name: str = "canny") -> None:
     """Raise `NbdiffuseError` where scikit-image is not installed."""
     if importlib.util.find_spec("skimage") is None:
-        way_out = 'Run `pip install "nbdiffuse[metrics]"`, or give a picture of edges.'
-        raise NbdiffuseError(f"`canny` needs scikit-image, which is not installed. {way_out}")
+        way_out = 'Run `pip install "nbdiffuse[metrics]"`, or give a picture in its place.'
+        raise NbdiffuseError(f"`{name}` needs scikit-image, which is not installed. {way_out}")
 
 
 def canny(image: Image.Image) -> Image.Image:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..files.paths import here
 from ..images import edges
-from .controlnets import AUTO, CONTROLNETS, PREPROCESSORS, controlnet_of, is_auto, preprocessor_of
+from .controlnets import AUTO, CONTROLNETS, ELSEWHERE, PREPROCESSORS, controlnet_of, is_auto, preprocessor_of
 from .fields import names_of, numbered
 from .parts import ControlNet
 from .preset import Preset
@@ -59,11 +59,14 @@ def _check_auto(recipe: Recipe, net: str, field: str, word: str) -> None:
     if not name:
         line = f"`{field}` must be a picture for {net}, or say what makes one"
         raise ParameterError(f"{line}: {', '.join(f'`{AUTO}:{one}`' for one in PREPROCESSORS)}.")
+    if name.lower() in ELSEWHERE:
+        made = f"Make it with {ELSEWHERE[name.lower()]} of controlnet-aux"
+        raise ParameterError(f"`{field}` must be a picture for {name}, whose model is not in this package. {made}, and give it.")
     if name not in PREPROCESSORS:
         rule = f"a picture, or `{AUTO}:` with one of {', '.join(PREPROCESSORS)}"
         raise ParameterError(breaks_rule(field, rule, word, did_you_mean(name, PREPROCESSORS)))
-    if name == "canny":
-        edges.require_library()
+    if name in ("canny", "lineart", "scribble"):
+        edges.require_library(name)
 
 
 def _may_be_a_checkpoint(word: str) -> bool:

@@ -58,8 +58,20 @@ CONTROLNETS: Mapping[str, ControlNetPreset] = MappingProxyType(
     }
 )
 """Every ControlNet, by name."""
-PREPROCESSORS: Mapping[str, str] = MappingProxyType({"depth": "estimated depth", "canny": "edges"})
+PREPROCESSORS: Mapping[str, str] = MappingProxyType(
+    {"depth": "estimated depth", "canny": "edges", "lineart": "lines", "scribble": "scribble", "tile": "picture to keep to"}
+)
 """What makes a control picture from any picture, by name; each with what people call the result."""
+ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("softedge", "soft edge", "soft_edge", "hed"), "HEDdetector"),
+        **dict.fromkeys(("openpose", "pose"), "OpenposeDetector"),
+        **dict.fromkeys(("normal", "normalbae"), "NormalBaeDetector"),
+        **dict.fromkeys(("pidinet", "pidi"), "PidiNetDetector"),
+        "mlsd": "MLSDdetector",
+    }
+)
+"""Preprocessors that people know and this package has no model for, with the class of controlnet-aux that makes the picture."""
 DEPTH_ESTIMATORS: Mapping[str, str] = MappingProxyType(
     {"embedded": "depth-estimator", "hub": "depth-anything/Depth-Anything-V2-Small-hf"}
 )

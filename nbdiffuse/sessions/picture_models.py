@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..errors import ParameterError, breaks_rule, did_you_mean
 from ..images.edges import canny
+from ..images.lines import lineart, scribble
 from ..images.mask_selection import checked, modelled, select
 from ..images.picture import Picture
 from ..recipes.controlnets import DEPTH_ESTIMATORS, PREPROCESSORS
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from ..pipelines.pipelines import Pipelines
 
 T = TypeVar("T")
+_FILTERS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "canny": canny,
+    "lineart": lineart,
+    "scribble": scribble,
+    # A ControlNet for tiles follows the picture itself.
+    "tile": lambda image: image,
+}
 
 
 class PictureModels(ABC):
@@ -65,7 +73,7 @@ class PictureModels(ABC):
         image
             Whatever `Picture.of` takes.
         preprocessor
-            A key of `recipes.controlnets.PREPROCESSORS`: "depth" or "canny".
+            A key of `recipes.controlnets.PREPROCESSORS`: "depth", "canny", "lineart", "scribble" or "tile".
 
         Returns
         -------
@@ -84,7 +92,7 @@ class PictureModels(ABC):
         if preprocessor == "depth":
             return self.depth_map(image)
         picture = Picture.of(image)
-        return Picture.of(canny(picture.image), label=PREPROCESSORS[preprocessor])
+        return Picture.of(_FILTERS[preprocessor](picture.image), label=PREPROCESSORS[preprocessor])
 
     def select_mask(self, image: Any, selection: str) -> Picture:
         """Select a part of a picture as `mask_image` does, to look at it or to combine it, see `mask_arithmetic`.

@@ -69,7 +69,10 @@ class PictureControl:
         self._clear = widgets.Button(description="Clear", tooltip=f"take the {label_of(name)} away")
         buttons = [self._last, self._clear]
         if name == "control_image":
-            made = widgets.Button(description="Make it", tooltip="make it from the initial picture: its depth, or its edges")
+            made = widgets.Button(
+                description="Make it",
+                tooltip="make it from the initial picture: its depth, or its edges; auto:lineart in the box makes lines",
+            )
             buttons.insert(0, made)
             on_click(made, thread, lambda: context.estimate(name, AUTO))
         title = widgets.Label(label_of(name))
