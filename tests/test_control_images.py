@@ -175,7 +175,7 @@ def test_a_family_whose_pipelines_do_not_combine_a_mask_and_a_controlnet_says_so
     family = FAMILIES["stable-diffusion"]
     modes = tuple(mode for mode in family.modes if "+mask+" not in mode)
     only = {"stable-diffusion": dataclasses.replace(family, modes=modes)}
-    monkeypatch.setattr("nbdiffuse.recipes.preset.FAMILIES", {**FAMILIES, **only})
+    monkeypatch.setattr("nbdiffuse.recipes.family_traits.FAMILIES", {**FAMILIES, **only})
     assert "mask_image" not in settable(recipe)
     with pytest.raises(ParameterError, match="`mask_image` and `controlnet` cannot be combined for sd15"):
         resolve(recipe.replace(mask_image=scene.image))
