@@ -56,8 +56,8 @@ ROOMS = {
     "captions row_metrics measured_batch batch film_writer flicker film clip sequence batch_api",
     "cells": "flags variables batches options chains loopbacks reference write from_file",
     "command_line": "report carry_out main",
-    "magics": "interrupts history_commands live_display live_batch mask_command tokens_command commands notebook_variables "
-    "terminal completion magics extension",
+    "magics": "interrupts notebook_defaults history_commands live_display live_batch mask_command tokens_command commands "
+    "notebook_variables terminal completion magics extension",
     "__main__": "",
 }
 """The house from the ground up: every room, and in it every module, stands on those named before it."""

@@ -104,7 +104,7 @@ def test_without_a_command_every_command_is_shown(line: str) -> None:
         ("log", "Here it is `%diffuse history`."),
         ("compare a b", "Here it is `%diffuse diff`."),
         ("unlod", "Did you mean 'unload'?"),
-        ("quux", "Known: budget, diff, families"),
+        ("quux", "Known: budget, defaults, diff, families"),
         ("tokens --model sd15 --model comic a cat", "`--model` must be given once, got 'sd15' and 'comic'."),
         ("tokens --negative ugly a cat", "Here it is `--negative-prompt`."),
     ],

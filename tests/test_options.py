@@ -40,6 +40,9 @@ def test_options_are_the_recipes_fields(line: str, expected: dict[str, object]) 
 
 def test_every_field_has_an_option_a_help_line_and_a_completion() -> None:
     text, words = help_text("img2img"), completions("img2img", "%%img2img --") or []
+    rows = {line[2:30].strip(): line[31:39].strip() for line in text.splitlines() if line.startswith("  -")}
+    assert rows["-s, --strength"] == "0.8" and rows["-g, --guidance-scale"] == "7.5" and rows["-n, --num-inference-steps"] == "50"
+    assert rows["--seed"] == "" and all(row.isascii() for row in rows)
     for name in set(PARAMS) - {"prompt", "image"}:
         assert flag(name) in text and flag(name) in words
         assert PARAMS[name].help in text

@@ -16,6 +16,8 @@ from ..recipes.fields import first_name, names_of, numbered
 from ..recipes.lora import JOINT
 from ..recipes.preset import SCHEDULERS
 from ..recipes.presets import EDIT, PRESETS, model_names, preset_of
+from ..recipes.recipe import Recipe
+from ..recipes.resolve import BLANK
 from ..sweeps import counts
 from ..sweeps.axes import alternatives, values_of
 from .batches import OPTIONS as MANY_OPTIONS
@@ -255,11 +257,14 @@ def help_text(task: str) -> str:
     example = "--image-guidance-scale 1,1.5,2" if task == "edit" else "--strength 0.4,0.6,0.8"
     lines += [f"Several values make a grid: {example}  --guidance-scale 1:10:3  --seed 1..4"]
     lines += [f"The value of a variable, or the values of a list: {example.split()[0]} =name", ""]
-    lines.append("Options (a value not given is the preset's default):")
+    model = EDIT if task == "edit" else Recipe().model
+    lines.append(f"Options, the default of {model} where it has one (another model has its own), and what they are:")
+    defaults = preset_of(model).values_for(Recipe(model=model, image=None if task == "txt2img" else BLANK))
     for name, param in fields_of(task).items():
         names = f"{param.short}, {flag(name)}" if param.short else flag(name)
-        lines.append(f"  {names:<28} {param.help}; {param.rule}")
-    lines += [f"  {flag(name):<28} {text}" for name, text in CELL_OPTIONS.items()]
+        default = defaults.get(name)
+        lines.append(f"  {names:<28} {'' if default in (None, '') else f'{default}':<8} {param.help}; {param.rule}")
+    lines += [f"  {flag(name):<28} {'':<8} {text}" for name, text in CELL_OPTIONS.items()]
     named = models_of(task)
     lines += ["", "Models: " + ", ".join(name for name in named if name in PRESETS)]
     given = ", ".join(name for name in named if name not in PRESETS)

@@ -21,6 +21,7 @@ from ..sessions.session import get_session
 from . import history_commands
 from .interrupts import ends_as_interrupted
 from .mask_command import paint_mask
+from .notebook_defaults import NotebookDefaults
 from .tokens_command import tokens
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _MEANINGS = {
     "mask": "paint draw inpaint sketch masks",
     "optimize": "optimise optimization settings optimizations optimization performance attention compile",
     "use": "source switch",
+    "defaults": "default preset config set",
     "tokens": "tokenize tokenise token tokenizer",
     "script": "export code program python",
     "read": "info metadata pnginfo png_info inspect exif import load",
@@ -70,11 +72,13 @@ class DiffuseCommands(Magics):
     ----------
     panels
         Returns the panels, which are imported with the first one.
+    defaults
+        Options that every cell begins with.
     """
 
-    def __init__(self, shell: InteractiveShell, panels: Callable[[], Panels]) -> None:
+    def __init__(self, shell: InteractiveShell, panels: Callable[[], Panels], defaults: NotebookDefaults) -> None:
         super().__init__(shell)
-        self._panels = panels
+        self._panels, self._defaults = panels, defaults
 
     @no_var_expand
     @line_magic
@@ -93,6 +97,8 @@ class DiffuseCommands(Magics):
         %diffuse families        every kind of model that runs here: its modes, its steps, and what its calls take
         %diffuse schedulers      every sampler: its class and settings here, and what four other tools call it
         %diffuse optimize        how models are run; `optimize attention xformers` moves one optimization
+        %diffuse defaults [OPTIONS|none]
+                                 options that every cell of this notebook begins with, such as --model comic --seed 7
         %diffuse use embedded|hub    what preset names stand for: the checkpoints in this package, or the originals
         %diffuse tokens [--weighting compel|a1111|none] [--model NAME] [--negative-prompt "..."] PROMPT
                                  how a prompt becomes tokens: weights, chunks, what is not seen;
@@ -114,6 +120,11 @@ class DiffuseCommands(Magics):
         if line.split(maxsplit=1)[:1] == ["tokens"]:
             # A prompt is no list of words: its quotation marks and backslashes are its own.
             display(tokens(line.strip()[len("tokens") :], self.shell.user_ns))
+            return
+        if line.split(maxsplit=1)[:1] == ["defaults"]:
+            # Options are read as those of a cell are.
+            said = self._defaults.command(line.strip()[len("defaults") :], self.shell.user_ns)
+            display({"text/plain": said}, raw=True)
             return
         if line.strip() in ("", "help", "?", "-h", "--help"):
             display({"text/plain": inspect.cleandoc(self.diffuse.__doc__ or "")}, raw=True)
@@ -138,6 +149,7 @@ class DiffuseCommands(Magics):
             "use": use,
             "optimize": optimize,
             "tokens": str,
+            "defaults": str,
             "script": str,
             **history_commands.commands(self.shell),
         }

@@ -87,6 +87,8 @@ def _after_diffuse(before: str, names: Mapping[str, Any]) -> Sequence[str]:
         return [*_made(names), *(_pictures(rest[-1], {}) if first not in ("script", "plan") and rest[-1] else [])]
     if first == "read":
         return _pictures(rest[-1], {})
+    if first == "defaults":
+        return completions("img2img", before) or ()
     if first == "optimize":
         return tuple(positions()) if len(rest) == 1 else positions().get(rest[0], ())
     return {"use": ("embedded", "hub"), "unload": names_offered(source())}.get(first, ()) if len(rest) == 1 else ()

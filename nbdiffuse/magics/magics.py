@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from .commands import DiffuseCommands, Panels
 from .interrupts import ends_as_interrupted, ignore_further_interrupts
 from .live_batch import LiveBatch
 from .live_display import LiveGrid, LiveRun, LiveRuns
+from .notebook_defaults import NotebookDefaults
 from .notebook_variables import NotebookVariables
 from .terminal import in_terminal, written_line
 
@@ -55,11 +57,13 @@ class DiffusionMagics(Magics):
     ----------
     panels
         Returns the panels, which are imported with the first one.
+    defaults
+        Options that every cell begins with.
     """
 
-    def __init__(self, shell: InteractiveShell, panels: Callable[[], Panels]) -> None:
+    def __init__(self, shell: InteractiveShell, panels: Callable[[], Panels], defaults: NotebookDefaults) -> None:
         super().__init__(shell)
-        self._panels = panels
+        self._panels, self._defaults = panels, defaults
 
     @no_var_expand
     @cell_magic
@@ -88,6 +92,9 @@ class DiffusionMagics(Magics):
     @ends_as_interrupted
     def chain(self, line: str, cell: str) -> None:
         asked = parse_chain(line, cell, self.shell.user_ns)
+        steps = [self._defaults.under(values, "img2img", _axes_of(asked, at)) for at, values in enumerate(asked.steps, 1)]
+        said = tuple(dict.fromkeys(line for _, lines in steps for line in lines))
+        asked = replace(asked, steps=tuple(values for values, _ in steps), notices=(*said, *asked.notices))
         if asked.save and not asked.axes:
             check_file(asked.save, SUFFIXES)
             check_folder(Path(asked.save).with_suffix(""))
@@ -121,6 +128,7 @@ class DiffusionMagics(Magics):
     @ends_as_interrupted
     def loopback(self, line: str, cell: str) -> None:
         asked, values = parse_loopback(line, cell, self.shell.user_ns)
+        asked = self._with_defaults(asked, "img2img")
         if asked.save and Path(asked.save).suffix.lower() not in FORMATS:
             raise ParameterError(breaks_rule("--save", "a file name that ends in .gif or .webp", asked.save))
         if asked.save:
@@ -134,7 +142,7 @@ class DiffusionMagics(Magics):
     loopback.__doc__ = LOOP_HELP
 
     def _run(self, task: str, line: str, body: str) -> None:
-        asked = parse_cell(task, line, body, self.shell.user_ns)
+        asked = self._with_defaults(parse_cell(task, line, body, self.shell.user_ns), task)
         if asked.many is not None:
             self._batch(task, asked, asked.many)
             return
@@ -150,6 +158,10 @@ class DiffusionMagics(Magics):
                 display(made.heatmap(metric))
         if asked.panel:
             self._move_panel(self._names.recipe(asked.values), None if isinstance(made, Grid) else made)
+
+    def _with_defaults(self, asked: Cell, task: str) -> Cell:
+        values, said = self._defaults.under(asked.values, task, asked.axes)
+        return replace(asked, values=values, notices=(*said, *asked.notices))
 
     def _move_panel(self, link: Recipe | Chain, made: Result | ChainRun | None = None) -> None:
         opened = self._panels().follow(link, made)
@@ -258,6 +270,11 @@ def _say(*lines: str) -> None:
         display({"text/plain": line}, raw=True)
 
 
+def _axes_of(asked: ChainCell, step: int) -> set[str]:
+    """Return the fields that a step of a chain, from 1, varies."""
+    return {name.partition(".")[2] for name in asked.axes if name.startswith(f"{step}.")}
+
+
 def _check_folder(save: str | None) -> None:
     if save and Path(save).suffix.lower() in SUFFIXES:
         raise ParameterError(breaks_rule("--save", "a folder for several pictures", save))
@@ -267,4 +284,5 @@ def _check_folder(save: str | None) -> None:
 
 def register(shell: InteractiveShell, panels: Callable[[], Panels]) -> None:
     """Register the magics in a shell."""
-    shell.register_magics(DiffusionMagics(shell, panels), DiffuseCommands(shell, panels))
+    defaults = NotebookDefaults()
+    shell.register_magics(DiffusionMagics(shell, panels, defaults), DiffuseCommands(shell, panels, defaults))
