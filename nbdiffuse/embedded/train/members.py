@@ -278,7 +278,7 @@ MEMBERS: dict[str, Member] = {
     "sdxl-refiner": Member(_sdxl("sdxl-refiner"), 500),
     "kandinsky22": Member(_kandinsky22, 1800),
     "depth-estimator": Member(_depth, 1200),
-    "segmenter": Member(_segmenter, 1500),
+    "segmenter": Member(_segmenter, 4500),
     "sdxl": Member(_sdxl("sdxl"), 1300),
     "edit": Member(_edit, 6000),
     "inpaint": Member(_inpaint, 7000),
