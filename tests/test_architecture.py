@@ -22,7 +22,7 @@ ROOMS = {
     "images": "arrays stripping layers conversion reader fitting outpainting colors picture mask_shapes latent_masks mask_edges "
     "mask_content masks "
     "mask_selection mask_arithmetic edges lines noise latents text contact_sheets sheets gallery picture_rows scatter alignment "
-    "registration fidelity faithful metrics",
+    "registration tints fidelity faithful metrics",
     "prompts": "weights a1111 compel extras dialects alternatives wildcards tokens unknown_words",
     "families": "aliases parameters number_lists diffusers_classes arguments step_rules family families pipeline_classes "
     "table hub_ids scheduler_names scheduler_table scheduler_classes noise_schedule flow_schedule first_step schedulers "

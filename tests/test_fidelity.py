@@ -51,24 +51,50 @@ def overlap(one: Any, other: Any) -> float:
     return float((one & other).sum() / (one | other).sum())
 
 
-def check_maps(count: int) -> None:
-    shared = []
+def tint(image: Image.Image, rng: Random) -> Image.Image:
+    """Return a picture each of whose channels is brighter or darker than it was by a share of its own."""
+    scales, offsets = ([rng.uniform(*ends) for _ in range(3)] for ends in ((0.85, 1.12), (-8, 8)))
+    return Image.fromarray((np.asarray(image) * np.array(scales) + np.array(offsets)).round().clip(0, 255).astype(np.uint8))
+
+
+def saved(edit: Edit) -> dict[str, Image.Image]:
+    """Return an edit's result as it may come: as drawn, as a JPEG has it, and with the colours of all of it off."""
+    after, rng = edit.result, Random(edit.scene.seed)
+    tinted = tint(after, rng)
+    even = toned(after, tuple(rng.uniform(-8, 8) for _ in range(3)))
+    return {"drawn": after, "90": jpeg(after), "75": jpeg(after, 75), "even": even, "tint": tinted, "tint 90": jpeg(tinted)}
+
+
+def check_maps(count: int) -> dict[str, list[float]]:
+    """Return how far the maps overlap with what was drawn, by what became of the results."""
+    shared: dict[str, list[float]] = {}
+    for edit in edits(count):
+        truth = apart(edit.scene.image, edit.result) > fidelity.CHANGED
+        for kind, image in saved(edit).items():
+            shared.setdefault(kind, []).append(overlap(fidelity.change_map(edit.scene.image, image), truth))
+    for kind, found in shared.items():
+        assert np.mean(found) > 0.95 and np.mean(np.array(found) > 0.9) >= SURE, (kind, sorted(found)[:5])
+    assert min(shared["drawn"]) > 0.9
+    return shared
+
+
+SURE = 0.94
+"""Share of pictures whose map overlaps by 0.9; those that are left have a part that a tint or a JPEG brings near to another."""
+
+
+def check_drift(count: int) -> dict[str, list[float]]:
+    """Return by how much the drift is off what it is where nothing was edited, by what became of the results."""
+    off: dict[str, list[float]] = {}
     for edit in edits(count):
         before, after = edit.scene.image, edit.result
-        truth = apart(before, after) > fidelity.CHANGED
-        assert overlap(fidelity.change_map(before, after), truth) > 0.9, edit.scene.seed
-        shared.append(overlap(fidelity.change_map(before, jpeg(after)), truth))
-    assert np.mean(shared) > 0.9
-
-
-def check_drift(count: int) -> None:
-    for edit in edits(count):
-        before, after, rng = edit.scene.image, edit.result, Random(edit.scene.seed)
         untouched = (np.asarray(before) == np.asarray(after)).all(-1)
-        off = toned(after, tuple(rng.uniform(-8, 8) for _ in range(3)))
-        true = float(np.median(apart(before, off)[untouched]))
-        assert abs(fidelity.drift(before, off) - true) < 1, (edit.scene.seed, true)
+        for kind, image in saved(edit).items():
+            true = float(np.median(apart(before, image)[untouched]))
+            off.setdefault(kind, []).append(abs(fidelity.drift(before, image) - true))
         assert fidelity.drift(before, after) < 0.5
+    for kind, found in off.items():
+        assert np.mean(np.array(found) < 1) >= SURE and max(found) < 2.5, (kind, sorted(found)[-5:])
+    return off
 
 
 def test_the_map_shows_what_was_edited() -> None:

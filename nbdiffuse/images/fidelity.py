@@ -16,15 +16,22 @@ from .colors import lab
 from .mask_shapes import grown
 from .picture_rows import rows_html
 from .registration import Registration, register
+from .tints import tinted
 
 Array = np.ndarray[Any, Any]
 CHANGED = 10.0
 """Distance of two colours in CIELAB (ΔE 1976) from which a pixel counts as changed; what a VAE loses stays below."""
+TINTED = 25.0
+"""Distance of two colours up to which a tint of the whole picture is told by `drift`; from there on it is a change."""
+COARSE = 2.0
+"""Standard deviation, in pixels, of what colours are compared over, too: JPEG and VAEs keep them less finely than lightness."""
 BORDER = 8
 """Pixels around a mask that may change: a latent is as wide, and most masks are soft."""
 _ORANGE, _BLUE = (230, 120, 20), (40, 90, 220)
 _ALIKE = 0.6
 """Share of the details around a pixel that have to be there for it to be of what stayed."""
+_MUCH = 0.2
+"""Part of a picture from which what did not change is what stayed."""
 _FEW = 0.02
 """Part of a picture below which what stayed says nothing of its colours."""
 
@@ -150,8 +157,39 @@ def compare(initial: Image.Image, image: Image.Image, mask: Image.Image | None =
 
 
 def change_map(initial: Image.Image, image: Image.Image) -> Array:
-    """Tell for each pixel whether two RGB pictures of one size differ there as people see it: bool, (height, width)."""
-    return delta_e(initial, image) > CHANGED
+    """Tell for each pixel whether two RGB pictures of one size differ there as people see it: bool, (height, width).
+
+    A tint that all of the picture has, up to `TINTED`, is no change: `drift` tells it. Pixels count where their colours
+    differ both by themselves and with those around them, so that what JPEG does to the colours of fine details does not.
+    """
+    first, second = map(_colors, (_in_its_tint(initial, image), image))
+    apart = [np.sqrt(((one - other) ** 2).sum(-1)) for one, other in zip(first, second, strict=True)]
+    changed: Array = np.minimum(*apart) > CHANGED
+    return changed
+
+
+def _in_its_tint(initial: Image.Image, image: Image.Image) -> Image.Image:
+    off = tinted(initial, image)
+    return off if off is not initial and np.median(delta_e(initial, off)) <= TINTED else initial
+
+
+def _colors(picture: Image.Image) -> tuple[Array, Array]:
+    """Return a picture in CIELAB without specks, and with a and b as they are around each pixel: (height, width, 3)."""
+    fine, raw = lab(picture.filter(ImageFilter.MedianFilter(3))), lab(picture)
+    coarse = fine.copy()
+    for channel in (1, 2):
+        coarse[..., channel] = _blurred(raw[..., channel])
+    return fine, coarse
+
+
+def _blurred(values: Array) -> Array:
+    """Return values as they are around each pixel, by a Gaussian of `COARSE`; without scipy, which `kept` does not need."""
+    reach = round(4 * COARSE)
+    weights = np.exp(-((np.arange(-reach, reach + 1) / COARSE) ** 2) / 2)
+    for _ in range(2):
+        padded, height = np.pad(values, ((reach, reach), (0, 0)), mode="edge"), len(values)
+        values = sum(weight * padded[row : row + height] for row, weight in enumerate(weights / weights.sum())).T
+    return values
 
 
 def delta_e(initial: Image.Image, image: Image.Image) -> Array:
@@ -186,12 +224,15 @@ def shift(initial: Image.Image, image: Image.Image, mask: Image.Image | None = N
 def stayed(initial: Image.Image, image: Image.Image, mask: Image.Image | None = None) -> Array:
     """Tell for each pixel whether it is of what should stay, whatever its colours became: bool, (height, width).
 
-    That is all outside a mask. Without one, and where the mask leaves nothing, it is where details of the initial picture
-    are still there; where hardly any are, all of it.
+    That is all outside a mask. Without one, and where the mask leaves nothing, it is what did not change, a tint of all of
+    it put aside; where hardly anything is left of that, where details of the initial picture are still there; else all.
     """
     outside = np.ones(image.size[::-1], bool) if mask is None else ~may_change(mask, image.size)
     if mask is not None and outside.mean() > _FEW:
         return outside
+    same = ~change_map(initial, image)
+    if same.mean() > _MUCH:
+        return same
     alike = recognised(initial, image)
     return alike if alike.mean() > _FEW else np.ones_like(alike)
 
