@@ -36,17 +36,18 @@ VARIANTS: tuple[dict[str, Any], ...] = (
 STEPS = 20
 
 
-def likenesses(session: Session, picture: str, strength: float) -> tuple[list[float], list[float]]:
-    """Return the SSIM of each variant's result to its initial picture, at equal strength and at equal noise."""
+def likenesses(session: Session, picture: str, strength: float, seeds: int) -> tuple[list[float], list[float]]:
+    """Return the mean SSIM of each variant's results to their initial picture, at equal strength and at equal noise."""
     recipe = Recipe(prompt="in the snow", image=Picture.of(f"example:{picture}"), num_inference_steps=STEPS, seed=1)
     shares = [start_noise(resolve(recipe.replace(strength=strength, **one))) or 0.0 for one in VARIANTS]
     moved = recipe.replace(strength=strength), recipe.replace(noise=round(statistics.median(shares), 2))
-    by_strength, by_noise = ([session.run(resolve(one.replace(**variant))) for variant in VARIANTS] for one in moved)
-    return [ssim(_initial(one), one.image) for one in by_strength], [ssim(_initial(one), one.image) for one in by_noise]
+    by_strength, by_noise = ([_mean(session, one.replace(**variant), seeds) for variant in VARIANTS] for one in moved)
+    return by_strength, by_noise
 
 
-def _initial(result: Any) -> Any:
-    return result.initial
+def _mean(session: Session, recipe: Recipe, seeds: int) -> float:
+    results: list[Any] = [session.run(resolve(recipe.replace(seed=seed))) for seed in range(1, seeds + 1)]
+    return statistics.mean(ssim(one.initial, one.image) for one in results)
 
 
 def line(title: str, pairs: Sequence[tuple[list[float], list[float]]], count: int) -> str:
@@ -59,10 +60,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", nargs="+", default=("penguin", "astronaut", "cat", "house"))
     parser.add_argument("--strengths", nargs="+", type=float, default=(0.3, 0.5, 0.7))
+    parser.add_argument("--seeds", type=int, default=1)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     session = Session()
-    pairs = [likenesses(session, picture, strength) for picture in given.pictures for strength in given.strengths]
+    pairs = [likenesses(session, picture, strength, given.seeds) for picture in given.pictures for strength in given.strengths]
     quiet = len(VARIANTS) - len(NOISY)
     sys.stdout.write(line(f"spread of SSIM over {quiet} schedulers", pairs, quiet))
     sys.stdout.write(line(f"with {' and '.join(NOISY)}", pairs, len(VARIANTS)))

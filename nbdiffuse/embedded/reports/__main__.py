@@ -10,12 +10,15 @@ from pathlib import Path
 from ...library_logging import silence_libraries
 from .. import holds, path
 from ..world import STYLES
-from . import adapters, base, edges, edits, family, holes, segments, styles, upscalers
+from . import adapters, base, edges, edits, family, holes, redrawn, segments, styles, upscalers
 from .figures import Figure
 from .sheets import contact_sheet
 
+IMG2IMG = "-img2img"
+"""What the name of a member has behind it where its image-to-image is measured by itself."""
 REPORTS: dict[str, Callable[[int], list[Figure]]] = {
     "sd15": lambda count: base.measure(path("sd15"), count),
+    f"sd15{IMG2IMG}": lambda count: redrawn.redrawn_figures(count // 4),
     "controlnet-depth": lambda count: family.controlnet_figures(count // 4),
     "controlnet-canny": lambda count: edges.edge_figures(count // 2),
     **{style: lambda count, style=style: styles.style_figures(style, count // 4) for style in STYLES},  # type: ignore[misc]
@@ -45,7 +48,7 @@ def main() -> None:
     if arguments.sheet:
         contact_sheet(arguments.sheet, arguments.members)
     lines = ["| figure | measured | goal | met |", "| --- | --- | --- | --- |"]
-    for member in arguments.members or [name for name in REPORTS if holds(name)]:
+    for member in arguments.members or [name for name in REPORTS if holds(name.removesuffix(IMG2IMG))]:
         lines += [figure.row() for figure in REPORTS[member](arguments.count)]
     sys.stdout.write("\n".join(lines) + "\n")
 
