@@ -44,11 +44,13 @@ def tinted(initial: Image.Image, image: Image.Image) -> Image.Image:
     told = np.asarray(((after > 3) & (after < 252)).all(-1))
     if told.mean() < 0.02:
         return initial
-    bins, counts = np.unique(((after - before)[told] / _BIN).round().astype(int), axis=0, return_counts=True)
+    bins = ((after - before)[told] / _BIN).round().astype(int) + 32
+    often = np.bincount(bins @ np.array([64 * 64, 64, 1]), minlength=64**3).argsort()[::-1][:_STARTS]
     plainly, best = _explained(before, after), None
     most = plainly + GAIN
-    for often in bins[np.argsort(-counts)[:_STARTS]].astype(np.float64):
-        line = _line(before, after, told.astype(np.float64), np.asarray(often * _BIN))
+    for place in often:
+        offset = (np.array(np.unravel_index(place, (64, 64, 64))) - 32.0) * _BIN
+        line = _line(before, after, told.astype(np.float64), offset)
         explained = _explained(_through(before, line), after)
         if explained > max(most, LEAST):
             most, best = explained, line
