@@ -20,7 +20,7 @@ from nbdiffuse.errors import ParameterError
 from nbdiffuse.families.family import Family
 from nbdiffuse.images.mask_shapes import blurred
 from nbdiffuse.images.metrics import seam
-from nbdiffuse.recipes import preset as presets
+from nbdiffuse.recipes import family_traits
 from nbdiffuse.recipes.parts import Mask
 
 
@@ -139,7 +139,7 @@ def test_every_family_whose_call_has_it_takes_a_crop(family: str, session: Sessi
 def test_a_family_whose_call_has_no_crop_says_so(monkeypatch: pytest.MonkeyPatch, scene: Any) -> None:
     # Kandinsky's inpainting call has no `padding_mask_crop`.
     inpainting = Family(key="kandinsky22", title="Kandinsky 2.2", modes=("img2img", "img2img+mask"))
-    monkeypatch.setattr(presets, "FAMILIES", {**presets.FAMILIES, "kandinsky22": inpainting})
+    monkeypatch.setattr(family_traits, "FAMILIES", {**family_traits.FAMILIES, "kandinsky22": inpainting})
     recipe = Recipe(prompt="a", model="kandinsky22", image=scene.image, mask_image=square(), seed=1)
     assert resolve(recipe).mask is not None
     with pytest.raises(ParameterError, match=r"^`mask_crop` is not taken by kandinsky22 \(Kandinsky 2\.2\)\. Leave it out\.$"):

@@ -30,7 +30,10 @@ def test_a_feather_lies_inside_of_the_border() -> None:
     assert (np.asarray(feathered(mask, 4)) <= np.asarray(mask)).all() and steep(mask).tobytes() == mask.tobytes()
 
 
-@pytest.mark.parametrize("shaped", [{}, {"blur": 2.0}, {"blur": 6.0, "differential": True}], ids=str)
+SHAPED = [{}, {"blur": 2.0}, {"blur": 6.0, "differential": True}, {"crop": 16}, {"crop": 8, "blur": 2.0, "content": "fill"}]
+
+
+@pytest.mark.parametrize("shaped", SHAPED, ids=str)
 def test_it_is_the_same_on_every_surface(shaped: dict[str, Any], session: Session, scene: Any, tmp_path: Path) -> None:
     mask = Mask(image=square(box=(32, 32, 95, 95)), overlay="feather", **shaped)
     recipe = resolve(Recipe(**QUICK, image=scene.image, mask=mask))
@@ -50,14 +53,15 @@ def test_overlays_are_swept_and_a_loopback_has_them(session: Session, scene: Any
     assert list(program(loop, tmp_path / "program").values()) == [picture.tobytes() for picture in loop.pictures]
 
 
-def test_no_seam_shows(session: Session) -> None:
+@pytest.mark.parametrize("crop", [None, 16])
+def test_no_seam_shows(crop: int | None, session: Session) -> None:
     found: dict[str, list[float]] = {"exact": [], "feather": [], "own": []}
     for index in range(3):
         scene = sample(3_100_000 + index)
         mask = hole(scene, "subject", Random(f"h{index}"), "robot")
         values = {"prompt": "a robot", "num_inference_steps": 12, "strength": 1.0, "seed": 3}
-        whole = session.run(Recipe(**values, image=scene.image, mask=Mask(image=mask, overlay="none"))).image
-        made = session.run(Recipe(**values, image=scene.image, mask=Mask(image=mask, overlay="feather"))).image
+        whole = session.run(Recipe(**values, image=scene.image, mask=Mask(image=mask, overlay="none", crop=crop))).image
+        made = session.run(Recipe(**values, image=scene.image, mask=Mask(image=mask, overlay="feather", crop=crop))).image
         assert made.tobytes() == Image.composite(whole, scene.image, feathered(mask, FEATHER)).tobytes()
         exact = Image.composite(whole, scene.image, mask)
         for name, picture in (("exact", exact), ("feather", made), ("own", scene.image)):

@@ -179,7 +179,7 @@ class Mask(Part):
         pixels more, in [0, 4096] of the picture's own, is brought to the run's `width` and `height`,
         redrawn and put back; diffusers' `padding_mask_crop`, AUTOMATIC1111's "Only masked". The
         result has the picture's own size, unless `resize_mode` is crop, pad or stretch. The
-        pipeline puts the initial picture's own pixels back itself, whatever `overlay` says.
+        pipeline puts the initial picture's own pixels back itself, also where `overlay` is "none".
     invert
         Whether the other part is meant: black is redrawn, white stays.
     grow
@@ -291,8 +291,8 @@ class Mask(Part):
 
     @property
     def is_laid_over(self) -> bool:
-        """Whether the initial picture's own pixels have to be put back after the call: with a crop the pipeline does it."""
-        return self.keeps_pixels and self.crop is None
+        """Whether something is laid over after the call: with a crop the pipeline has put the picture's own pixels back."""
+        return self.keeps_pixels and (self.crop is None or self.overlay == "feather")
 
     @property
     def keeps_pixels(self) -> bool:
