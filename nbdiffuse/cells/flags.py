@@ -37,7 +37,7 @@ CELL_OPTIONS = {
     "carry": "share of the result before in each frame's initial picture, in [0, 1): what is drawn stays in its place",
     "seed_every": "frames after which the seed goes up by one; the same noise in each frame without it",
     "noise_walk": "frames in which the noise turns smoothly to that of another seed, and as many for the way back",
-    "motion_adapter": "directory or hub id of a motion adapter: AnimateDiff redraws a film's frames in one call, with sd15",
+    "motion_adapter": "directory or hub id of a motion adapter: AnimateDiff redraws a film in one call (Stable Diffusion 1)",
     "rate": "frames a second of a film that is made from pictures; 24",
     "on_error": "for many pictures: continue with the others when one fails, or stop",
     "executor": "runs a grid's cells or a batch's rows: dask, devices, or a variable that holds a concurrent.futures.Executor",

@@ -284,6 +284,6 @@ MEMBERS: dict[str, Member] = {
     "inpaint": Member(_inpaint, 7000),
     "lcm-lora": Member(_lcm_lora, 1500),
     "ip-adapter": Member(_ip_adapter, 1500),
-    "controlnet-canny": Member(_controlnet_canny, 1200),
+    "controlnet-canny": Member(_controlnet_canny, 1500),
 }
 """Every member, in an order in which each finds what it begins from."""
