@@ -127,8 +127,9 @@ def test_an_edit_changes_what_the_words_ask_for_and_keeps_the_rest() -> None:
 def test_a_hole_is_filled_with_what_the_prompt_says(session: Any) -> None:
     from nbdiffuse import Recipe
 
-    filled, *_, seam, put_back, _ = holes.hole_figures(15)
+    filled, *_, seam, put_back, _, feather, plain = holes.hole_figures(15)
     assert filled.value >= 80 and seam.value < 2.5 and put_back.value < 10
+    assert feather.met and plain.met
     one = holes.sample_hole(3_000_003, "subject")
     made = session.run(Recipe(prompt=one.wanted.caption, model="inpaint", image=one.scene.image, mask_image=one.mask, seed=1))
     assert made.image.tobytes() == holes.pasted(made.image, one).tobytes() != one.scene.image.tobytes()
