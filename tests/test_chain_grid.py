@@ -45,7 +45,8 @@ def test_what_cells_have_in_common_runs_once(chain: Chain) -> None:
     session = Session()
     grid = ChainGrid(ChainSweep.of(chain, {"2.strength": "0.4,0.6,0.8"}), session).run()
     assert len(session.history) == 4
-    assert grid.plan_line() == "3 chains, 4 images, 12 steps"
+    assert grid.sweep.plan_line() == "3 chains, 4 images, 12 steps"
+    assert grid.plan_line().startswith("3 chains, 4 images, about ")
     assert len({run.image.tobytes() for run in grid}) == 3 and len({run[0].image.tobytes() for run in grid}) == 1
 
 
