@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from waiting import wait_for
 
 from nbdiffuse import Recipe, Session, batch, embedded, sweep
 from nbdiffuse.cells.chains import parse_chain
@@ -105,9 +105,7 @@ def test_a_press_of_the_panel_draws_so_many(recipe: Recipe, session: Session) ->
     panel._count.value = 3
     panel._run_button.click()
     panel._thread.settle()
-    deadline = time.monotonic() + 120
-    while panel.busy and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(lambda: not panel.busy)
     assert [result.recipe.seed for result in panel.results] == [3, 4, 5]
     assert panel.result is not None and panel.result.recipe.seed == 3
     assert panel.grid is not None and panel.grid.missing == 0
