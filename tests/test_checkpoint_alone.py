@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from PIL import Image
 
 from nbdiffuse import Recipe, Session
 from nbdiffuse.errors import ParameterError
+from nbdiffuse.families import recognition
 from nbdiffuse.families.families import USUAL
+from nbdiffuse.metadata.provenance import Provenance
 from nbdiffuse.recipes.presets import PRESETS
 from nbdiffuse.recipes.resolve import resolve
 
@@ -61,6 +64,21 @@ def test_a_model_that_is_said_is_not_exchanged(family_checkpoints: Path) -> None
     recipe = Recipe(prompt="a cat")
     with pytest.raises(ParameterError, match="Write `--model stable-diffusion-3 --checkpoint"):
         resolve(recipe.replace(checkpoint=word))
+
+
+@pytest.mark.quick
+def test_no_file_that_a_strangers_recipe_names_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(word: str) -> None:
+        raise AssertionError(f"looked at {word}")
+
+    monkeypatch.setattr(recognition, "recognise", refused)
+    with pytest.raises(AssertionError, match="looked at"):
+        Recipe(prompt="a cat", checkpoint="//server/share")
+    recipe = {"prompt": "a cat", "checkpoint": "//server/share"}
+    assert Recipe.from_json(json.dumps({"format": 2, **recipe})).model == "sd15"
+    written = json.loads(Provenance(Recipe(prompt="a cat"), {}).to_json())
+    assert Provenance.from_json(json.dumps({**written, "recipe": {"format": 2, **recipe}})).recipe.model == "sd15"
+    assert Provenance.from_json(json.dumps({**written, "chain": {"format": 1, "steps": [recipe, recipe]}})).recipe.model == "sd15"
 
 
 def test_of_the_usual_family_any_model_may_be_meant(family_checkpoints: Path, tmp_path: Path) -> None:

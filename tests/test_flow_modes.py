@@ -221,6 +221,11 @@ def test_a_controlnet_of_another_family_is_one_line(own: Session, family_checkpo
             own.run(recipe_of(name, family_checkpoints).replace(controlnet=net))
 
 
+def test_a_kind_that_a_union_controlnet_does_not_know_is_one_line(own: Session, family_checkpoints: Path) -> None:
+    with pytest.raises(ParameterError, match=r"`control_mode` must be at most 2, got 3\. .* knows 3 kinds of pictures"):
+        own.run(recipe_of("flux-controlnet-union", family_checkpoints).replace(control_mode=3))
+
+
 def test_a_run_with_torchs_own_generator_leaves_it_as_it_was(own: Session, family_checkpoints: Path) -> None:
     torch.manual_seed(7)
     before = torch.get_rng_state()

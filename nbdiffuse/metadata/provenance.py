@@ -191,6 +191,7 @@ def _recipe_of(values: Mapping[str, Any], form: int | None = None) -> Recipe:
         # A later step of a chain says how its picture is made from what the step before makes.
         if not _is_address(value) and not PARAMS[name].is_word(value):
             raise ParameterError(breaks_rule(name, "a content address", value))
+    values = {"model": Recipe.model, **values}
     return _as_written(Recipe.from_dict(values) if form is None else Recipe.from_json(json.dumps(values)))
 
 

@@ -234,7 +234,8 @@ class Recipe(Link):
             raise ParameterError(f"A recipe must be JSON: {error}.") from None
         if not isinstance(values, dict) or values.pop("format", None) not in (1, FORMAT):
             raise ParameterError(f"A recipe must be a JSON object of format {FORMAT} or 1.")
-        return cls.from_dict(values)
+        # What is written has a model: no file that a stranger's recipe names is looked into for one.
+        return cls.from_dict({"model": cls.model, **values})
 
     @cached_property
     def digest(self) -> str:
